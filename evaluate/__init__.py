@@ -1,0 +1,1 @@
+"""Stage three: captions by beam search, scores, tables."""

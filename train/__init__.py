@@ -1,0 +1,1 @@
+"""Stage two: fine-tune BART on cached features."""
