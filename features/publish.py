@@ -21,7 +21,7 @@ def published(path: Path) -> Iterator[Path]:
     try:
         yield draft
         _flush(draft)
-        os.replace(draft, path)
+        draft.replace(path)
         _flush(path.parent)
     finally:
         draft.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from features.errors import FormatError
-from features.spec import KINDS, TAG_LOGITS, Index, ShardEntry, StreamSpec, check_version
+from features.spec import KINDS, TAG_LOGITS, Index, StreamSpec, check_version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,10 @@ class Shard:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def split(self) -> str:
+        return self._tables["split"]
 
     @property
     def ids(self) -> list[str]:
@@ -115,9 +119,13 @@ class Shard:
         try:
             # Without locking: it fails on NFS, and nobody writes into a finished shard.
             with h5py.File(self.path, "r", locking=False) as file:
-                check_version(self.path, file.attrs.get("format"), file.attrs.get("version"))
+                check_version(
+                    self.path,
+                    _plain(file.attrs.get("format")),
+                    _plain(file.attrs.get("version")),
+                )
                 return _read_tables(self.path, file)
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = "the file is not there" if not self.path.exists() else str(error)
             raise FormatError(
                 f"{self.path}: not a readable shard ({reason}); delete it and run the same "
@@ -218,6 +226,7 @@ def _read_tables(path: Path, file: h5py.File) -> dict[str, Any]:
             raise FormatError(f"{path}: stream {name} is chunked or compressed, not contiguous")
         layouts[name] = (byte, values.shape)
     return {
+        "split": file.attrs["split"],
         "ids": list(file["clips/id"].asstr()[:]),
         "paths": list(file["clips/path"].asstr()[:]),
         "durations_s": file["clips/duration_s"][:],
@@ -231,6 +240,3 @@ def _read_tables(path: Path, file: h5py.File) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
-
-
-__all__ = ["Clip", "Features", "Shard", "ShardEntry"]

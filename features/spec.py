@@ -1,13 +1,13 @@
 """Format version 1 of a features folder: names, versions and the records in `features.json`.
 
-    FEATURES/features.json            format, version, streams, splits; written last
-    FEATURES/failures.csv             clip, path, reason
-    FEATURES/<split>/00000.h5 …       about 2,000 clips each
-      attrs       format="tagbart-features" version=1 split=…
-      /clips      id, path, duration_s          one row per clip, never per caption
-      /captions   text, offset[n+1]             clip i owns text[offset[i]:offset[i+1]]
-      /streams/<name>   values[sum T, D], offset[n+1]; attrs: the fields of StreamSpec
-      /streams/<tags>/classes           display names, so that a shard needs no side file
+FEATURES/features.json            format, version, streams, splits; written last
+FEATURES/failures.csv             clip, path, reason
+FEATURES/<split>/00000.h5 …       about 2,000 clips each
+  attrs       format="tagbart-features" version=1 split=…
+  /clips      id, path, duration_s          one row per clip, never per caption
+  /captions   text, offset[n+1]             clip i owns text[offset[i]:offset[i+1]]
+  /streams/<name>   values[sum T, D], offset[n+1]; attrs: the fields of StreamSpec
+  /streams/<tags>/classes           display names, so that a shard needs no side file
 """
 
 import json

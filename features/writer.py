@@ -77,7 +77,7 @@ class ShardWriter:
             path: FEATURES/<split>/<number>.h5.
         """
         with published(path) as draft:
-            with h5py.File(draft, "w", libver=("v110", "v110")) as file:
+            with h5py.File(draft, "w") as file:
                 self._write(file)
             size, digest = draft.stat().st_size, sha256_of(draft)
         return ShardEntry(

@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder with real clips, weights and golden files; tests that need it are skipped without."""
+    """The folder with real clips, weights and golden files; without it the test is skipped."""
     folder = os.environ.get("TAGBART_REAL_DATA")
     if not folder:
         pytest.skip("TAGBART_REAL_DATA is not set: no real clips, weights or golden files at hand")

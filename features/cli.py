@@ -1,0 +1,77 @@
+"""`python -m features`: look into a features folder and check it."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features.console import log, new_app
+from features.errors import COULD_NOT_RUN
+from features.spec import FAILURES_NAME, Index, SplitEntry
+from features.verify import verify
+
+app = new_app("Look into a features folder and check it.")
+
+Folder = Annotated[Path, typer.Argument(metavar="FEATURES", help="Folder with features.json.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+
+
+@app.command("info")
+def info_command(features: Folder, as_json: AsJson = False) -> None:
+    """Say what a features folder holds: streams, splits, clips found and missing.
+
+    Example: python -m features info features-audiocaps
+    """
+    index = Index.read(features)
+    if as_json:
+        print(json.dumps(index.to_json(), indent=2, ensure_ascii=False))
+        return
+    print(f"{features}  (format version 1)\n\nstreams")
+    for name, spec in index.streams.items():
+        print(
+            f"  {name:10} {spec['kind']:11} {spec['width']:>5} wide, one row per "
+            f"{spec['hop_s']:g} s, {spec['dtype']}, {spec['network']}, "
+            f"weights {spec['weights_sha256'][:12]}"
+        )
+    print("\nsplits")
+    for name, entry in index.splits.items():
+        print(f"  {name:12} {_describe(entry)}")
+    if any(entry.clips_missing or entry.clips_failed for entry in index.splits.values()):
+        print(f"\nMissing and failed clips are listed in {features / FAILURES_NAME}")
+
+
+@app.command("verify")
+def verify_command(features: Folder, as_json: AsJson = False) -> None:
+    """Compare every shard with features.json: presence, size, checksum, version, tables.
+
+    Exit code 0 when all is well, 2 when anything is wrong.
+
+    Example: python -m features verify features-audiocaps
+    """
+    problems = verify(features)
+    if as_json:
+        found = [{"file": str(problem.file), "what": problem.what} for problem in problems]
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        for problem in problems:
+            print(problem)
+    if problems:
+        log(
+            f"{len(problems)} problems: delete the files named and run the same extraction again, "
+            "which redoes those shards only"
+        )
+        raise typer.Exit(COULD_NOT_RUN)
+    log("all shards are as features.json lists them")
+
+
+def _describe(entry: SplitEntry) -> str:
+    lost = [
+        f"{count:,} {what}"
+        for count, what in ((entry.clips_missing, "missing"), (entry.clips_failed, "failed"))
+        if count
+    ]
+    size_mb = sum(shard.bytes for shard in entry.shards) / 1e6
+    note = f" ({', '.join(lost)})" if lost else ""
+    shards = f"{len(entry.shards)} shard{'s' if len(entry.shards) != 1 else ''}"
+    return f"{entry.clips:,} of {entry.clips_listed:,} clips{note}, {shards}, {size_mb:,.1f} MB"
