@@ -1,0 +1,67 @@
+# Everything runs in place from this folder, in .venv, from the versions pinned in requirements.lock.
+# Needs Python 3.11 or 3.12 with pip, nothing else. `make help` lists the targets in the order of use.
+
+PYTHON ?= python3
+PY     := .venv/bin/python
+DUMP     ?= audiocaps
+FEATURES ?= features-audiocaps
+RECIPE   ?= yamnet-panns
+RUN      ?= runs/$(RECIPE)
+SPLIT    ?= test
+OUT      ?= $(RUN)/$(SPLIT)
+ARGS     ?=
+
+.PHONY: help setup demo extract train eval test bench lint setup-tensorflow setup-page setup-development clean
+
+help:  ## list the targets in the order of use
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make extract DUMP=$(DUMP) FEATURES=$(FEATURES)"
+	@echo "  make train   FEATURES=$(FEATURES) RECIPE=$(RECIPE) RUN=$(RUN)"
+	@echo "  make eval    RUN=$(RUN) FEATURES=$(FEATURES) SPLIT=$(SPLIT) OUT=$(OUT)"
+	@echo "  ARGS=… passes further options to any of the three"
+
+setup: .venv/part-base  ## build .venv with what extract, train and eval need
+
+demo: setup  ## the whole journey on synthetic clips: extract, train, score (minutes)
+	$(PY) -m evaluate demo demo
+
+extract: setup  ## stage one: a dump of clips becomes shards of features
+	@$(PY) -m extract run $(DUMP) --out $(FEATURES) $(ARGS); code=$$?; \
+	if [ $$code -eq 1 ]; then echo "some clips failed: see $(FEATURES)/failures.csv" >&2; exit 0; fi; exit $$code
+
+train: setup  ## stage two: fine-tune BART on the features
+	$(PY) -m train run $(FEATURES) --out $(RUN) --recipe $(RECIPE) $(ARGS)
+
+eval: setup  ## captions by beam search, and their scores
+	$(PY) -m evaluate run $(RUN) $(FEATURES) --split $(SPLIT) --out $(OUT) $(ARGS)
+
+test: setup setup-tensorflow setup-development  ## the tests (ARGS=… goes to pytest)
+	$(PY) -m pytest $(ARGS)
+
+lint: setup setup-development  ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: setup setup-tensorflow  ## ratios between our way and the published way, measured in one run
+	$(PY) -m benchmarks $(ARGS)
+
+setup-tensorflow: .venv/part-tensorflow  ## add TensorFlow: converts TF-Hub models, baseline of the bench
+setup-page: .venv/part-page  ## add what the web page needs
+setup-development: .venv/part-development  ## add pytest, ruff, mypy
+
+clean:  ## remove .venv and the demo
+	rm -rf .venv demo
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 13) else "tagbart needs Python 3.11 or 3.12, this is " + sys.version.split()[0] + "; name one with: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv .venv
+
+# A part of the lock is the lines from its [name] to the next empty line.
+.venv/part-%: requirements.lock | .venv/bin/python
+	sed -n '/\[$*\]/,/^$$/p' requirements.lock > .venv/$*.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --requirement .venv/$*.txt
+	touch $@
+
+.venv/part-tensorflow .venv/part-page .venv/part-development: .venv/part-base
