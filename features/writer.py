@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from features.errors import ClipError
 from features.publish import published, sha256_of
 from features.spec import FORMAT, VERSION, ShardEntry, StreamSpec
 
@@ -51,7 +52,8 @@ class ShardWriter:
             values: per stream, float [T, D] with T at least 1.
 
         Raises:
-            ValueError: if the streams or their shapes are not those declared, or not finite.
+            ValueError: if the streams or their shapes are not those declared.
+            ClipError: if a value is not finite, or too large for the stream's dtype.
         """
         if values.keys() != self.streams.keys():
             raise ValueError(f"{clip}: streams {sorted(values)}, declared {sorted(self.streams)}")
@@ -60,9 +62,10 @@ class ShardWriter:
             rows = values[name]
             if rows.ndim != 2 or rows.shape[0] < 1 or rows.shape[1] != spec.width:
                 raise ValueError(f"{clip}: {name} has shape {rows.shape}, not [T, {spec.width}]")
-            stored[name] = rows.astype(spec.dtype)
+            with np.errstate(over="ignore"):  # looked at in the next line
+                stored[name] = rows.astype(spec.dtype)
             if not np.isfinite(stored[name]).all():
-                raise ValueError(f"{clip}: {name} has values that {spec.dtype} cannot hold")
+                raise ClipError(f"{name} gave values that {spec.dtype} cannot hold")
         self._ids.append(clip)
         self._paths.append(path)
         self._durations_s.append(duration_s)

@@ -1,0 +1,138 @@
+"""`python -m extract`: stage one, from a folder of clips to shards of features."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features.console import new_app
+from features.errors import ConfigError
+
+app = new_app("Stage one: three frozen networks turn a folder of clips into shards of features.")
+
+
+@app.command("run")
+def run_command(
+    dump: Annotated[
+        Path, typer.Argument(help="Folder with the audio: AudioCaps, Clotho or any clips.")
+    ],
+    out: Annotated[Path, typer.Option(help="Features folder to make, or to go on with.")],
+    captions: Annotated[
+        Path | None, typer.Option(help="Folder with the captions CSVs, if not in the dump.")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="audiocaps, clotho or folder.", show_default="recognised"),
+    ] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="Split to do; may be repeated.", show_default="all")
+    ] = None,
+    streams: Annotated[
+        str, typer.Option(help="What to extract; streams added later join those already there.")
+    ] = "yamnet,vggish,panns",
+    weights: Annotated[
+        Path, typer.Option(help="Folder with the networks' weights.", envvar="TAGBART_WEIGHTS")
+    ] = Path("weights"),
+    device: Annotated[str, typer.Option(help="cpu or cuda.", rich_help_panel="Computing")] = "cpu",
+    precision: Annotated[
+        str, typer.Option(help="float32, or bf16: faster, ±3 %.", rich_help_panel="Computing")
+    ] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help="float16 or float32, of the stored values.")
+    ] = "float16",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Decoding processes.",
+            show_default="1 on cpu, all cores but 2 on cuda",
+            rich_help_panel="Computing",
+        ),
+    ] = None,
+    batch_clips: Annotated[
+        int | None,
+        typer.Option(
+            help="Clips encoded together.",
+            show_default="8 on cpu, 64 on cuda",
+            rich_help_panel="Computing",
+        ),
+    ] = None,
+    shard_clips: Annotated[
+        int, typer.Option(help="Clips listed per shard.", rich_help_panel="Many machines")
+    ] = 2000,
+    part: Annotated[
+        str,
+        typer.Option(
+            help="i/n: do the i-th of n shares of the shards.", rich_help_panel="Many machines"
+        ),
+    ] = "1/1",
+) -> None:
+    """Extract features from every clip of a dump; run again to go on after a stop.
+
+    Exit code 0: done (missing clips are counted and listed). 1: done, but clips that are there
+    could not be used. 2: could not run. Lost clips of both kinds stand in failures.csv.
+
+    Example: python -m extract run audiocaps --out features-audiocaps --weights weights
+    """
+    import os
+
+    from extract.pipeline import Settings
+    from extract.run import Extraction, extract
+
+    on_gpu = device.startswith("cuda")
+    cores = len(os.sched_getaffinity(0))
+    settings = Settings(
+        device=device,
+        workers=workers if workers is not None else (max(1, cores - 2) if on_gpu else 1),
+        batch_clips=batch_clips if batch_clips is not None else (64 if on_gpu else 8),
+    )
+    config = Extraction(
+        dump=dump,
+        out=out,
+        weights=weights,
+        captions=captions,
+        kind=kind,
+        splits=tuple(split) if split else None,
+        streams=tuple(name.strip() for name in streams.split(",")),
+        precision=precision,
+        dtype=dtype,
+        shard_clips=shard_clips,
+        part=_part(part),
+        settings=settings,
+    )
+    raise typer.Exit(extract(config))
+
+
+@app.command("demo")
+def demo_command(
+    dump: Annotated[Path, typer.Argument(help="Folder to write the synthetic dump into.")],
+    clips: Annotated[int, typer.Option(help="How many clips of 10 s.")] = 1500,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+) -> None:
+    """Write a synthetic dump in the layout of AudioCaps: sounds and captions made by rule.
+
+    Example: python -m extract demo demo/dump --clips 200
+    """
+    from extract.demo import write_demo_dump
+
+    write_demo_dump(dump, clips=clips, seed=seed)
+
+
+@app.command("demo-encoders")
+def demo_encoders_command(
+    out: Annotated[Path, typer.Argument(help="Weights folder to write.")],
+    seed: Annotated[int, typer.Option(help="Of the sounds and of the initial weights.")] = 1,
+) -> None:
+    """Train the three small encoders that the demo uses, on synthetic sounds.
+
+    Example: python -m extract demo-encoders extract/demo_weights
+    """
+    from extract.demo_encoders import train_demo_encoders
+
+    train_demo_encoders(out, seed=seed)
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal()):
+        raise ConfigError(f"--part is {text!r}, expected i/n, such as 2/8")
+    return int(number), int(of)

@@ -1,0 +1,325 @@
+"""Make shards: decode in worker processes, encode in batches, publish in the background.
+
+files ─decode (workers)─▶ waveforms ─resample, encode (device)─▶ rows ─write (thread)─▶ shard
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from extract.audio import load_audio
+from extract.dump import PlannedClip
+from extract.encoders import Encoder
+from extract.resample import resample
+from extract.shards import DoneMark, Failure, ShardTask
+from features.errors import ClipError, ConfigError, TagbartError
+from features.reader import Shard
+from features.writer import ShardWriter
+
+MISSING = "missing: the dump has no audio for it"
+
+# A batch ends at this much sound, so that long recordings do not add up.
+MAX_BATCH_S = 640.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to run. `workers` decode; `batch_clips` are encoded together."""
+
+    device: str = "cpu"
+    workers: int = 1
+    batch_clips: int = 8
+
+    def __post_init__(self) -> None:
+        if self.workers < 0 or self.batch_clips < 1:
+            raise ConfigError(
+                f"workers is {self.workers} and batch_clips {self.batch_clips}, expected at least "
+                "0 and 1"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """A clip's decoded sound, or why there is none."""
+
+    waveform: torch.Tensor | None = None  # float32 [n], mono
+    sample_rate_hz: int = 0
+    failure: str = ""
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.waveform) / self.sample_rate_hz if self.waveform is not None else 0.0
+
+
+class _Decoder(Dataset):
+    """File number i of a list, decoded. Runs in the worker processes."""
+
+    def __init__(self, dump: Path, paths: Sequence[str]) -> None:
+        self.dump, self.paths = dump, paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Heard:
+        try:
+            audio = load_audio(self.dump / self.paths[index])
+        except ClipError as error:
+            return Heard(failure=str(error))
+        waveform = torch.from_numpy(audio.waveform)
+        return Heard(waveform=waveform, sample_rate_hz=audio.sample_rate_hz)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What is left to do for one shard: the clips to hear, and what an earlier run left of it."""
+
+    task: ShardTask
+    clips: list[PlannedClip]
+    kept: bool
+    failures: tuple[Failure, ...]
+
+
+class _OpenShard:
+    """A shard being made. Lives until it is published, so that memory holds two at most."""
+
+    def __init__(self, work: _Work, out: Path, encoders: dict[str, Encoder]) -> None:
+        self.task = work.task
+        self.clips = work.clips
+        self.failures = list(work.failures)
+        self.kept = Shard(work.task.path(out)) if work.kept else None
+        self.old = {} if self.kept is None else self.kept.streams
+        self.new = {name: item for name, item in encoders.items() if name not in self.old}
+        specs = [*self.old.values(), *(encoder.spec for encoder in self.new.values())]
+        self.writer = ShardWriter(work.task.split, specs)
+
+    def note_failure(self, clip: PlannedClip, reason: str) -> None:
+        """Leave a clip out, unless an earlier run had it in."""
+        if self.kept is not None:
+            raise TagbartError(
+                f"{clip.path}: was extracted before and cannot be read now ({reason}); bring the "
+                "file back, or extract into another --out"
+            )
+        self.failures.append(Failure(clip=clip.id, path=clip.path or "", reason=reason))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    """Clips of one shard on their way through the device; `rows[stream][i]` belongs to clip i."""
+
+    shard: _OpenShard
+    clips: list[PlannedClip]
+    durations_s: list[float]
+    rows: dict[str, list[torch.Tensor]]
+    last: bool
+
+
+def make_shards(
+    tasks: Sequence[ShardTask],
+    *,
+    dump: Path,
+    out: Path,
+    encoders: dict[str, Encoder],
+    settings: Settings,
+    heard: Callable[[int], object] = lambda clips: None,
+) -> Iterator[DoneMark]:
+    """Make unfinished shards one after the other, with decoding ahead across their borders.
+
+    Args:
+        tasks: the shards to make. Streams that a shard holds already are kept, not computed again.
+        dump: folder that the clips' paths are relative to.
+        out: the features folder.
+        encoders: by stream name, on `settings.device`.
+        settings: batch size and workers.
+        heard: called with the number of clips done, for progress.
+
+    Yields:
+        The done-mark of each shard, once it stands under its final name.
+
+    Raises:
+        TagbartError: if a worker process dies, the disk is full, or the output folder goes away.
+    """
+    works = [_work(task, out) for task in tasks]
+    paths = [clip.path for work in works for clip in work.clips if clip.path is not None]
+    sounds = _decoded(dump, paths, settings)
+    with ThreadPoolExecutor(max_workers=1) as background:
+        writing: list[Future[DoneMark]] = []
+        launched: _Batch | None = None
+        opened = (_OpenShard(work, out, encoders) for work in works)
+        for batch in _batches(opened, sounds, settings, heard):
+            # The device works on this batch while the one before is brought home and stored.
+            if launched is not None and _store(launched):
+                writing.append(background.submit(_publish, launched.shard, out))
+            while writing and (writing[0].done() or len(writing) > 1):
+                yield writing.pop(0).result()
+            launched = batch
+        if launched is not None and _store(launched):
+            writing.append(background.submit(_publish, launched.shard, out))
+        for future in writing:
+            yield future.result()
+
+
+def _work(task: ShardTask, out: Path) -> _Work:
+    mark = task.done(out)
+    if mark is not None:
+        lost = {failure.clip for failure in mark.failures}
+        clips = [clip for clip in task.clips if clip.id not in lost]
+        return _Work(task=task, clips=clips, kept=mark.entry is not None, failures=mark.failures)
+    missing = tuple(
+        Failure(clip=clip.id, path="", reason=clip.reason or MISSING)
+        for clip in task.clips
+        if clip.path is None
+    )
+    clips = [clip for clip in task.clips if clip.path is not None]
+    return _Work(task=task, clips=clips, kept=False, failures=missing)
+
+
+def _decoded(dump: Path, paths: Sequence[str], settings: Settings) -> Iterator[Heard]:
+    loader = DataLoader(
+        _Decoder(dump, paths),
+        batch_size=None,
+        num_workers=settings.workers,
+        prefetch_factor=4 if settings.workers else None,
+        pin_memory=settings.device != "cpu",
+        worker_init_fn=_ignore_interrupts,
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TagbartError(
+            "a decoding process was ended from outside (the kernel does so when memory runs out); "
+            "finished shards are intact: run the same command again, with fewer --workers if it "
+            "happens again"
+        ) from error
+
+
+def _ignore_interrupts(worker: int) -> None:
+    # Ctrl-C goes to the main process, which ends the workers; they need no traceback of their own.
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def _batches(
+    opened: Iterable[_OpenShard],
+    sounds: Iterator[Heard],
+    settings: Settings,
+    heard: Callable[[int], object],
+) -> Iterator[_Batch]:
+    """Hear the clips of every shard in turn; each shard ends with a batch marked `last`."""
+    for shard in opened:
+        clips: list[PlannedClip] = []
+        waiting: list[Heard] = []
+        for clip in shard.clips:
+            sound = next(sounds)
+            heard(1)
+            if sound.waveform is None:
+                shard.note_failure(clip, sound.failure)
+                continue
+            clips.append(clip)
+            waiting.append(sound)
+            full = len(waiting) >= settings.batch_clips
+            if full or sum(item.duration_s for item in waiting) >= MAX_BATCH_S:
+                yield _launch(shard, clips, waiting, settings.device, last=False)
+                clips, waiting = [], []
+        yield _launch(shard, clips, waiting, settings.device, last=True)
+
+
+def _launch(
+    shard: _OpenShard,
+    clips: list[PlannedClip],
+    sounds: list[Heard],
+    device: str,
+    *,
+    last: bool,
+) -> _Batch:
+    rows: dict[str, list[torch.Tensor]] = {name: [] for name in shard.new}
+    if sounds:
+        native = [sound.waveform.to(device, non_blocking=True) for sound in sounds]  # type: ignore[union-attr]
+        rates_hz = [sound.sample_rate_hz for sound in sounds]
+        by_rate = {
+            to_hz: resample_all(native, rates_hz, to_hz)
+            for to_hz in {encoder.spec.sample_rate_hz for encoder in shard.new.values()}
+        }
+        for name, encoder in shard.new.items():
+            rows[name] = encoder.encode(by_rate[encoder.spec.sample_rate_hz])
+    durations_s = [sound.duration_s for sound in sounds]
+    return _Batch(shard=shard, clips=clips, durations_s=durations_s, rows=rows, last=last)
+
+
+def resample_all(
+    waveforms: Sequence[torch.Tensor], rates_hz: Sequence[int], to_hz: int
+) -> list[torch.Tensor]:
+    """Resample many waveforms, those of equal rate and length together.
+
+    Args:
+        waveforms: float32 [n_i] each, on one device.
+        rates_hz: their sample rates.
+        to_hz: the rate wanted.
+
+    Returns:
+        float32 [m_i] each, in the same order.
+    """
+    result: list[torch.Tensor] = list(waveforms)
+
+    def kind(i: int) -> tuple[int, int]:
+        return rates_hz[i], len(waveforms[i])
+
+    for (rate_hz, _), same in groupby(sorted(range(len(waveforms)), key=kind), key=kind):
+        group = list(same)
+        if rate_hz != to_hz:
+            stacked = torch.stack([waveforms[i] for i in group])
+            for i, waveform in zip(group, resample(stacked, rate_hz, to_hz), strict=True):
+                result[i] = waveform
+    return result
+
+
+def _store(batch: _Batch) -> bool:
+    """Put a batch's rows into its shard's writer; true if the shard is then complete."""
+    shard = batch.shard
+    home = {name: [_numpy(rows) for rows in of_clips] for name, of_clips in batch.rows.items()}
+    for i, clip in enumerate(batch.clips):
+        values = {name: rows[i] for name, rows in home.items()}
+        if shard.kept is not None:
+            row = shard.kept.ids.index(clip.id)
+            values |= {name: shard.kept.rows(name, row) for name in shard.old}
+        try:
+            shard.writer.add(clip.id, clip.path or "", batch.durations_s[i], clip.captions, values)
+        except ClipError as error:
+            shard.note_failure(clip, str(error))
+    return batch.last
+
+
+def _numpy(rows: torch.Tensor) -> np.ndarray:
+    return rows.float().cpu().numpy()
+
+
+def _publish(shard: _OpenShard, out: Path) -> DoneMark:
+    task, writer = shard.task, shard.writer
+    if not out.is_dir():
+        raise TagbartError(f"{out}: the output folder went away during the run; nothing is written")
+    try:
+        entry = writer.publish(task.path(out)) if len(writer) else None
+        mark = DoneMark(
+            planned=task.digest,
+            shard_clips=task.shard_clips,
+            listed=len(task.clips),
+            entry=entry,
+            streams={name: spec.attrs() for name, spec in writer.streams.items()},
+            failures=tuple(shard.failures),
+        )
+        mark.write(task.mark_path(out))
+    except OSError as error:
+        raise TagbartError(
+            f"{task.path(out)}: could not be written ({error.strerror}); finished shards are "
+            "intact: make room or mend the folder and run the same command again"
+        ) from error
+    return mark

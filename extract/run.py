@@ -1,0 +1,183 @@
+"""`python -m extract run`: a dump of clips becomes a features folder, resuming where it stands."""
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from extract.dump import Plan, read_dump
+from extract.encoders import STREAMS, Encoder, load_encoders
+from extract.memory import keep_freed_memory
+from extract.pipeline import Settings, make_shards
+from extract.shards import (
+    DEFAULT_SHARD_CLIPS,
+    ShardTask,
+    check_same_settings,
+    plan_shards,
+    publish_index,
+)
+from features.console import log, progress
+from features.errors import DONE, SOME_CLIPS_FAILED, ConfigError, TagbartError
+from features.spec import DTYPES, INDEX_NAME, Index
+
+PRECISIONS = ("float32", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """One run of stage one. A config that exists is valid.
+
+    Attributes:
+        dump: folder with the audio.
+        out: features folder to make or to go on with.
+        captions: folder with the captions CSVs, when it is not in the dump.
+        kind: of dataset, recognised when None.
+        splits: which to do, all when None.
+        streams: names out of `extract.encoders.STREAMS`.
+        weights: folder with the networks' files.
+        precision: of the networks' arithmetic.
+        dtype: of the stored values.
+        shard_clips: clips listed per shard.
+        part: (i, n), do only every n-th shard from the i-th on; for several machines.
+        settings: device, workers, batch size.
+    """
+
+    dump: Path
+    out: Path
+    weights: Path
+    captions: Path | None = None
+    kind: str | None = None
+    splits: tuple[str, ...] | None = None
+    streams: tuple[str, ...] = ("yamnet", "vggish", "panns")
+    precision: str = "float32"
+    dtype: str = "float16"
+    shard_clips: int = DEFAULT_SHARD_CLIPS
+    part: tuple[int, int] = (1, 1)
+    settings: Settings = field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.streams if name not in STREAMS]
+        if unknown or not self.streams or len(set(self.streams)) != len(self.streams):
+            raise ConfigError(
+                f"--streams is {','.join(self.streams)!r}, expected some of {','.join(STREAMS)}"
+            )
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"--precision is {self.precision!r}, expected one of {PRECISIONS}")
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"--dtype is {self.dtype!r}, expected one of {DTYPES}")
+        number, of = self.part
+        if not 1 <= number <= of:
+            raise ConfigError(f"--part is {number}/{of}, expected i/n with 1 <= i <= n")
+        if self.settings.device.startswith("cuda") and not torch.cuda.is_available():
+            raise ConfigError("--device is cuda, but torch finds no CUDA device; use --device cpu")
+
+
+def extract(config: Extraction) -> int:
+    """Run an extraction to its end.
+
+    Returns:
+        DONE, or SOME_CLIPS_FAILED if clips that are in the dump could not be used.
+
+    Raises:
+        TagbartError: if it cannot run; what is finished stays.
+    """
+    plan = read_dump(config.dump, captions=config.captions, kind=config.kind, splits=config.splits)
+    _say_plan(plan)
+    tasks = plan_shards(plan, config.shard_clips)
+    number, of = config.part
+    own = tasks[number - 1 :: of]
+    try:
+        config.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{config.out}: cannot be the output folder ({error.strerror})"
+        ) from error
+    with _only_run(config.out, config.part):
+        todo = [task for task in own if not _has_streams(task, config)]
+        log(f"{len(own)} shards, {len(own) - len(todo)} of them finished before")
+        encoders = load_encoders(
+            config.streams,
+            config.weights,
+            device=config.settings.device,
+            precision=config.precision,
+            dtype=config.dtype,
+        )
+        check_same_settings(config.out, tasks, [encoder.spec for encoder in encoders.values()])
+        if todo:
+            _make(todo, config, encoders)
+        index = publish_index(config.out, tasks)
+    if index is None:
+        log(f"part {number} of {of} is done; the part that ends last writes {INDEX_NAME}")
+        return DONE
+    return _say_result(index, sorted({task.split for task in tasks}), config.out)
+
+
+def _make(todo: Sequence[ShardTask], config: Extraction, encoders: dict[str, Encoder]) -> None:
+    keep_freed_memory()
+    if any(task.path(config.out).exists() for task in todo):
+        # Shards that the index lists are about to change, so it would no longer be true.
+        (config.out / INDEX_NAME).unlink(missing_ok=True)
+    for task in todo:
+        path = task.path(config.out)
+        path.parent.mkdir(exist_ok=True)
+        for draft in path.parent.glob(f".{path.stem}.*.part"):  # a killed run's
+            draft.unlink(missing_ok=True)
+    clips = sum(clip.path is not None for task in todo for clip in task.clips)
+    with progress(total=clips, what="extract", unit="clips") as bar:
+        for mark in make_shards(
+            todo,
+            dump=config.dump,
+            out=config.out,
+            encoders=encoders,
+            settings=config.settings,
+            heard=bar.update,
+        ):
+            for failure in mark.failures:
+                if not failure.missing:
+                    log(f"left out {failure.path}: {failure.reason}")
+
+
+def _has_streams(task: ShardTask, config: Extraction) -> bool:
+    mark = task.done(config.out)
+    return mark is not None and (mark.entry is None or set(config.streams) <= set(mark.streams))
+
+
+@contextmanager
+def _only_run(out: Path, part: tuple[int, int]) -> Iterator[None]:
+    """Hold the output folder: a second run on it, or on the same part of it, is refused.
+
+    The kernel frees the locks when a process ends, however it ends.
+    """
+    number, of = part
+    with (out / ".lock").open("a") as whole, (out / f".lock.{number}-of-{of}").open("a") as own:
+        try:
+            fcntl.flock(whole, fcntl.LOCK_NB | (fcntl.LOCK_EX if of == 1 else fcntl.LOCK_SH))
+            fcntl.flock(own, fcntl.LOCK_NB | fcntl.LOCK_EX)
+        except BlockingIOError:
+            raise TagbartError(
+                f"{out}: another extraction is writing there; wait for it, or use another --out"
+            ) from None
+        yield
+
+
+def _say_plan(plan: Plan) -> None:
+    for split, clips in plan.splits.items():
+        found = sum(clip.path is not None for clip in clips)
+        note = "" if found == len(clips) else f", {len(clips) - found:,} missing"
+        log(f"{split}: {found:,} of {len(clips):,} clips have audio{note}  ({plan.kind})")
+    if not any(clip.path is not None for clips in plan.splits.values() for clip in clips):
+        raise TagbartError("no clip of the captions has audio in the dump; nothing to extract")
+
+
+def _say_result(index: Index, splits: Sequence[str], out: Path) -> int:
+    failed = sum(index.splits[split].clips_failed for split in splits)
+    missing = sum(index.splits[split].clips_missing for split in splits)
+    for split in splits:
+        entry = index.splits[split]
+        log(f"{split}: {entry.clips:,} of {entry.clips_listed:,} clips in {out / split}")
+    if failed or missing:
+        log(f"{missing:,} clips missing, {failed:,} failed: see {out / 'failures.csv'}")
+    return SOME_CLIPS_FAILED if failed else DONE

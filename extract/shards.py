@@ -1,0 +1,207 @@
+"""Which shards an extraction makes, which of them are finished, and the index over all of them.
+
+A finished shard is `<split>/00000.h5` and, written after it, `<split>/00000.json`: its done-mark
+with clip counts, checksum, streams, failures, and a digest of the clips that were planned for it.
+All that a later run needs to know is in the done-marks, so resuming is a look at what exists.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from extract.dump import Plan, PlannedClip
+from features.errors import ConfigError
+from features.publish import published, write_json
+from features.spec import (
+    FAILURES_COLUMNS,
+    FAILURES_NAME,
+    FORMAT,
+    INDEX_NAME,
+    VERSION,
+    Index,
+    ShardEntry,
+    SplitEntry,
+    StreamSpec,
+    shard_name,
+)
+
+DEFAULT_SHARD_CLIPS = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A clip that was listed but is in no shard. `path` is empty when no audio was found."""
+
+    clip: str
+    path: str
+    reason: str
+
+    @property
+    def missing(self) -> bool:
+        return not self.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoneMark:
+    """What stands beside a finished shard. `entry` is None if none of its clips could be used."""
+
+    planned: str
+    shard_clips: int
+    listed: int
+    entry: ShardEntry | None
+    streams: dict[str, dict[str, Any]]
+    failures: tuple[Failure, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """The done-mark at `path`, or None if there is none that we can read."""
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            if (raw.pop("format"), raw.pop("version")) != (FORMAT, VERSION):
+                return None
+            entry = raw.pop("entry")
+            failures = tuple(Failure(**failure) for failure in raw.pop("failures"))
+            return cls(entry=ShardEntry(**entry) if entry else None, failures=failures, **raw)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None  # absent or not ours: the shard counts as unfinished and is made again
+
+    def write(self, path: Path) -> None:
+        write_json(path, {"format": FORMAT, "version": VERSION, **asdict(self)})
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard to make: a run of clips in the order of the captions file, missing ones included.
+
+    The cut is by clips listed, not by clips found, so that audio which turns up later changes only
+    the shards that it belongs to.
+    """
+
+    split: str
+    number: int
+    clips: Sequence[PlannedClip]
+    shard_clips: int
+
+    def path(self, out: Path) -> Path:
+        return out / self.split / shard_name(self.number)
+
+    def mark_path(self, out: Path) -> Path:
+        return self.path(out).with_suffix(".json")
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the planned clips: ids, audio paths, captions."""
+        digest = hashlib.sha256()
+        for clip in self.clips:
+            digest.update(json.dumps([clip.id, clip.path, *clip.captions]).encode())
+        return digest.hexdigest()
+
+    def done(self, out: Path) -> DoneMark | None:
+        """The done-mark, if the shard stands as it was written for these same clips."""
+        mark = DoneMark.read(self.mark_path(out))
+        if mark is None or mark.planned != self.digest:
+            return None
+        if mark.entry is None:
+            return mark
+        path = self.path(out)
+        return mark if path.is_file() and path.stat().st_size == mark.entry.bytes else None
+
+
+def plan_shards(plan: Plan, shard_clips: int = DEFAULT_SHARD_CLIPS) -> list[ShardTask]:
+    """Cut every split into shards of `shard_clips` listed clips.
+
+    Raises:
+        ConfigError: if `shard_clips` is below 1.
+    """
+    if shard_clips < 1:
+        raise ConfigError(f"--shard-clips is {shard_clips}, expected at least 1")
+    return [
+        ShardTask(split, start // shard_clips, clips[start : start + shard_clips], shard_clips)
+        for split, clips in plan.splits.items()
+        for start in range(0, len(clips), shard_clips)
+    ]
+
+
+def check_same_settings(out: Path, tasks: Sequence[ShardTask], specs: Sequence[StreamSpec]) -> None:
+    """Refuse to mix weights or settings within one features folder.
+
+    Raises:
+        ConfigError: naming the setting, what the folder holds and what was asked for.
+    """
+    for task in tasks:
+        mark = DoneMark.read(task.mark_path(out))
+        if mark is None:
+            continue
+        if mark.shard_clips != task.shard_clips:
+            raise ConfigError(
+                f"{out} was cut into shards of {mark.shard_clips} clips, now asked for "
+                f"{task.shard_clips}; use --shard-clips {mark.shard_clips} or another --out"
+            )
+        for spec in specs:
+            for key, found in mark.streams.get(spec.name, {}).items():
+                if found != spec.attrs()[key]:
+                    raise ConfigError(
+                        f"{task.path(out)}: stream {spec.name} was made with {key} {found!r}, now "
+                        f"asked for {spec.attrs()[key]!r}; use the same settings or another --out"
+                    )
+
+
+def publish_index(out: Path, tasks: Sequence[ShardTask]) -> Index | None:
+    """Write failures.csv and, last, features.json, if every shard of `tasks` is finished.
+
+    Splits that an earlier run finished and this one did not ask for are kept as they are.
+
+    Returns:
+        The index, or None if another machine's shards are still missing.
+    """
+    marks: dict[str, list[DoneMark]] = {}
+    for task in tasks:
+        mark = task.done(out)
+        if mark is None:
+            return None
+        marks.setdefault(task.split, []).append(mark)
+    for split in _earlier_splits(out):
+        if split not in marks:
+            paths = sorted((out / split).glob("[0-9]*.json"))
+            marks[split] = [mark for mark in map(DoneMark.read, paths) if mark]
+    splits = {
+        split: SplitEntry(
+            shards=tuple(mark.entry for mark in of_split if mark.entry),
+            clips_listed=sum(mark.listed for mark in of_split),
+            clips_missing=sum(item.missing for mark in of_split for item in mark.failures),
+            clips_failed=sum(not item.missing for mark in of_split for item in mark.failures),
+        )
+        for split, of_split in sorted(marks.items())
+    }
+    filled = [mark for of_split in marks.values() for mark in of_split if mark.entry]
+    # A stream counts as there once every shard has it.
+    streams = {
+        name: attrs
+        for name, attrs in (filled[0].streams if filled else {}).items()
+        if all(name in mark.streams for mark in filled)
+    }
+    _write_failures(
+        out, [item for of_split in marks.values() for m in of_split for item in m.failures]
+    )
+    index = Index(streams=streams, splits=splits)
+    write_json(out / INDEX_NAME, index.to_json())
+    return index
+
+
+def _earlier_splits(out: Path) -> list[str]:
+    return list(Index.read(out).splits) if (out / INDEX_NAME).is_file() else []
+
+
+def _write_failures(out: Path, failures: Sequence[Failure]) -> None:
+    with (
+        published(out / FAILURES_NAME) as draft,
+        draft.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(FAILURES_COLUMNS)
+        writer.writerows((item.clip, item.path, item.reason) for item in failures)
