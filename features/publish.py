@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ def published(path: Path) -> Iterator[Path]:
     loss leaves either the old file or the new one, never a part.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # The host stands in the name since machines that share storage may share process ids.
+    draft = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")
     try:
         yield draft
         _flush(draft)
