@@ -6,19 +6,16 @@ files ─decode (workers)─▶ waveforms ─resample, encode (device)─▶ row
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
-from extract.audio import load_audio
+from extract.decode import Heard, Settings, decoded, resample_all
 from extract.dump import PlannedClip
 from extract.encoders import Encoder
-from extract.resample import resample
 from extract.shards import DoneMark, Failure, ShardTask
-from features.errors import ClipError, ConfigError, TagbartError
+from features.errors import ClipError, TagbartError
 from features.reader import Shard
 from features.writer import ShardWriter
 
@@ -26,53 +23,6 @@ MISSING = "missing: the dump has no audio for it"
 
 # A batch ends at this much sound, so that long recordings do not add up.
 MAX_BATCH_S = 640.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How to run. `workers` decode; `batch_clips` are encoded together."""
-
-    device: str = "cpu"
-    workers: int = 1
-    batch_clips: int = 8
-
-    def __post_init__(self) -> None:
-        if self.workers < 0 or self.batch_clips < 1:
-            raise ConfigError(
-                f"workers is {self.workers} and batch_clips {self.batch_clips}, expected at least "
-                "0 and 1"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Heard:
-    """A clip's decoded sound, or why there is none."""
-
-    waveform: torch.Tensor | None = None  # float32 [n], mono
-    sample_rate_hz: int = 0
-    failure: str = ""
-
-    @property
-    def duration_s(self) -> float:
-        return len(self.waveform) / self.sample_rate_hz if self.waveform is not None else 0.0
-
-
-class _Decoder(Dataset):
-    """File number i of a list, decoded. Runs in the worker processes."""
-
-    def __init__(self, dump: Path, paths: Sequence[str]) -> None:
-        self.dump, self.paths = dump, paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Heard:
-        try:
-            audio = load_audio(self.dump / self.paths[index])
-        except ClipError as error:
-            return Heard(failure=str(error))
-        waveform = torch.from_numpy(audio.waveform)
-        return Heard(waveform=waveform, sample_rate_hz=audio.sample_rate_hz)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +96,7 @@ def make_shards(
     """
     works = [_work(task, out) for task in tasks]
     paths = [clip.path for work in works for clip in work.clips if clip.path is not None]
-    sounds = _decoded(dump, paths, settings)
+    sounds = decoded(dump, paths, settings)
     with ThreadPoolExecutor(max_workers=1) as background:
         writing: list[Future[DoneMark]] = []
         launched: _Batch | None = None
@@ -177,35 +127,6 @@ def _work(task: ShardTask, out: Path) -> _Work:
     )
     clips = [clip for clip in task.clips if clip.path is not None]
     return _Work(task=task, clips=clips, kept=False, failures=missing)
-
-
-def _decoded(dump: Path, paths: Sequence[str], settings: Settings) -> Iterator[Heard]:
-    loader = DataLoader(
-        _Decoder(dump, paths),
-        batch_size=None,
-        num_workers=settings.workers,
-        prefetch_factor=4 if settings.workers else None,
-        pin_memory=settings.device != "cpu",
-        worker_init_fn=_ignore_interrupts,
-    )
-    try:
-        yield from loader
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise TagbartError(
-            "a decoding process was ended from outside (the kernel does so when memory runs out); "
-            "finished shards are intact: run the same command again, with fewer --workers if it "
-            "happens again"
-        ) from error
-
-
-def _ignore_interrupts(worker: int) -> None:
-    # Ctrl-C goes to the main process, which ends the workers; they need no traceback of their own.
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
 
 
 def _batches(
@@ -253,33 +174,6 @@ def _launch(
             rows[name] = encoder.encode(by_rate[encoder.spec.sample_rate_hz])
     durations_s = [sound.duration_s for sound in sounds]
     return _Batch(shard=shard, clips=clips, durations_s=durations_s, rows=rows, last=last)
-
-
-def resample_all(
-    waveforms: Sequence[torch.Tensor], rates_hz: Sequence[int], to_hz: int
-) -> list[torch.Tensor]:
-    """Resample many waveforms, those of equal rate and length together.
-
-    Args:
-        waveforms: float32 [n_i] each, on one device.
-        rates_hz: their sample rates.
-        to_hz: the rate wanted.
-
-    Returns:
-        float32 [m_i] each, in the same order.
-    """
-    result: list[torch.Tensor] = list(waveforms)
-
-    def kind(i: int) -> tuple[int, int]:
-        return rates_hz[i], len(waveforms[i])
-
-    for (rate_hz, _), same in groupby(sorted(range(len(waveforms)), key=kind), key=kind):
-        group = list(same)
-        if rate_hz != to_hz:
-            stacked = torch.stack([waveforms[i] for i in group])
-            for i, waveform in zip(group, resample(stacked, rate_hz, to_hz), strict=True):
-                result[i] = waveform
-    return result
 
 
 def _store(batch: _Batch) -> bool:
