@@ -1,0 +1,129 @@
+"""A child process that answers in lines and can never hang us."""
+
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, Queue
+from types import TracebackType
+from typing import Self
+
+from features.errors import TagbartError
+
+_END = None  # what the reading thread leaves behind the last line
+
+
+class ScoreError(TagbartError):
+    """Scores cannot be computed: a scorer's process failed, or the texts do not allow it."""
+
+
+class LineProcess:
+    """Lines in, lines out. Reading and writing go on in threads of their own, so neither side of
+    a full pipe can block the other, and a child that says nothing for `timeout_s` is ended.
+
+    Use as a context manager; leaving it ends the child.
+    """
+
+    def __init__(
+        self, command: Sequence[str | Path], *, name: str, timeout_s: float, cwd: Path | None = None
+    ) -> None:
+        """Start the child.
+
+        Args:
+            command: program and arguments.
+            name: what error messages call it.
+            timeout_s: longest silence while an answer is awaited.
+            cwd: folder to start in.
+
+        Raises:
+            ScoreError: if the program cannot be started.
+        """
+        self.name, self.timeout_s = name, timeout_s
+        self._words = tempfile.TemporaryFile()  # nameless: the child's stderr  # noqa: SIM115
+        self._lines: Queue[str | None] = Queue()
+        try:
+            self._child = subprocess.Popen(
+                [str(part) for part in command],
+                cwd=cwd,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._words,
+            )
+        except OSError as error:
+            raise ScoreError(f"{name}: cannot start {command[0]} ({error})") from error
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def send(self, lines: Iterable[str]) -> None:
+        """Hand lines to the child without waiting for it to take them."""
+        data = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+        threading.Thread(target=self._write, args=(data,), daemon=True).start()
+
+    def receive(self) -> str:
+        """The child's next line, without its line break.
+
+        Raises:
+            ScoreError: if it ended, or said nothing for `timeout_s`; with its own last words.
+        """
+        try:
+            line = self._lines.get(timeout=self.timeout_s)
+        except Empty:
+            self._child.kill()
+            raise ScoreError(
+                f"{self.name}: no answer for {self.timeout_s:g} s, ended it{self._last_words()}"
+            ) from None
+        if line is _END:
+            self._lines.put(_END)
+            code = self._child.wait()
+            raise ScoreError(
+                f"{self.name}: its process ended early, exit code {code}{self._last_words()}"
+            )
+        return line
+
+    def close(self) -> None:
+        """End the child, whatever it is doing."""
+        self._child.kill()
+        self._child.wait()
+        assert self._child.stdin is not None
+        with suppress(OSError):  # what a killed child did not take any more
+            self._child.stdin.close()
+        self._words.close()
+
+    def _read(self) -> None:
+        assert self._child.stdout is not None
+        for raw in self._child.stdout:
+            self._lines.put(raw.decode("utf-8", "replace").rstrip("\r\n"))
+        self._lines.put(_END)
+
+    def _write(self, data: bytes) -> None:
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(data)
+            self._child.stdin.flush()
+        except OSError:
+            # A broken pipe: the child has ended, which `receive` reports with the child's words.
+            return
+
+    def _last_words(self) -> str:
+        self._words.seek(0)
+        return last_words(self._words.read())
+
+
+def last_words(stderr: bytes) -> str:
+    """What a failed child said, in one line to stand behind our own message; "" if nothing."""
+    lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines()]
+    # Java's own sentence stands above the stack trace.
+    kept = [line for line in lines if line and not line.startswith("at ")]
+    return f"; its own words: {' / '.join(kept[-6:])}" if kept else ""

@@ -1,0 +1,130 @@
+"""Score predictions: tokenise once, every metric, corpus and clip values, intervals over clips."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from evaluate.bootstrap import draw_weights, interval, weighted_means
+from evaluate.meteor import Meteor
+from evaluate.metrics import BLEU_ORDER, ReferenceMetrics, corpus_bleu
+from evaluate.predictions import PredictionSets
+from evaluate.results import METRICS, Scores
+from evaluate.tokenizer import tokenize
+from features.console import log
+
+
+class Scorer:
+    """Computes the scores of predictions. Holds METEOR's process, so use as a context manager.
+
+    Example:
+        with Scorer() as scorer:
+            [scores] = scorer.score(read_sets([path]))
+    """
+
+    def __init__(self) -> None:
+        self._meteor = Meteor()
+        self._pool = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._meteor.__exit__(kind, error, trace)
+        self._pool.shutdown()
+
+    def score(self, sets: PredictionSets) -> list[Scores]:
+        """Score every predictions file against the references that they share.
+
+        Args:
+            sets: one or more files' candidates.
+
+        Returns:
+            One Scores per file.
+
+        Raises:
+            ScoreError: if a scorer's process fails, hangs, or answers something else.
+        """
+        texts = _Tokenized(sets)
+        # METEOR works in a process of its own: it goes on while Python counts n-grams.
+        meteor = [
+            self._pool.submit(self._meteor.statistics, candidates, texts.references)
+            for candidates in texts.candidates
+        ]
+        metrics = ReferenceMetrics(texts.references)
+        weights = draw_weights(len(sets.clips))
+        partial = [_Draft(weights) for _ in texts.candidates]
+        for draft, candidates in zip(partial, texts.candidates, strict=True):
+            draft.add_bleu(metrics, candidates)
+            draft.add_mean("rouge_l", metrics.rouge_l(candidates))
+            draft.add_mean("cider_d", metrics.cider_d(candidates))
+        for draft, future in zip(partial, meteor, strict=True):
+            draft.add_meteor(self._meteor, future.result())
+        return [draft.finish(sets.clips) for draft in partial]
+
+
+class _Tokenized:
+    """The texts of predictions files, tokenised by one Java process, references once."""
+
+    def __init__(self, sets: PredictionSets) -> None:
+        flat = [text for texts in sets.references for text in texts]
+        flat += [text for candidates in sets.candidates for text in candidates]
+        tokens = iter(tokenize(flat))
+        self.references = [[next(tokens) for _ in texts] for texts in sets.references]
+        self.candidates = [[next(tokens) for _ in sets.clips] for _ in sets.candidates]
+        blank = [
+            clip for clip, texts in zip(sets.clips, self.references, strict=True) if not all(texts)
+        ]
+        if blank:
+            log(
+                f"warning: {len(blank)} clips have a reference without words, the first is "
+                f"{blank[0]!r}; it counts as a reference, as in pycocoevalcap"
+            )
+
+
+class _Draft:
+    """Gathers one file's scores metric by metric."""
+
+    def __init__(self, weights: np.ndarray) -> None:
+        self._weights = weights
+        self._corpus: dict[str, float] = {}
+        self._per_clip: dict[str, np.ndarray] = {}
+        self._intervals: dict[str, tuple[float, float]] = {}
+
+    def add_bleu(self, metrics: ReferenceMetrics, candidates: Sequence[str]) -> None:
+        corpus, clips, statistics = metrics.bleu(candidates)
+        draws = corpus_bleu(statistics, self._weights)
+        for order in range(BLEU_ORDER):
+            self._add(f"bleu_{order + 1}", corpus[order], clips[:, order], draws[:, order])
+
+    def add_meteor(self, meteor: Meteor, statistics: np.ndarray) -> None:
+        clips, corpus = meteor.scores(statistics)
+        draws, _ = meteor.scores(self._weights @ statistics)
+        self._add("meteor", corpus, clips, draws)
+
+    def add_mean(self, name: str, clips: np.ndarray) -> None:
+        """A metric whose corpus value is the mean over clips; NaN is a clip without a value."""
+        present = clips[np.isfinite(clips)]
+        corpus = present.mean() if len(present) else np.nan
+        self._add(name, corpus, clips, weighted_means(clips, self._weights))
+
+    def finish(self, clips: tuple[str, ...]) -> Scores:
+        names = [name for name in METRICS if name in self._corpus]
+        return Scores(
+            clips=clips,
+            corpus={name: self._corpus[name] for name in names},
+            per_clip={name: self._per_clip[name] for name in names},
+            intervals={name: self._intervals[name] for name in names},
+        )
+
+    def _add(self, name: str, corpus: float, clips: np.ndarray, draws: np.ndarray) -> None:
+        self._corpus[name] = float(corpus)
+        self._per_clip[name] = clips
+        self._intervals[name] = interval(draws)
