@@ -53,21 +53,30 @@ class Scorer:
             ScoreError: if a scorer's process fails, hangs, or answers something else.
         """
         texts = _Tokenized(sets)
-        # METEOR works in a process of its own: it goes on while Python counts n-grams.
+        weights = draw_weights(len(sets.clips))
+        # METEOR works in a process of its own: it goes on while Python counts n-grams. One
+        # thread talks to it, one file after the other.
         meteor = [
-            self._pool.submit(self._meteor.statistics, candidates, texts.references)
+            self._pool.submit(self._meteor_scores, candidates, texts.references, weights)
             for candidates in texts.candidates
         ]
         metrics = ReferenceMetrics(texts.references)
-        weights = draw_weights(len(sets.clips))
         partial = [_Draft(weights) for _ in texts.candidates]
         for draft, candidates in zip(partial, texts.candidates, strict=True):
             draft.add_bleu(metrics, candidates)
             draft.add_mean("rouge_l", metrics.rouge_l(candidates))
             draft.add_mean("cider_d", metrics.cider_d(candidates))
         for draft, future in zip(partial, meteor, strict=True):
-            draft.add_meteor(self._meteor, future.result())
+            draft.add("meteor", *future.result())
         return [draft.finish(sets.clips) for draft in partial]
+
+    def _meteor_scores(
+        self, candidates: Sequence[str], references: Sequence[Sequence[str]], weights: np.ndarray
+    ) -> tuple[float, np.ndarray, np.ndarray]:
+        statistics = self._meteor.statistics(candidates, references)
+        clips, corpus = self._meteor.scores(statistics)
+        draws, _ = self._meteor.scores(weights @ statistics)
+        return corpus, clips, draws
 
 
 class _Tokenized:
@@ -102,18 +111,13 @@ class _Draft:
         corpus, clips, statistics = metrics.bleu(candidates)
         draws = corpus_bleu(statistics, self._weights)
         for order in range(BLEU_ORDER):
-            self._add(f"bleu_{order + 1}", corpus[order], clips[:, order], draws[:, order])
-
-    def add_meteor(self, meteor: Meteor, statistics: np.ndarray) -> None:
-        clips, corpus = meteor.scores(statistics)
-        draws, _ = meteor.scores(self._weights @ statistics)
-        self._add("meteor", corpus, clips, draws)
+            self.add(f"bleu_{order + 1}", corpus[order], clips[:, order], draws[:, order])
 
     def add_mean(self, name: str, clips: np.ndarray) -> None:
         """A metric whose corpus value is the mean over clips; NaN is a clip without a value."""
         present = clips[np.isfinite(clips)]
         corpus = present.mean() if len(present) else np.nan
-        self._add(name, corpus, clips, weighted_means(clips, self._weights))
+        self.add(name, corpus, clips, weighted_means(clips, self._weights))
 
     def finish(self, clips: tuple[str, ...]) -> Scores:
         names = [name for name in METRICS if name in self._corpus]
@@ -124,7 +128,8 @@ class _Draft:
             intervals={name: self._intervals[name] for name in names},
         )
 
-    def _add(self, name: str, corpus: float, clips: np.ndarray, draws: np.ndarray) -> None:
+    def add(self, name: str, corpus: float, clips: np.ndarray, draws: np.ndarray) -> None:
+        """A metric with its corpus value, float64 [clips], and float64 [draws] of the corpus'."""
         self._corpus[name] = float(corpus)
         self._per_clip[name] = clips
         self._intervals[name] = interval(draws)
