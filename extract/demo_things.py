@@ -1,4 +1,4 @@
-"""Sounds of weather, machines and struck things for the demo: (desk, seconds, traits) → float [n]."""
+"""Sounds of weather, machines and struck things for the demo: (desk, seconds, traits) → [n]."""
 
 from collections.abc import Mapping
 

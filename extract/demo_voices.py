@@ -1,4 +1,4 @@
-"""Sounds of people and animals for the demo: (desk, seconds, traits) → float [n]."""
+"""Sounds of people and animals for the demo: (desk, seconds, traits) → [n]."""
 
 from collections.abc import Mapping
 
