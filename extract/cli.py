@@ -56,6 +56,12 @@ def run_command(
             rich_help_panel="Computing",
         ),
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads of the networks.", show_default="all cores", rich_help_panel="Computing"
+        ),
+    ] = None,
     shard_clips: Annotated[
         int, typer.Option(help="Clips listed per shard.", rich_help_panel="Many machines")
     ] = 2000,
@@ -65,6 +71,12 @@ def run_command(
             help="i/n: do the i-th of n shares of the shards.", rich_help_panel="Many machines"
         ),
     ] = "1/1",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="local, or ray: the Ray cluster at $RAY_ADDRESS.", rich_help_panel="Many machines"
+        ),
+    ] = "local",
 ) -> None:
     """Extract features from every clip of a dump; run again to go on after a stop.
 
@@ -84,6 +96,7 @@ def run_command(
         device=device,
         workers=workers if workers is not None else (max(1, cores - 2) if on_gpu else 1),
         batch_clips=batch_clips if batch_clips is not None else (64 if on_gpu else 8),
+        threads=threads if threads is not None else cores,
     )
     config = Extraction(
         dump=dump,
@@ -97,6 +110,7 @@ def run_command(
         dtype=dtype,
         shard_clips=shard_clips,
         part=_part(part),
+        engine=engine,
         settings=settings,
     )
     raise typer.Exit(extract(config))

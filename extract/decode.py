@@ -16,18 +16,18 @@ from features.errors import ClipError, ConfigError, TagbartError
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to run. `workers` decode; `batch_clips` are encoded together."""
+    """How to run: `workers` decode, `batch_clips` are encoded together by `threads` threads."""
 
     device: str = "cpu"
     workers: int = 1
     batch_clips: int = 8
+    threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.workers < 0 or self.batch_clips < 1:
-            raise ConfigError(
-                f"workers is {self.workers} and batch_clips {self.batch_clips}, expected at least "
-                "0 and 1"
-            )
+        for name, least in (("workers", 0), ("batch_clips", 1), ("threads", 1)):
+            if getattr(self, name) < least:
+                option = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{option} is {getattr(self, name)}, expected at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True)

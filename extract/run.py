@@ -1,10 +1,11 @@
 """`python -m extract run`: a dump of clips becomes a features folder, resuming where it stands."""
 
 import fcntl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,6 +15,7 @@ from extract.memory import keep_freed_memory
 from extract.pipeline import Settings, make_shards
 from extract.shards import (
     DEFAULT_SHARD_CLIPS,
+    DoneMark,
     ShardTask,
     check_same_settings,
     plan_shards,
@@ -24,6 +26,7 @@ from features.errors import DONE, SOME_CLIPS_FAILED, ConfigError, TagbartError
 from features.spec import DTYPES, INDEX_NAME, Index
 
 PRECISIONS = ("float32", "bf16")
+ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,8 @@ class Extraction:
         dtype: of the stored values.
         shard_clips: clips listed per shard.
         part: (i, n), do only every n-th shard from the i-th on; for several machines.
-        settings: device, workers, batch size.
+        engine: `local`, or `ray` for a Ray cluster.
+        settings: device, workers, batch size, threads.
     """
 
     dump: Path
@@ -56,6 +60,7 @@ class Extraction:
     dtype: str = "float16"
     shard_clips: int = DEFAULT_SHARD_CLIPS
     part: tuple[int, int] = (1, 1)
+    engine: str = "local"
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
@@ -68,11 +73,23 @@ class Extraction:
             raise ConfigError(f"--precision is {self.precision!r}, expected one of {PRECISIONS}")
         if self.dtype not in DTYPES:
             raise ConfigError(f"--dtype is {self.dtype!r}, expected one of {DTYPES}")
+        if self.engine not in ENGINES:
+            raise ConfigError(f"--engine is {self.engine!r}, expected one of {ENGINES}")
         number, of = self.part
         if not 1 <= number <= of:
             raise ConfigError(f"--part is {number}/{of}, expected i/n with 1 <= i <= n")
         if self.settings.device.startswith("cuda") and not torch.cuda.is_available():
             raise ConfigError("--device is cuda, but torch finds no CUDA device; use --device cpu")
+
+    def encoder_options(self) -> dict[str, Any]:
+        """The arguments of `load_encoders`."""
+        return {
+            "names": self.streams,
+            "weights": self.weights,
+            "device": self.settings.device,
+            "precision": self.precision,
+            "dtype": self.dtype,
+        }
 
 
 def extract(config: Extraction) -> int:
@@ -98,13 +115,9 @@ def extract(config: Extraction) -> int:
     with _only_run(config.out, config.part):
         todo = [task for task in own if not _has_streams(task, config)]
         log(f"{len(own)} shards, {len(own) - len(todo)} of them finished before")
-        encoders = load_encoders(
-            config.streams,
-            config.weights,
-            device=config.settings.device,
-            precision=config.precision,
-            dtype=config.dtype,
-        )
+        torch.set_num_threads(config.settings.threads)
+        keep_freed_memory()
+        encoders = load_encoders(**config.encoder_options())
         check_same_settings(config.out, tasks, [encoder.spec for encoder in encoders.values()])
         if todo:
             _make(todo, config, encoders)
@@ -116,7 +129,6 @@ def extract(config: Extraction) -> int:
 
 
 def _make(todo: Sequence[ShardTask], config: Extraction, encoders: dict[str, Encoder]) -> None:
-    keep_freed_memory()
     if any(task.path(config.out).exists() for task in todo):
         # Shards that the index lists are about to change, so it would no longer be true.
         (config.out / INDEX_NAME).unlink(missing_ok=True)
@@ -125,19 +137,41 @@ def _make(todo: Sequence[ShardTask], config: Extraction, encoders: dict[str, Enc
         path.parent.mkdir(exist_ok=True)
         for draft in path.parent.glob(f".{path.stem}.*.part"):  # a killed run's
             draft.unlink(missing_ok=True)
-    clips = sum(clip.path is not None for task in todo for clip in task.clips)
+    clips = sum(task.present for task in todo)
     with progress(total=clips, what="extract", unit="clips") as bar:
-        for mark in make_shards(
+        for mark in _marks(todo, config, encoders, bar.update):
+            for failure in mark.failures:
+                if not failure.missing:
+                    log(f"left out {failure.path}: {failure.reason}")
+
+
+def _marks(
+    todo: Sequence[ShardTask],
+    config: Extraction,
+    encoders: dict[str, Encoder],
+    heard: Callable[[int], object],
+) -> Iterator[DoneMark]:
+    if config.engine == "local":
+        yield from make_shards(
             todo,
             dump=config.dump,
             out=config.out,
             encoders=encoders,
             settings=config.settings,
-            heard=bar.update,
-        ):
-            for failure in mark.failures:
-                if not failure.missing:
-                    log(f"left out {failure.path}: {failure.reason}")
+            heard=heard,
+        )
+        return
+    from extract.cluster import make_shards_on_ray
+
+    for mark in make_shards_on_ray(
+        todo,
+        dump=config.dump.resolve(),
+        out=config.out.resolve(),
+        encoder_options=config.encoder_options() | {"weights": config.weights.resolve()},
+        settings=config.settings,
+    ):
+        heard(mark.listed - sum(failure.missing for failure in mark.failures))
+        yield mark
 
 
 def _has_streams(task: ShardTask, config: Extraction) -> bool:

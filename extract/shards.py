@@ -93,6 +93,11 @@ class ShardTask:
     def mark_path(self, out: Path) -> Path:
         return self.path(out).with_suffix(".json")
 
+    @property
+    def present(self) -> int:
+        """How many of the clips have audio."""
+        return sum(clip.path is not None for clip in self.clips)
+
     @cached_property
     def digest(self) -> str:
         """Hash of the planned clips: ids, audio paths, captions."""

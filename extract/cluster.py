@@ -1,0 +1,99 @@
+"""`--engine ray`: the same shards, made by the workers of a Ray cluster.
+
+Shards are the unit of work. A worker writes its shard and its done-mark into the output folder, which
+all nodes share; what the driver gets back is the done-mark. A shard whose worker or node is lost is
+done again elsewhere: its draft never had the final name, so nothing is doubled.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from extract.decode import Settings
+from extract.encoders import Encoder, load_encoders
+from extract.memory import keep_freed_memory
+from extract.pipeline import make_shards
+from extract.shards import DoneMark, ShardTask
+from features.errors import ConfigError, TagbartError
+
+ROOT = Path(__file__).parent.parent
+
+
+def make_shards_on_ray(
+    tasks: Sequence[ShardTask],
+    *,
+    dump: Path,
+    out: Path,
+    encoder_options: dict,
+    settings: Settings,
+) -> Iterator[DoneMark]:
+    """Make unfinished shards on the Ray cluster that $RAY_ADDRESS names, or on a local one.
+
+    Args:
+        tasks, dump, out, settings: as for `extract.pipeline.make_shards`; `dump`, `out`, the weights
+            and this repository have the same absolute paths on every node.
+        encoder_options: the arguments of `load_encoders`; each worker process loads once.
+
+    Yields:
+        Done-marks, in the order in which shards are finished.
+
+    Raises:
+        ConfigError: if Ray is not installed.
+        TagbartError: if a shard cannot be made, or its workers keep dying.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError("--engine ray needs Ray: run `make setup-cluster` first") from error
+    if not ray.is_initialized():
+        # Without $RAY_ADDRESS Ray starts a cluster of this machine alone.
+        ray.init(
+            log_to_driver=False,
+            include_dashboard=False,
+            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+        )
+    options = {"num_cpus": settings.threads, "max_retries": -1}
+    if settings.device.startswith("cuda"):
+        options |= {"num_gpus": 1}
+    remote = ray.remote(**options)(_make_one)
+    waiting = list(reversed(tasks))
+    running: dict = {}
+    in_flight = max(2, 2 * int(ray.cluster_resources().get("CPU", 1)))
+    while waiting or running:
+        while waiting and len(running) < in_flight:
+            task = waiting.pop()
+            handle = remote.remote(task, dump, out, tuple(encoder_options.items()), settings)
+            running[handle] = task
+        finished, _ = ray.wait(list(running), num_returns=1)
+        for handle in finished:
+            task = running.pop(handle)
+            try:
+                yield ray.get(handle)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+            except ray.exceptions.RayError as error:
+                raise TagbartError(
+                    f"{task.path(out)}: could not be made on the cluster ({error}); finished "
+                    "shards are intact: run the same command again"
+                ) from error
+
+
+def _make_one(
+    task: ShardTask, dump: Path, out: Path, encoder_options: tuple, settings: Settings
+) -> DoneMark:
+    torch.set_num_threads(settings.threads)
+    task.path(out).parent.mkdir(exist_ok=True)
+    (mark,) = make_shards(
+        [task], dump=dump, out=out, encoders=_encoders(encoder_options), settings=settings
+    )
+    return mark
+
+
+@lru_cache(maxsize=1)
+def _encoders(options: tuple) -> dict[str, Encoder]:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    keep_freed_memory()
+    return load_encoders(**dict(options))
