@@ -8,6 +8,8 @@ count, strength …): the captions speak of them and the tags do not.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from extract import demo_things, demo_voices
 from extract.demo_dsp import MANY, Desk
 
