@@ -7,24 +7,39 @@ from typing import Self
 
 import numpy as np
 
+from evaluate import spice_jars
 from evaluate.bootstrap import draw_weights, interval, weighted_means
 from evaluate.meteor import Meteor
 from evaluate.metrics import BLEU_ORDER, ReferenceMetrics, corpus_bleu
 from evaluate.predictions import PredictionSets
 from evaluate.results import METRICS, Scores
+from evaluate.spice import Spice
 from evaluate.tokenizer import tokenize
 from features.console import log
 
 
+def new_scorer(*, use_spice: bool = True) -> "Scorer":
+    """A scorer with all metrics that this machine can compute.
+
+    Args:
+        use_spice: False leaves SPICE and SPIDEr out, which take minutes.
+    """
+    why_not = spice_jars.missing() if use_spice else "left out as asked"
+    spice = None if why_not else Spice(spice_jars.class_path())
+    return Scorer(spice=spice, why_no_spice=why_not or "")
+
+
 class Scorer:
-    """Computes the scores of predictions. Holds METEOR's process, so use as a context manager.
+    """Computes the scores of predictions. Holds Java processes, so use as a context manager.
 
     Example:
-        with Scorer() as scorer:
+        with new_scorer() as scorer:
             [scores] = scorer.score(read_sets([path]))
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, spice: Spice | None, why_no_spice: str = "") -> None:
+        self._spice = spice
+        self._not_available = {} if spice else {"spice": why_no_spice, "spider": "needs SPICE"}
         self._meteor = Meteor()
         self._pool = ThreadPoolExecutor(1)
 
@@ -37,7 +52,9 @@ class Scorer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._meteor.__exit__(kind, error, trace)
+        for process in (self._meteor, self._spice):
+            if process is not None:
+                process.__exit__(kind, error, trace)
         self._pool.shutdown()
 
     def score(self, sets: PredictionSets) -> list[Scores]:
@@ -66,9 +83,21 @@ class Scorer:
             draft.add_bleu(metrics, candidates)
             draft.add_mean("rouge_l", metrics.rouge_l(candidates))
             draft.add_mean("cider_d", metrics.cider_d(candidates))
+        for draft, values in zip(partial, self._spice_values(texts), strict=False):
+            draft.add_mean("spice", values)
+            draft.add_mean("spider", (draft.per_clip["cider_d"] + values) / 2)
         for draft, future in zip(partial, meteor, strict=True):
             draft.add("meteor", *future.result())
-        return [draft.finish(sets.clips) for draft in partial]
+        return [draft.finish(sets.clips, self._not_available) for draft in partial]
+
+    def _spice_values(self, texts: "_Tokenized") -> list[np.ndarray]:
+        if self._spice is None:
+            return []
+        values = self._spice.scores(texts.references, texts.candidates)
+        none = sum(int(np.isnan(clips).sum()) for clips in values)
+        if none:
+            log(f"warning: SPICE gave no number for {none} captions; means leave them out")
+        return values
 
     def _meteor_scores(
         self, candidates: Sequence[str], references: Sequence[Sequence[str]], weights: np.ndarray
@@ -104,7 +133,7 @@ class _Draft:
     def __init__(self, weights: np.ndarray) -> None:
         self._weights = weights
         self._corpus: dict[str, float] = {}
-        self._per_clip: dict[str, np.ndarray] = {}
+        self.per_clip: dict[str, np.ndarray] = {}
         self._intervals: dict[str, tuple[float, float]] = {}
 
     def add_bleu(self, metrics: ReferenceMetrics, candidates: Sequence[str]) -> None:
@@ -119,17 +148,18 @@ class _Draft:
         corpus = present.mean() if len(present) else np.nan
         self.add(name, corpus, clips, weighted_means(clips, self._weights))
 
-    def finish(self, clips: tuple[str, ...]) -> Scores:
+    def finish(self, clips: tuple[str, ...], not_available: dict[str, str]) -> Scores:
         names = [name for name in METRICS if name in self._corpus]
         return Scores(
             clips=clips,
             corpus={name: self._corpus[name] for name in names},
-            per_clip={name: self._per_clip[name] for name in names},
+            per_clip={name: self.per_clip[name] for name in names},
             intervals={name: self._intervals[name] for name in names},
+            not_available=not_available,
         )
 
     def add(self, name: str, corpus: float, clips: np.ndarray, draws: np.ndarray) -> None:
         """A metric with its corpus value, float64 [clips], and float64 [draws] of the corpus'."""
         self._corpus[name] = float(corpus)
-        self._per_clip[name] = clips
+        self.per_clip[name] = clips
         self._intervals[name] = interval(draws)

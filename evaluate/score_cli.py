@@ -18,10 +18,15 @@ Files = Annotated[
 Out = Annotated[
     Path | None, typer.Option(help="Folder for scores.json and scores.csv; made when absent.")
 ]
+WithSpice = Annotated[
+    bool, typer.Option("--spice/--no-spice", help="Leave SPICE and SPIDEr out: they take minutes.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
-def score_command(files: Files, out: Out = None, as_json: AsJson = False) -> None:
+def score_command(
+    files: Files, out: Out = None, spice: WithSpice = True, as_json: AsJson = False
+) -> None:
     """Score predictions: BLEU-1…4, METEOR, ROUGE-L, CIDEr-D, and SPICE and SPIDEr where possible.
 
     A line of a predictions file is {"clip": …, "candidate": …, "references": [… at least one]}.
@@ -32,11 +37,11 @@ def score_command(files: Files, out: Out = None, as_json: AsJson = False) -> Non
     Example: python -m evaluate score runs/a/test/predictions.jsonl --out scores
     """
     from evaluate.predictions import read_sets
-    from evaluate.score import Scorer
+    from evaluate.score import new_scorer
 
     sets = read_sets(files)
     log(f"scoring {len(files)} × {len(sets.clips):,} captions; METEOR takes some 10 s to start")
-    with Scorer() as scorer:
+    with new_scorer(use_spice=spice) as scorer:
         scores = scorer.score(sets)
     named = dict(zip(short_names(files), scores, strict=True))
     paths = dict(zip(named, map(str, files), strict=True))
