@@ -1,8 +1,8 @@
 """`--engine ray`: the same shards, made by the workers of a Ray cluster.
 
-Shards are the unit of work. A worker writes its shard and its done-mark into the output folder, which
-all nodes share; what the driver gets back is the done-mark. A shard whose worker or node is lost is
-done again elsewhere: its draft never had the final name, so nothing is doubled.
+Shards are the unit of work. A worker writes its shard and its done-mark into the output folder,
+which all nodes share; what the driver gets back is the done-mark. A shard whose worker or node is
+lost is done again elsewhere: its draft never had the final name, so nothing is doubled.
 """
 
 import os
@@ -33,8 +33,8 @@ def make_shards_on_ray(
     """Make unfinished shards on the Ray cluster that $RAY_ADDRESS names, or on a local one.
 
     Args:
-        tasks, dump, out, settings: as for `extract.pipeline.make_shards`; `dump`, `out`, the weights
-            and this repository have the same absolute paths on every node.
+        tasks, dump, out, settings: as for `extract.pipeline.make_shards`; `dump`, `out`, the
+            weights and this repository have the same absolute paths on every node.
         encoder_options: the arguments of `load_encoders`; each worker process loads once.
 
     Yields:
