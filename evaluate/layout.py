@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 
 Rows = Sequence[Sequence[str]]
@@ -33,6 +34,6 @@ def comma_separated(rows: Rows) -> str:
     return text.getvalue().removesuffix("\n")
 
 
-def percent(value: float | None) -> str:
-    """A fraction × 100 with one decimal, as papers print metrics; a dash for none."""
-    return "–" if value is None or value != value else f"{100 * value:.1f}"
+def percent(value: float, *, decimals: int = 1) -> str:
+    """A fraction × 100, with one decimal as papers print metrics; a dash for NaN."""
+    return "–" if math.isnan(value) else f"{100 * value:.{decimals}f}"

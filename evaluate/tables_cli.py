@@ -48,7 +48,7 @@ def human_command(
         return
     paper = dict(zip(TABLE1_METRICS, HUMAN.values, strict=True))
     rows = [["", *(METRICS[name] for name in mean)]]
-    rows.append([captions.name, *(percent(value) for value in mean.values())])
+    rows.append([captions.name, *(percent(value, decimals=2) for value in mean.values())])
     rows.append(["paper, AudioCaps test", *(f"{paper[name]:.1f}" for name in mean)])
     print(
         f"{len(scores[0].clips):,} clips, each of {len(rounds)} captions against the others, × 100"
@@ -56,3 +56,25 @@ def human_command(
     print(aligned(rows))
     for name, reason in scores[0].not_available.items():
         print(f"{METRICS[name]}: not available ({reason})")
+
+
+def table_command(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN …", help="Evaluation folders (with scores.json), any seeds."),
+    ],
+    form: Annotated[
+        TableFormat, typer.Option("--format", help="text, markdown or csv.")
+    ] = TableFormat.text,
+) -> None:
+    """Print the paper's Table 1 and 2 with our results beside them, mean (std) over seeds.
+
+    Results of one recipe, split and way of decoding are put together, whatever their seed. What was
+    scored on fewer clips than the test split's 975 says on how many.
+
+    Example: python -m evaluate table runs/seed-*/test
+    """
+    from evaluate import table
+
+    write = {"text": table.as_text, "markdown": table.as_markdown, "csv": table.as_csv}
+    print(write[form.value](table.gather(runs)))
