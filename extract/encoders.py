@@ -1,0 +1,266 @@
+"""The streams: which network makes each, from which files, over which windows of sound.
+
+A further stream is one more entry in STREAMS and the module of its network.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from extract import frontend, panns, tfhub, vggish, yamnet
+from extract.folding import prepared
+from extract.resample import RESAMPLER
+from extract.weights import (
+    Loaded,
+    fit,
+    load_network,
+    read_checkpoint,
+    read_class_names,
+    read_npz,
+)
+from features.errors import ConfigError, WeightsError
+from features.publish import sha256_of
+from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
+
+
+class Encoder(Protocol):
+    """One loaded network for one stream."""
+
+    @property
+    def spec(self) -> StreamSpec:
+        """What its rows are, as shards record it."""
+        ...
+
+    def encode(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """Rows of each clip.
+
+        Args:
+            waveforms: float32 [n] each, n at least 1, mono, at spec.sample_rate_hz, on the
+                encoder's device.
+
+        Returns:
+            float32 [T, D] each, T at least 1, on the encoder's device. What stands in a clip's
+            rows does not depend on the other clips, but for rounding.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """What makes one stream.
+
+    Attributes:
+        kind: TAG_LOGITS or EMBEDDING.
+        sample_rate_hz: of the waveform that the network hears.
+        window_s: seconds of sound behind a row.
+        hop_s: seconds from a row to the next.
+        cut: waveform [n] → windows [T, samples], of which the network makes [T, D].
+        sources: file or folder in the weights folder → what reads it, the first there is taken.
+        batch_windows: windows computed together on a CPU, about 10 s of sound by 8.
+    """
+
+    kind: str
+    sample_rate_hz: int
+    window_s: float
+    hop_s: float
+    cut: Callable[[Tensor], Tensor]
+    sources: Mapping[str, Callable[[Path], Loaded]]
+    batch_windows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowEncoder:
+    """An Encoder that cuts clips into windows and batches the windows of all clips."""
+
+    spec: StreamSpec
+    network: nn.Module
+    cut: Callable[[Tensor], Tensor]
+    batch_windows: int
+
+    @torch.inference_mode()
+    def encode(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """See Encoder."""
+        if not waveforms:
+            return []
+        windows = [self.cut(waveform) for waveform in waveforms]
+        # float32 means float32: no TF32 in the convolutions. Tuning pays as shapes repeat.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+            parts = [
+                self.network(part).float() for part in torch.cat(windows).split(self.batch_windows)
+            ]
+        return list(torch.cat(parts).split([len(item) for item in windows]))
+
+
+def load_encoders(
+    names: Sequence[str], weights: Path, *, device: str, precision: str, dtype: str
+) -> dict[str, Encoder]:
+    """Load the networks of some streams.
+
+    Args:
+        names: out of STREAMS.
+        weights: folder with their files.
+        device: where they run, `cpu` or `cuda`.
+        precision: `float32` or `bf16`, of their arithmetic; front ends stay float32.
+        dtype: that their rows are stored in; it goes into the spec only.
+
+    Raises:
+        ConfigError: for an unknown name.
+        WeightsError: if files are missing, damaged, or hold other weights.
+    """
+    unknown = [name for name in names if name not in STREAMS]
+    if unknown:
+        raise ConfigError(f"no stream {', '.join(unknown)}; there are {', '.join(STREAMS)}")
+    return {
+        name: _encoder(name, weights, device=device, precision=precision, dtype=dtype)
+        for name in names
+    }
+
+
+def load_weights(name: str, weights: Path) -> Loaded:
+    """Load one stream's network from the first of its files that the weights folder has.
+
+    Raises:
+        WeightsError: if there is none, or it is damaged or holds other weights.
+    """
+    sources = STREAMS[name].sources
+    for file, read in sources.items():
+        if (weights / file).exists():
+            return read(weights / file)
+    raise WeightsError(
+        f"{weights}: holds no weights for {name}; put one of {', '.join(sources)} there, "
+        f"or run: python -m extract fetch {name}"
+    )
+
+
+def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: str) -> Encoder:
+    stream, loaded = STREAMS[name], load_weights(name, weights)
+    network = prepared(loaded.module, device=device, precision=precision)
+    with torch.inference_mode():
+        width = network(stream.cut(torch.zeros(1, device=device))).shape[1]
+    spec = StreamSpec(
+        name=name,
+        kind=stream.kind,
+        network=loaded.network,
+        weights_sha256=loaded.sha256,
+        sample_rate_hz=stream.sample_rate_hz,
+        window_s=stream.window_s,
+        hop_s=stream.hop_s,
+        resampler=RESAMPLER,
+        precision=precision,
+        width=width,
+        dtype=dtype,
+        classes=loaded.classes if stream.kind == TAG_LOGITS else (),
+    )
+    batch = stream.batch_windows * (1 if device == "cpu" else 8)
+    return WindowEncoder(spec=spec, network=network, cut=stream.cut, batch_windows=batch)
+
+
+def _yamnet_npz(path: Path) -> Loaded:
+    names = read_class_names(path.with_name("yamnet_class_map.csv"))
+    module = yamnet.YAMNet()
+    fit(module, yamnet.from_tensorflow(read_npz(path)), path, partial=False)
+    return Loaded(module=module, network="YAMNet", classes=names, sha256=sha256_of(path))
+
+
+def _vggish_release(path: Path) -> Loaded:
+    module = vggish.VGGish()
+    fit(module, _tensors(read_checkpoint(path), path), path, partial=False)
+    return Loaded(module=module, network="VGGish", classes=(), sha256=sha256_of(path))
+
+
+def _panns_release(path: Path) -> Loaded:
+    checkpoint = read_checkpoint(path)
+    if not isinstance(checkpoint, dict) or "model" not in checkpoint:
+        raise WeightsError(f"{path}: holds no 'model', which PANNs' releases do; fetch it again")
+    module = panns.WavegramLogmelCnn14()
+    fit(module, _tensors(checkpoint["model"], path), path, partial=False)
+    network = "PANNs Wavegram_Logmel_Cnn14"
+    return Loaded(module=module, network=network, classes=(), sha256=sha256_of(path))
+
+
+def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
+    if isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values()):
+        return dict(state)
+    raise WeightsError(f"{path}: holds no state dict of tensors; fetch it again")
+
+
+def _own_format(path: Path, *, build: Callable[..., nn.Module]) -> Loaded:
+    return load_network(path, build)
+
+
+def _saved_model(path: Path, *, recipe: tfhub.Recipe) -> Loaded:
+    return load_network(tfhub.converted(path, recipe), recipe.build)
+
+
+def _yamnet_scores(network: yamnet.YAMNet, waveform: Tensor) -> tuple[Tensor, ...]:
+    hop = yamnet.NATIVE_HOP_SAMPLES
+    patches = frontend.cut(waveform, frontend.PATCH_SAMPLES, hop, keep_tail=True)
+    return (torch.sigmoid(network(patches)),)
+
+
+def _vggish_outputs(network: vggish.VGGish, waveform: Tensor) -> tuple[Tensor, ...]:
+    # Releases differ in whether the last ReLU belongs to the embedding; ours is before it.
+    rows = network(vggish.examples(waveform))
+    return rows, torch.relu(rows)
+
+
+_YAMNET_HUB = tfhub.Recipe(
+    network="YAMNet",
+    build=yamnet.YAMNet,
+    state_of=yamnet.from_tensorflow,
+    outputs=_yamnet_scores,
+    tolerance=2e-4,
+)
+_VGGISH_HUB = tfhub.Recipe(
+    network="VGGish",
+    build=vggish.VGGish,
+    state_of=vggish.from_tensorflow,
+    outputs=_vggish_outputs,
+    tolerance=2e-4,
+)
+
+STREAMS: dict[str, Stream] = {
+    "yamnet": Stream(
+        kind=TAG_LOGITS,
+        sample_rate_hz=frontend.SAMPLE_RATE_HZ,
+        window_s=0.96,
+        hop_s=0.96,
+        cut=yamnet.patches,
+        sources={
+            "yamnet": partial(_saved_model, recipe=_YAMNET_HUB),
+            "yamnet_weights.npz": _yamnet_npz,
+            "yamnet.safetensors": partial(_own_format, build=yamnet.YAMNet),
+        },
+        batch_windows=80,
+    ),
+    "vggish": Stream(
+        kind=EMBEDDING,
+        sample_rate_hz=frontend.SAMPLE_RATE_HZ,
+        window_s=0.96,
+        hop_s=0.96,
+        cut=vggish.examples,
+        sources={
+            "vggish": partial(_saved_model, recipe=_VGGISH_HUB),
+            "vggish-10086976.pth": _vggish_release,
+            "vggish.safetensors": partial(_own_format, build=vggish.VGGish),
+        },
+        batch_windows=80,
+    ),
+    "panns": Stream(
+        kind=EMBEDDING,
+        sample_rate_hz=panns.SAMPLE_RATE_HZ,
+        window_s=10.0,
+        hop_s=10.0,
+        cut=panns.windows,
+        sources={
+            "Wavegram_Logmel_Cnn14_mAP=0.439.pth": _panns_release,
+            "panns.safetensors": partial(_own_format, build=panns.WavegramLogmelCnn14),
+        },
+        batch_windows=8,
+    ),
+}
