@@ -3,11 +3,14 @@
 A command imports what it needs when it runs: `score` must load no torch.
 """
 
+from evaluate.decode_cli import caption_command, run_command
 from evaluate.score_cli import score_command
 from evaluate.tables_cli import human_command, table_command
 from features.console import new_app
 
 app = new_app("Captions by beam search, scores, tables.")
+app.command("run")(run_command)
+app.command("caption")(caption_command)
 app.command("score")(score_command)
 app.command("human")(human_command)
 app.command("table")(table_command)

@@ -4,8 +4,8 @@ Everything is found by clip id, never by the order or number of lines. Other key
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,16 @@ class PredictionsError(TagbartError):
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """A candidate caption and what people wrote about the same clip; `line` is where it stands."""
+    """A candidate caption and what people wrote about the same clip; `line` is where it stands.
+
+    `more` holds other keys to write, e.g. n-best lists; reading leaves them out.
+    """
 
     clip: str
     candidate: str
     references: tuple[str, ...]
     line: int = 0
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,7 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
                 "clip": item.clip,
                 "candidate": item.candidate,
                 "references": list(item.references),
+                **item.more,
             }
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 

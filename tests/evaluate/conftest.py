@@ -1,24 +1,150 @@
-"""Slow starters, shared: METEOR's tables take some 10 s to load."""
+"""A small captioner that memorised twelve clips: trained once per test session, in seconds."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from evaluate import jvm
-from evaluate.meteor import Meteor
+from features.publish import write_json
+from features.reader import Features
+from features.spec import Index, SplitEntry, StreamSpec
+from features.writer import ShardWriter
+from train.batches import IGNORED
+from train.checkpoint import Run, begin_run, load_run, save_weights
+from train.config import BartShape, InputsConfig, ModelConfig, Recipe
+from train.pretrained import build_model, train_tokenizer
+
+TAGS = ("Dog", "Siren", "Rain", "Speech", "Engine (small)", "Bee, wasp, etc.")
+CAPTIONS = (
+    "a dog barks",
+    "a dog barks twice while rain falls on a tin roof",
+    "an emergency siren wails and a man speaks over it",
+    "rain falls heavily",
+    "a woman speaks, then an engine starts and idles roughly for a long time",
+    "bees buzz around",
+    "an engine revs",
+    "a siren passes by as a dog howls in the distance",
+    "people speak quietly in the rain",
+    "a bee flies past a barking dog",
+    "a motor hums and then stops suddenly",
+    "silence, then a sudden bark",
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Small models run faster so, and machines are shared."""
+    torch.set_num_threads(1)
+
+
+def stream(name: str, kind: str, width: int, hop_s: float) -> StreamSpec:
+    """A stream of a made-up network."""
+    return StreamSpec(
+        name=name,
+        kind=kind,
+        network="none",
+        weights_sha256="0" * 64,
+        sample_rate_hz=16_000,
+        window_s=hop_s,
+        hop_s=hop_s,
+        resampler="none",
+        precision="float32",
+        width=width,
+        dtype="float32",
+        classes=TAGS if kind == "tag_logits" else (),
+    )
+
+
+SPECS = (stream("yamnet", "tag_logits", len(TAGS), 0.96), stream("panns", "embedding", 16, 10.0))
 
 
 @pytest.fixture(scope="session")
-def spaced_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """pycocoevalcap under a path with spaces and a letter that is not ASCII."""
-    link = tmp_path_factory.mktemp("a path with späces") / "pycocoevalcap here"
-    link.symlink_to(jvm.pycocoevalcap_folder(), target_is_directory=True)
-    return link
+def tiny_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A features folder: split `test` of twelve clips, the last without captions."""
+    root = tmp_path_factory.mktemp("features")
+    rng = np.random.default_rng(0)
+    writer = ShardWriter("test", SPECS)
+    for number, text in enumerate(CAPTIONS):
+        rows = {
+            "yamnet": rng.normal(-4, 3, (2 + number, len(TAGS))).astype(np.float32),
+            "panns": rng.normal(0, 1, (1, 16)).astype(np.float32),
+        }
+        captions = [text] if number < len(CAPTIONS) - 1 else []
+        writer.add(f"clip_{number}", f"test/clip_{number}.wav", 10.0, captions, rows)
+    entry = SplitEntry(
+        shards=(writer.publish(root / "test" / "00000.h5"),),
+        clips_listed=len(CAPTIONS),
+        clips_missing=0,
+        clips_failed=0,
+    )
+    streams = {spec.name: spec.attrs() for spec in SPECS}
+    write_json(root / "features.json", Index(streams=streams, splits={"test": entry}).to_json())
+    return root
 
 
 @pytest.fixture(scope="session")
-def meteor(spaced_folder: Path) -> Iterator[Meteor]:
-    """One METEOR for all tests, started from a path with spaces."""
-    with Meteor(folder=spaced_folder) as process:
-        yield process
+def tiny_clips(tiny_features: Path) -> Features:
+    """The clips of that folder."""
+    return Features(tiny_features, "test")
+
+
+@pytest.fixture(scope="session")
+def tiny_run_folder(tmp_path_factory: pytest.TempPathFactory, tiny_clips: Features) -> Path:
+    """A run folder whose model knows CAPTIONS by heart."""
+    path = tmp_path_factory.mktemp("run")
+    recipe = Recipe(
+        name="tiny",
+        inputs=InputsConfig(audio_width=16),
+        model=ModelConfig(pretrained="none", tokenizer="train"),
+        bart=BartShape(
+            d_model=48,
+            encoder_layers=1,
+            decoder_layers=2,
+            encoder_attention_heads=4,
+            decoder_attention_heads=4,
+            encoder_ffn_dim=96,
+            decoder_ffn_dim=96,
+            max_position_embeddings=128,
+        ),
+    )
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer([*CAPTIONS, *TAGS], 400)
+    begin_run(path, recipe, {spec.name: spec for spec in SPECS}, tokenizer)
+    model = build_model(recipe, vocab=len(tokenizer), audio_width=16)
+    save_weights(model, path)
+    run = load_run(path)
+    _memorise(run, tiny_clips)
+    save_weights(run.model, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_run_folder: Path) -> Run:
+    """That run, loaded."""
+    return load_run(tiny_run_folder)
+
+
+def _memorise(run: Run, clips: Features) -> None:
+    """Train on the likeliest tags without dropout: a few hundred small updates."""
+    batch = run.builder.batch([clips[number].streams for number in range(len(clips))])
+    texts = [run.tokenizer(text)["input_ids"] for text in CAPTIONS]
+    labels = torch.full((len(texts), max(map(len, texts))), IGNORED)
+    for row, ids in enumerate(texts):
+        labels[row, : len(ids)] = torch.tensor(ids)
+    inputs = labels.roll(1, dims=1).clamp(min=0)
+    inputs[:, 0] = 2
+    learner = torch.optim.AdamW(run.model.parameters(), lr=3e-3)
+    embeds, mask = run.model.encoder_inputs(batch)
+    for _ in range(150):
+        embeds, mask = run.model.encoder_inputs(batch)
+        logits = run.model.bart(
+            inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=inputs
+        ).logits
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED
+        )
+        learner.zero_grad()
+        loss.backward()
+        learner.step()
+    assert loss < 0.1, loss

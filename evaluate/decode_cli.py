@@ -1,0 +1,210 @@
+"""`python -m evaluate run` and `python -m evaluate caption`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from features.errors import ConfigError
+
+if TYPE_CHECKING:
+    from evaluate.options import DecodingOptions
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Precision = Annotated[str, typer.Option(help="float32 or bf16.")]
+
+_SEARCH = "Search"
+_PROMPTS = "Several prompts per clip"
+# None stands for the default, so that --published-decoding can tell what was asked for.
+Beams = Annotated[
+    int | None, typer.Option(help="Beams.", show_default="4", rich_help_panel=_SEARCH)
+]
+LengthPenalty = Annotated[
+    float | None,
+    typer.Option(
+        help="Captions rank by log-probability / tokens ** this.",
+        show_default="1.0",
+        rich_help_panel=_SEARCH,
+    ),
+]
+MaxLength = Annotated[
+    int | None,
+    typer.Option(
+        help="Most tokens, special ones counted.", show_default="64", rich_help_panel=_SEARCH
+    ),
+]
+MinLength = Annotated[
+    int | None,
+    typer.Option(
+        help="Least tokens before EOS, counted likewise.",
+        show_default="0",
+        rich_help_panel=_SEARCH,
+    ),
+]
+NoRepeat = Annotated[
+    int | None,
+    typer.Option(
+        "--no-repeat-ngram",
+        help="Let no n-gram of this size occur twice.",
+        show_default="0, off",
+        rich_help_panel=_SEARCH,
+    ),
+]
+TagDraws = Annotated[
+    int,
+    typer.Option(
+        help="Prompts of drawn tags besides the likeliest tags'.", rich_help_panel=_PROMPTS
+    ),
+]
+Choose = Annotated[
+    str,
+    typer.Option(
+        help="Pick by consensus, or by likelihood given the likeliest tags.",
+        rich_help_panel=_PROMPTS,
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Of the drawn tags.", rich_help_panel=_PROMPTS)]
+
+
+class Export(StrEnum):
+    """Other forms of the captions."""
+
+    coco = "coco"
+    dcase = "dcase"
+
+
+class CaptionFormat(StrEnum):
+    """How `caption` prints."""
+
+    text = "text"
+    json = "json"
+    csv = "csv"
+
+
+def run_command(
+    run: RunFolder,
+    features: Annotated[Path, typer.Argument(metavar="FEATURES", help="Features folder.")],
+    out: Annotated[Path, typer.Option(help="Evaluation folder to write.")],
+    split: Annotated[str, typer.Option(help="Split to caption.")] = "test",
+    device: Device = "cpu",
+    precision: Precision = "float32",
+    batch_size: Annotated[int, typer.Option(help="Clips decoded together.")] = 32,
+    n_best: Annotated[int, typer.Option(help="Captions with probabilities per clip.")] = 1,
+    export: Annotated[
+        list[Export] | None,
+        typer.Option(help="Write captions.coco.json or captions.dcase.csv too; may be repeated."),
+    ] = None,
+    spice: Annotated[
+        bool, typer.Option("--spice/--no-spice", help="Leave SPICE out: it takes minutes.")
+    ] = True,
+    beams: Beams = None,
+    length_penalty: LengthPenalty = None,
+    max_length: MaxLength = None,
+    min_length: MinLength = None,
+    no_repeat_ngram: NoRepeat = None,
+    early_stopping: Annotated[
+        bool | None,
+        typer.Option(
+            help="Stop once as many captions are finished as there are beams.",
+            show_default="off",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    published_decoding: Annotated[
+        bool,
+        typer.Option(
+            "--published-decoding",
+            help="As the paper's published code: 5 to 20 tokens, no 3-gram twice, early stopping.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = False,
+    tag_draws: TagDraws = 0,
+    choose: Choose = "consensus",
+    seed: Seed = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Caption a split and score it: OUT/predictions.jsonl, scores.json and scores.csv.
+
+    Tags are each row's likeliest, as in the paper. Clips without references are captioned, but not
+    scored: they go to OUT/unscored.jsonl.
+
+    Example: python -m evaluate run runs/demo features --split test --out runs/demo/test
+    """
+    search = {
+        "beams": beams,
+        "length_penalty": length_penalty,
+        "max_length": max_length,
+        "min_length": min_length,
+        "no_repeat_ngram": no_repeat_ngram,
+        "early_stopping": early_stopping,
+    }
+    options = _options(
+        search,
+        published=published_decoding,
+        n_best=n_best,
+        batch_size=batch_size,
+        precision=precision,
+        tag_draws=tag_draws,
+        choose=choose,
+        seed=seed,
+    )
+    from evaluate.evaluation import Evaluate, evaluate
+
+    evaluate(
+        Evaluate(
+            run=run,
+            features=features,
+            split=split,
+            out=out,
+            device=device,
+            options=options,
+            exports=tuple(item.value for item in export or ()),
+            spice=spice,
+            as_json=as_json,
+        )
+    )
+
+
+def caption_command(
+    run: RunFolder,
+    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO …", help="Files or folders.")],
+    weights: Annotated[
+        Path, typer.Option(help="Folder with the networks' weights.", envvar="TAGBART_WEIGHTS")
+    ] = Path("weights"),
+    device: Device = "cpu",
+    form: Annotated[
+        CaptionFormat, typer.Option("--format", help="text, json or csv.")
+    ] = CaptionFormat.text,
+    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Short for --format csv.")] = False,
+    n_best: Annotated[int, typer.Option(help="Captions with probabilities per window.")] = 1,
+    precision: Precision = "float32",
+    beams: Beams = None,
+    length_penalty: LengthPenalty = None,
+    max_length: MaxLength = None,
+    min_length: MinLength = None,
+    tag_draws: TagDraws = 0,
+    choose: Choose = "consensus",
+    seed: Seed = 0,
+) -> None:
+    """Caption any audio files, or all in a folder; long ones in windows of 10 s.
+
+    Example: python -m evaluate caption runs/demo rain.wav recordings/ --weights weights
+    """
+    raise NotImplementedError
+
+
+def _options(
+    search: dict[str, Any], *, published: bool = False, **others: Any
+) -> "DecodingOptions":
+    from evaluate.options import DecodingOptions
+
+    asked = {name: value for name, value in search.items() if value is not None}
+    if not published:
+        return DecodingOptions(**asked, **others)
+    if asked:
+        option = "--" + next(iter(asked)).replace("_", "-")
+        raise ConfigError(f"--published-decoding sets the search whole; leave {option} out")
+    return DecodingOptions.published(**others)

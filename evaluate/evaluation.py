@@ -1,0 +1,128 @@
+"""From a run and a split of features to an evaluation folder: captions, then their scores."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluate.exports import COCO_NAME, DCASE_NAME, write_coco, write_dcase
+from evaluate.generate import Caption, caption_clips
+from evaluate.options import DecodingOptions
+from evaluate.predictions import Prediction, read_sets, write_predictions
+from evaluate.results import (
+    PREDICTIONS_NAME,
+    Evaluation,
+    as_result,
+    to_json,
+    write_results,
+)
+from evaluate.score import new_scorer
+from evaluate.score_cli import score_table
+from features.console import log, progress
+from features.reader import Features
+from train.checkpoint import Run, check_streams, load_run
+
+UNSCORED_NAME = "unscored.jsonl"
+# These change how fast captions come, not which.
+_NO_DECISION = ("batch_size", "n_best")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """What `python -m evaluate run` was asked for; `exports` names further forms of captions."""
+
+    run: Path
+    features: Path
+    split: str
+    out: Path
+    device: str
+    options: DecodingOptions
+    exports: tuple[str, ...]
+    spice: bool
+    as_json: bool
+
+
+def evaluate(asked: Evaluate) -> None:
+    """Caption a split, write the captions, score them, print the table.
+
+    Raises:
+        TagbartError: if run, features or references cannot be used as asked.
+    """
+    features = Features(asked.features, asked.split)
+    run = load_run(asked.run, asked.device)
+    check_streams(run, features.streams, asked.features)
+    captions = caption_features(run, features, asked.options)
+    scored = write_captions(asked, features, captions)
+    if not scored:
+        log(f"none of the {len(captions):,} clips has references, so there is nothing to score")
+        return
+    path = asked.out / PREDICTIONS_NAME
+    log(f"scoring {scored:,} captions; METEOR takes some 10 s to start")
+    with new_scorer(use_spice=asked.spice) as scorer:
+        [scores] = scorer.score(read_sets([path]))
+    made = Evaluation(
+        recipe=run.recipe.name,
+        seed=run.recipe.train.seed,
+        split=asked.split,
+        run=str(asked.run),
+        decoding=as_record(asked.options),
+    )
+    write_results(asked.out, scores, predictions=PREDICTIONS_NAME, evaluation=made)
+    if asked.as_json:
+        result = to_json(as_result(scores, PREDICTIONS_NAME, made))
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        print(score_table({str(asked.out): scores}))
+
+
+def caption_features(run: Run, features: Features, options: DecodingOptions) -> list[Caption]:
+    """Caption every clip of a split, with progress on stderr."""
+    clips = (features[index] for index in range(len(features)))
+    total = len(features) * (1 + options.tag_draws)
+    with progress(total=total, what="caption", unit="captions") as bar:
+        return caption_clips(run, clips, options, done=bar.update)
+
+
+def write_captions(asked: Evaluate, features: Features, captions: Sequence[Caption]) -> int:
+    """Write predictions, exports, and apart from them the captions that cannot be scored.
+
+    Returns:
+        How many captions have references.
+    """
+    predictions = [
+        Prediction(
+            clip=caption.clip,
+            candidate=caption.text,
+            references=features[caption.clip].captions,
+            more=_n_best(caption) if asked.options.n_best > 1 else {},
+        )
+        for caption in captions
+    ]
+    scored = [item for item in predictions if item.references]
+    unscored = [item for item in predictions if not item.references]
+    for name, items in ((PREDICTIONS_NAME, scored), (UNSCORED_NAME, unscored)):
+        if items:
+            write_predictions(asked.out / name, items)
+        else:  # of an earlier evaluation in this folder
+            (asked.out / name).unlink(missing_ok=True)
+    if unscored:
+        log(f"{len(unscored):,} clips have no references: {asked.out / UNSCORED_NAME}")
+    if "coco" in asked.exports:
+        write_coco(asked.out / COCO_NAME, {item.clip: item.text for item in captions})
+    if "dcase" in asked.exports:
+        rows = [(Path(features[item.clip].path).name, item.text) for item in captions]
+        write_dcase(asked.out / DCASE_NAME, rows)
+    return len(scored)
+
+
+def as_record(options: DecodingOptions) -> dict[str, Any]:
+    """What decides the captions, for scores.json: results that share it are of one kind."""
+    record = {key: value for key, value in asdict(options).items() if key not in _NO_DECISION}
+    if not options.tag_draws:
+        record = {key: value for key, value in record.items() if key not in ("choose", "seed")}
+    return record
+
+
+def _n_best(caption: Caption) -> dict[str, Any]:
+    return {"n_best": [candidate.as_json() for candidate in caption.n_best]}

@@ -1,0 +1,119 @@
+"""Beam search over prepared prompts: batches of like length, on the run's device."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+from transformers import BartForConditionalGeneration
+
+from evaluate.beam import Hypothesis, SpecialTokens, beam_search
+from evaluate.options import DecodingOptions
+from train.batches import IGNORED, Block
+from train.checkpoint import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searcher:
+    """A run and how to decode with it; `done` hears how many prompts were decoded just now."""
+
+    run: Run
+    options: DecodingOptions
+    done: Callable[[int], object]
+
+    def search(self, block: Block) -> list[list[Hypothesis]]:
+        """The hypotheses of every sample of a block, best first."""
+        found: list[list[Hypothesis]] = [[] for _ in block.length]
+        with self._arithmetic():
+            for members in _batches(block.length, self.options.batch_size):
+                states, mask = self._encode(block, members)
+                of_batch = beam_search(self.run.model.bart, states, mask, self.options)
+                for member, hypotheses in zip(members, of_batch, strict=True):
+                    found[member] = hypotheses
+                self.done(len(members))
+        return found
+
+    def judge(self, block: Block, pools: Sequence[Sequence[Hypothesis]]) -> list[list[Hypothesis]]:
+        """The same captions as another prompt sees them, the likeliest first.
+
+        Args:
+            block: one prompt per clip.
+            pools: captions of each clip, at least one.
+        """
+        judged: list[list[Hypothesis]] = [[] for _ in pools]
+        with self._arithmetic():
+            for members in _batches(block.length, self.options.batch_size):
+                states, mask = self._encode(block, members)
+                captions = [item.tokens for member in members for item in pools[member]]
+                counts = torch.tensor([len(pools[i]) for i in members], device=mask.device)
+                states, mask = (part.repeat_interleave(counts, 0) for part in (states, mask))
+                logprobs = iter(sequence_logprobs(self.run.model.bart, states, mask, captions))
+                for member in members:
+                    again = [
+                        self._hypothesis(item.tokens, next(logprobs)) for item in pools[member]
+                    ]
+                    judged[member] = sorted(again, key=lambda item: -item.score)
+        return judged
+
+    def _hypothesis(self, tokens: tuple[int, ...], logprobs: list[float]) -> Hypothesis:
+        score = sum(logprobs) / len(tokens) ** self.options.length_penalty
+        return Hypothesis(tokens=tokens, logprobs=tuple(logprobs), score=score)
+
+    @torch.inference_mode()
+    def _encode(self, block: Block, members: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        model = self.run.model
+        embeds, mask = model.encoder_inputs(block.batch(members).to(model.device))
+        states = model.bart.model.encoder(inputs_embeds=embeds, attention_mask=mask)
+        return states.last_hidden_state, mask
+
+    def _arithmetic(self) -> AbstractContextManager:
+        # Opened once for many batches: autocast keeps its bf16 copies of the weights until the end.
+        if self.options.precision == "bf16":
+            return torch.autocast(self.run.model.device.type, torch.bfloat16)
+        return nullcontext()
+
+
+@torch.inference_mode()
+def sequence_logprobs(
+    bart: BartForConditionalGeneration,
+    encoder_states: torch.Tensor,
+    attention_mask: torch.Tensor,
+    captions: Sequence[Sequence[int]],
+) -> list[list[float]]:
+    """Log-probability of every token of given captions; BOS, which is forced, counts 0.
+
+    Args:
+        bart: in eval mode.
+        encoder_states: [N, rows, d_model], one per caption.
+        attention_mask: int [N, rows].
+        captions: N captions' tokens, BOS first, EOS last.
+    """
+    lengths = [len(tokens) for tokens in captions]
+    labels = torch.full((len(captions), max(lengths)), IGNORED)
+    for row, tokens in enumerate(captions):
+        labels[row, : len(tokens)] = torch.tensor(tokens)
+    labels = labels.to(encoder_states.device)
+    # Padding follows a caption, and the decoder looks back only: any token does.
+    inputs = labels.roll(1, dims=1).clamp(min=0)
+    inputs[:, 0] = SpecialTokens.of(bart).start
+    hidden = bart.model.decoder(
+        input_ids=inputs,
+        encoder_hidden_states=encoder_states,
+        encoder_attention_mask=attention_mask,
+        use_cache=False,
+    ).last_hidden_state
+    logits = bart.lm_head(hidden) + bart.final_logits_bias
+    losses = functional.cross_entropy(
+        logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+    )
+    losses[:, 0] = 0.0
+    return [row[:length] for row, length in zip((-losses).tolist(), lengths, strict=True)]
+
+
+def _batches(length: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Members of batches, the longest prompts first, so that memory is short at once or never."""
+    order = np.argsort(-length, kind="stable")
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
