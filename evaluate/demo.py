@@ -1,0 +1,185 @@
+"""`python -m evaluate demo`: the whole journey on synthetic clips, then how good it is.
+
+The stages are the commands that a user would type. What is added here is the comparison: two
+baselines without a model, and the model with every clip's features taken from another clip.
+"""
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+
+from evaluate.generate import caption_clips
+from evaluate.layout import aligned, percent
+from evaluate.options import DecodingOptions
+from evaluate.predictions import Prediction, PredictionSets, read_predictions, write_predictions
+from evaluate.results import METRICS, PREDICTIONS_NAME, Scores
+from evaluate.score import new_scorer
+from features.console import log
+from features.errors import TagbartError
+from features.reader import Clip, Features
+from features.spec import INDEX_NAME
+from train.checkpoint import FINISHED_NAME, Run, load_run
+from train.recipe import FILE_NAME as RECIPE_NAME
+
+ROOT = Path(__file__).parent.parent
+DEMO_WEIGHTS = ROOT / "extract" / "demo_weights"
+SPLIT = "test"
+EXAMPLES = 3
+
+
+def demo(folder: Path, *, clips: int, seed: int) -> None:
+    """Make or go on with the demo, and print its result.
+
+    Args:
+        folder: gets dump/, features/, run/ and evaluation/.
+        clips: of the synthetic dump.
+        seed: of the synthetic dump.
+    """
+    dump, features, run = folder / "dump", folder / "features", folder / "run"
+    evaluation = folder / "evaluation"
+    start = monotonic()
+    if not (dump / f"{SPLIT}.csv").exists():
+        _stage("extract", "demo", dump, "--clips", clips, "--seed", seed)
+    if not (features / INDEX_NAME).exists():
+        _stage("extract", "run", dump, "--out", features, "--weights", _shown(DEMO_WEIGHTS))
+    if not (run / FINISHED_NAME).exists():
+        resume = ["--resume"] if (run / RECIPE_NAME).exists() else []
+        _stage("train", "run", features, "--out", run, "--recipe", "demo", *resume)
+    _stage("evaluate", "run", run, features, "--split", SPLIT, "--out", evaluation, "--no-spice")
+    _compare(load_run(run), features, evaluation)
+    log(f"the demo took {monotonic() - start:.0f} s in {folder}")
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _stage(*arguments: object) -> None:
+    log(f"\n$ python -m {' '.join(map(str, arguments))}")
+    # Its table would come before ours and say the same: only the summary below goes to stdout.
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)], stdout=subprocess.DEVNULL, cwd=Path.cwd()
+    )
+    if done.returncode != 0:
+        raise TagbartError(f"the stage above ended with exit code {done.returncode}")
+
+
+def _compare(run: Run, root: Path, evaluation: Path) -> None:
+    """Score model, baselines and shuffled features together, and print what there is to see."""
+    test, train = Features(root, SPLIT), Features(root, "train")
+    model = {
+        clip: item.candidate
+        for clip, item in read_predictions(evaluation / PREDICTIONS_NAME).items()
+    }
+    log("\ncaptioning once more, with the test clips' features shuffled among the clips")
+    shuffled = caption_clips(run, swapped([test[i] for i in range(len(test))]), DecodingOptions())
+    rows = {
+        "trained model": model,
+        "features shuffled": {caption.clip: caption.text for caption in shuffled},
+        "nearest training clip": nearest_captions(train, test, run.recipe.inputs.audio),
+        "commonest caption": dict.fromkeys(test.ids, commonest_caption(train)),
+    }
+    for name, captions in rows.items():
+        path = evaluation / f"{name.replace(' ', '-')}.jsonl"
+        write_predictions(path, [_prediction(test[clip], captions[clip]) for clip in test.ids])
+    sets = PredictionSets(
+        clips=tuple(test.ids),
+        references=tuple(test[clip].captions for clip in test.ids),
+        candidates=tuple(tuple(captions[clip] for clip in test.ids) for captions in rows.values()),
+    )
+    with new_scorer(use_spice=False) as scorer:
+        scores = dict(zip(rows, scorer.score(sets), strict=True))
+    print(_summary(scores, len(test)))
+    print(_examples(run, test, model))
+    print(_where_next(evaluation))
+
+
+def _prediction(clip: Clip, candidate: str) -> Prediction:
+    return Prediction(clip=clip.id, candidate=candidate, references=clip.captions)
+
+
+def commonest_caption(train: Features) -> str:
+    """The caption that stands most often in a split; among equals the first."""
+    counts = Counter(caption for shard in train.shards for caption in shard.caption_texts)
+    return counts.most_common(1)[0][0]
+
+
+def nearest_captions(train: Features, test: Features, stream: str) -> dict[str, str]:
+    """For each test clip the first caption of the training clip with the likest embedding.
+
+    Args:
+        train: clips with captions.
+        test: clips to caption.
+        stream: an embedding; a clip's rows are averaged, likeness is the cosine.
+    """
+    known, wanted = _directions(train, stream), _directions(test, stream)
+    best = (wanted @ known.T).argmax(axis=1)
+    return {clip: train[int(i)].captions[0] for clip, i in zip(test.ids, best, strict=True)}
+
+
+def _directions(clips: Features, stream: str) -> np.ndarray:
+    """float64 [clips, D], mean rows of unit length."""
+    means = np.array(
+        [clips[i].streams[stream].mean(axis=0, dtype=np.float64) for i in range(len(clips))]
+    )
+    return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+
+
+def swapped(clips: Sequence[Clip]) -> list[Clip]:
+    """Every clip with the features of another one: half the list further on."""
+    half = len(clips) // 2
+    return [
+        replace(clip, streams=clips[(i + half) % len(clips)].streams)
+        for i, clip in enumerate(clips)
+    ]
+
+
+def _summary(scores: dict[str, Scores], clips: int) -> str:
+    columns = list(next(iter(scores.values())).corpus)
+    rows = [["", *(METRICS[name] for name in columns)]]
+    for label, of_row in scores.items():
+        rows.append([label, *(percent(of_row.corpus[name]) for name in columns)])
+    cider = {label: of_row.corpus["cider_d"] for label, of_row in scores.items()}
+    better = max(cider["nearest training clip"], cider["commonest caption"])
+    low, high = scores["trained model"].intervals["cider_d"]
+    return "\n".join(
+        [
+            f"\n{clips} test clips, five references each, scores × 100",
+            aligned(rows),
+            f"CIDEr-D of the trained model: {percent(cider['trained model'])} "
+            f"(95 % {percent(low)}–{percent(high)}), "
+            f"{cider['trained model'] / better:.2f} times the better baseline.",
+            "No test clip's combination of sounds occurs in training. SPICE is left out here.",
+        ]
+    )
+
+
+def _examples(run: Run, test: Features, model: dict[str, str]) -> str:
+    lines = []
+    for i in range(0, len(test), max(1, len(test) // EXAMPLES))[:EXAMPLES]:
+        clip = test[i]
+        tags = run.builder.tag_names(clip.streams)
+        lines += [f"\n{clip.path}", f"  tags       {' · '.join(tags)}"]
+        lines += [f"  reference  {caption}" for caption in clip.captions]
+        lines += [f"  caption    {model[clip.id]}"]
+    return "\n".join(lines)
+
+
+def _where_next(evaluation: Path) -> str:
+    root = evaluation.parent
+    return "\n".join(
+        [
+            "\nWhere to go next",
+            f"  python -m features info {root / 'features'}",
+            f"  python -m evaluate caption {root / 'run'} {root / 'dump' / SPLIT} "
+            f"--weights {_shown(DEMO_WEIGHTS)}",
+            f"  {evaluation / PREDICTIONS_NAME}, {evaluation / 'scores.csv'}: every clip",
+            "  README.md: the three commands on a real AudioCaps dump",
+        ]
+    )
