@@ -1,9 +1,10 @@
 """A child process that answers in lines and can never hang us."""
 
+import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
@@ -27,7 +28,13 @@ class LineProcess:
     """
 
     def __init__(
-        self, command: Sequence[str | Path], *, name: str, timeout_s: float, cwd: Path | None = None
+        self,
+        command: Sequence[str | Path],
+        *,
+        name: str,
+        timeout_s: float,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Start the child.
 
@@ -36,6 +43,7 @@ class LineProcess:
             name: what error messages call it.
             timeout_s: longest silence while an answer is awaited.
             cwd: folder to start in.
+            environment: variables to set for it beside ours.
 
         Raises:
             ScoreError: if the program cannot be started.
@@ -47,6 +55,7 @@ class LineProcess:
             self._child = subprocess.Popen(
                 [str(part) for part in command],
                 cwd=cwd,
+                env=os.environ | dict(environment or {}),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._words,

@@ -7,8 +7,9 @@ from typing import Self
 
 import numpy as np
 
-from evaluate import spice_jars
+from evaluate import fense, spice_jars
 from evaluate.bootstrap import draw_weights, interval, weighted_means
+from evaluate.child import ScoreError
 from evaluate.meteor import Meteor
 from evaluate.metrics import BLEU_ORDER, ReferenceMetrics, corpus_bleu
 from evaluate.predictions import PredictionSets
@@ -18,15 +19,22 @@ from evaluate.tokenizer import tokenize
 from features.console import log
 
 
-def new_scorer(*, use_spice: bool = True) -> "Scorer":
+def new_scorer(*, use_spice: bool = True, use_fense: bool = False) -> "Scorer":
     """A scorer with all metrics that this machine can compute.
 
     Args:
         use_spice: False leaves SPICE and SPIDEr out, which take minutes.
+        use_fense: True adds FENSE, and SPIDEr-FL where there is SPICE.
+
+    Raises:
+        ScoreError: if FENSE is asked for and its package or weights are missing.
     """
+    without_fense = fense.missing() if use_fense else None
+    if without_fense:
+        raise ScoreError(f"FENSE: {without_fense}")
     why_not = spice_jars.missing() if use_spice else "left out as asked"
     spice = None if why_not else Spice(spice_jars.class_path())
-    return Scorer(spice=spice, why_no_spice=why_not or "")
+    return Scorer(spice=spice, why_no_spice=why_not or "", use_fense=use_fense)
 
 
 class Scorer:
@@ -37,9 +45,13 @@ class Scorer:
             [scores] = scorer.score(read_sets([path]))
     """
 
-    def __init__(self, *, spice: Spice | None, why_no_spice: str = "") -> None:
-        self._spice = spice
+    def __init__(
+        self, *, spice: Spice | None, why_no_spice: str = "", use_fense: bool = False
+    ) -> None:
+        self._spice, self._use_fense = spice, use_fense
         self._not_available = {} if spice else {"spice": why_no_spice, "spider": "needs SPICE"}
+        if use_fense and not spice:
+            self._not_available["spider_fl"] = "needs SPICE"
         self._meteor = Meteor()
         self._pool = ThreadPoolExecutor(1)
 
@@ -86,6 +98,12 @@ class Scorer:
         for draft, values in zip(partial, self._spice_values(texts), strict=False):
             draft.add_mean("spice", values)
             draft.add_mean("spider", (draft.per_clip["cider_d"] + values) / 2)
+        if self._use_fense:
+            found = fense.fense_values(texts.references, texts.candidates)
+            for draft, file in zip(partial, found, strict=True):
+                draft.add_mean("fense", file.fense)
+                if self._spice is not None:
+                    draft.add_mean("spider_fl", file.spider_fl(draft.per_clip["spider"]))
         for draft, future in zip(partial, meteor, strict=True):
             draft.add("meteor", *future.result())
         return [draft.finish(sets.clips, self._not_available) for draft in partial]

@@ -21,11 +21,18 @@ Out = Annotated[
 WithSpice = Annotated[
     bool, typer.Option("--spice/--no-spice", help="Leave SPICE and SPIDEr out: they take minutes.")
 ]
+WithFense = Annotated[
+    bool, typer.Option("--fense", help="Add FENSE and SPIDEr-FL; needs aac-metrics and weights.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
 def score_command(
-    files: Files, out: Out = None, spice: WithSpice = True, as_json: AsJson = False
+    files: Files,
+    out: Out = None,
+    spice: WithSpice = True,
+    fense: WithFense = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score predictions: BLEU-1…4, METEOR, ROUGE-L, CIDEr-D, and SPICE and SPIDEr where possible.
 
@@ -40,8 +47,8 @@ def score_command(
     from evaluate.score import new_scorer
 
     sets = read_sets(files)
-    log(f"scoring {len(files)} × {len(sets.clips):,} captions; METEOR takes some 10 s to start")
-    with new_scorer(use_spice=spice) as scorer:
+    with new_scorer(use_spice=spice, use_fense=fense) as scorer:
+        log(f"scoring {len(files)} × {len(sets.clips):,} captions; METEOR takes some 10 s to start")
         scores = scorer.score(sets)
     named = dict(zip(short_names(files), scores, strict=True))
     paths = dict(zip(named, map(str, files), strict=True))

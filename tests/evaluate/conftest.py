@@ -10,6 +10,7 @@ from features.publish import write_json
 from features.reader import Features
 from features.spec import Index, SplitEntry, StreamSpec
 from features.writer import ShardWriter
+from tests.evaluate.scoring_fixtures import meteor, shared_meteor, spaced_folder  # noqa: F401
 from train.batches import IGNORED
 from train.checkpoint import Run, begin_run, load_run, save_weights
 from train.config import BartShape, InputsConfig, ModelConfig, Recipe

@@ -1,12 +1,11 @@
 """Captions files, and the paper's human row."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from evaluate.human import leave_one_out, read_captions
+from evaluate.tables_cli import human_command
 from features.errors import DumpError
 
 
@@ -69,14 +68,12 @@ def test_clips_that_cannot_be_compared_are_named(tmp_path, captions, words):
 
 
 @pytest.mark.real_data
-def test_the_papers_human_row(real_data):
+def test_the_papers_human_row(real_data, shared_meteor, capsys):
     """65.4, 48.8, 37.3, 29.1, 28.8, 49.5, 90.8 were noted to a tenth; BLEU-4 is 29.048 by
     pycocoevalcap's own classes, so its tenth came from 29.05: 0.005 more is allowed for that."""
     path = real_data / "audiocaps" / "captions" / "test.csv"
-    command = [sys.executable, "-m", "evaluate", "human", str(path), "--no-spice", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    mean = json.loads(done.stdout)["mean"]
+    human_command(path, spice=False, as_json=True)
+    mean = json.loads(capsys.readouterr().out)["mean"]
     expected = {
         "bleu_1": 65.4,
         "bleu_2": 48.8,
@@ -87,3 +84,16 @@ def test_the_papers_human_row(real_data):
         "cider_d": 90.8,
     }
     assert {name: 100 * value for name, value in mean.items()} == pytest.approx(expected, abs=0.055)
+
+
+def test_the_table_puts_the_papers_row_below(tmp_path, shared_meteor, capsys):
+    path = tmp_path / "clotho.csv"
+    path.write_text("file_name,caption_1,caption_2\na,a dog barks,the dog barks\nb,rain,it rains\n")
+    human_command(path, spice=False)
+    heading, names, ours, papers, *notes = capsys.readouterr().out.splitlines()
+    assert heading.startswith("2 clips, each of 2 captions against the others")
+    assert names.split()[-1] == "CIDEr-D"
+    assert ours.startswith("clotho.csv") and papers.split()[-7:] == [
+        "65.4", "48.9", "37.3", "29.1", "28.8", "49.6", "91.3"
+    ]  # fmt: skip
+    assert notes[0].startswith("SPICE: not available")

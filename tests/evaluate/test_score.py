@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluate import score
-from evaluate.meteor import Meteor
 from evaluate.predictions import PredictionSets, read_predictions, read_sets
 from evaluate.score import Scorer
 from evaluate.spice import Spice
@@ -18,9 +16,8 @@ WITHOUT_SPICE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "c
 
 
 @pytest.fixture
-def scorer(meteor: Meteor, monkeypatch: pytest.MonkeyPatch) -> Scorer:
+def scorer(shared_meteor: None) -> Scorer:
     """A scorer on the shared METEOR, without SPICE."""
-    monkeypatch.setattr(score, "Meteor", lambda: meteor)
     return Scorer(spice=None, why_no_spice="get them with: python -m evaluate fetch")
 
 
@@ -120,8 +117,7 @@ def test_without_the_jars_spice_and_spider_are_absent_and_say_why(scorer):
     assert not {"spice", "spider"} & scores.per_clip.keys()
 
 
-def test_spider_is_the_mean_of_cider_d_and_spice_per_clip(meteor, monkeypatch):
-    monkeypatch.setattr(score, "Meteor", lambda: meteor)
+def test_spider_is_the_mean_of_cider_d_and_spice_per_clip(shared_meteor):
     command = [sys.executable, "-m", "tests.evaluate.spice_standin"]
     with Spice(stand_in_class_path(), command=command, timeout_s=120) as spice:
         first, second = Scorer(spice=spice).score(EDGES)
@@ -134,14 +130,11 @@ def test_spider_is_the_mean_of_cider_d_and_spice_per_clip(meteor, monkeypatch):
     assert first.per_clip["spice"][0] == pytest.approx(3 / 4)  # 3 of 3 words, 3 of 5 references'
 
 
-def test_a_clip_without_a_spice_value_is_left_out_of_the_mean_and_counted(
-    meteor, monkeypatch, capsys
-):
+def test_a_clip_without_a_spice_value_is_left_out_of_the_mean_and_counted(shared_meteor, capsys):
     class Undecided:
         def scores(self, references, candidates):
             return [np.array([np.nan, 0.5, 0.25, 0.0, 0.25]) for _ in candidates]
 
-    monkeypatch.setattr(score, "Meteor", lambda: meteor)
     scores, _ = Scorer(spice=Undecided()).score(EDGES)
     assert scores.corpus["spice"] == 0.25
     assert np.isnan(scores.per_clip["spider"][0])

@@ -1,0 +1,84 @@
+"""FENSE and SPIDEr-FL: an optional part that says at once what it lacks."""
+
+import sys
+from importlib import util
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+
+from evaluate import fense
+from evaluate.child import ScoreError
+from evaluate.score import new_scorer
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine that has the package; what is in the folder is up to the test."""
+    monkeypatch.setattr(util, "find_spec", lambda name: object())
+    monkeypatch.setenv("FENSE_DATA", str(tmp_path))
+    return tmp_path
+
+
+def test_a_tenth_of_spider_is_left_where_the_fluency_detector_objects():
+    values = fense.Fense(fense=np.zeros(2), error=np.array([0.0, 1.0]))
+    np.testing.assert_allclose(values.spider_fl(np.array([0.5, 0.5])), [0.5, 0.05])
+
+
+def test_without_the_package_asking_for_fense_ends_at_once(monkeypatch):
+    monkeypatch.setattr(util, "find_spec", lambda name: None)
+    with pytest.raises(ScoreError, match=r"FENSE: aac-metrics is not installed; .*==0\.5\.4"):
+        new_scorer(use_fense=True)
+
+
+def test_weights_that_are_missing_are_named_with_the_command_that_gets_them(weights, monkeypatch):
+    detector = weights / "echecker_clotho_audiocaps_base.ckpt"
+    command = "get it with: python -m evaluate fetch fense"
+    assert fense.missing() == f"{detector} is not there; {command}"
+    detector.touch()
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda name, file: None)
+    assert fense.missing() == f"bert-base-uncased is not in Hugging Face's cache; {command}"
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda name, file: "/x")
+    assert fense.missing() is None
+
+
+def test_the_detector_is_looked_for_where_aac_metrics_does(monkeypatch, tmp_path):
+    for name in ("FENSE_DATA", "TORCH_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert fense.detector_path().parent == tmp_path / "torch" / "hub" / "fense_data"
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "t"))
+    assert fense.detector_path().parent == tmp_path / "t" / "hub" / "fense_data"
+
+
+def test_values_come_back_per_file_and_the_worker_may_not_use_the_network():
+    answer = (
+        "import json, os, sys; assert os.environ['HF_HUB_OFFLINE'] == '1'\n"
+        "files = json.loads(sys.stdin.readline())['candidates']\n"
+        "print(json.dumps({'values': [{'fense': [len(c) for c in f], 'error': [0] * len(f)}"
+        " for f in files]}))"
+    )
+    first, second = fense.fense_values(
+        [["r"], ["r"]], [["a", "bb"], ["", "c"]], command=python(answer)
+    )
+    assert (first.fense.tolist(), second.fense.tolist()) == ([1, 2], [0, 1])
+    assert first.error.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise OSError('bert-base-uncased: offline')", "its own words: .*bert-base-uncased"),
+        ("print('{}')", "its process answered '{}'"),
+        ("print('{\"values\": []}')", "another number of captions"),
+    ],
+)
+def test_a_failing_worker_is_reported_in_one_line(code, words):
+    with pytest.raises(ScoreError, match=words) as caught:
+        fense.fense_values([["r"]], [["c"]], command=python(code))
+    assert "\n" not in str(caught.value)
