@@ -22,7 +22,7 @@ from features.publish import published, write_json
 from features.spec import StreamSpec
 from train.batches import InputBuilder
 from train.config import Recipe
-from train.model import TagBart
+from train.model import TagBart, TagBartConfig, freeze_decoder
 from train.pretrained import quiet_transformers
 from train.recipe import FILE_NAME as RECIPE_NAME
 from train.recipe import read_resolved, write_resolved
@@ -63,21 +63,10 @@ def load_run(path: Path, device: str = "cpu") -> Run:
         RunError: if the folder holds no run, or no weights yet.
     """
     quiet_transformers()
-    for name in (RECIPE_NAME, STREAMS_NAME, WEIGHTS_NAME, "config.json"):
-        if not (path / name).is_file():
-            raise RunError(
-                f"{path}: found no {name}, so this is no run with trained weights; train one "
-                f"with: python -m train run FEATURES --out {path}"
-            )
+    _require_files(path, (RECIPE_NAME, STREAMS_NAME, WEIGHTS_NAME, "config.json"))
     model = TagBart.from_pretrained(path)
     model.bart.generation_config = GenerationConfig.from_pretrained(path)
-    return Run(
-        path=path,
-        model=model.eval().to(device),
-        tokenizer=PreTrainedTokenizerFast.from_pretrained(path),
-        recipe=read_resolved(path / RECIPE_NAME),
-        streams=_read_streams(path / STREAMS_NAME),
-    )
+    return _opened(path, model.eval().to(device))
 
 
 def check_streams(run: Run, streams: dict[str, StreamSpec], where: Path) -> None:
@@ -100,14 +89,29 @@ def check_streams(run: Run, streams: dict[str, StreamSpec], where: Path) -> None
                 )
 
 
-def begin_run(path: Path, recipe: Recipe, streams: dict[str, StreamSpec], tokenizer: Any) -> None:
-    """Write what a run folder holds besides weights and metrics."""
-    quiet_transformers()
-    path.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(path)
-    write_json(path / STREAMS_NAME, {name: asdict(spec) for name, spec in streams.items()})
-    generation_config(recipe).save_pretrained(path)
-    write_resolved(recipe, path / RECIPE_NAME)
+def begin_run(run: Run) -> None:
+    """Write what a run folder holds besides weights and metrics; the recipe comes last."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.tokenizer.save_pretrained(run.path)
+    run.model.config.save_pretrained(run.path)
+    streams = {name: asdict(spec) for name, spec in run.streams.items()}
+    write_json(run.path / STREAMS_NAME, streams)
+    generation_config(run.recipe).save_pretrained(run.path)
+    write_resolved(run.recipe, run.path / RECIPE_NAME)
+
+
+def reopen_run(path: Path) -> Run:
+    """An interrupted run with the model's shape, its weights still to be filled.
+
+    Raises:
+        RunError: if the folder holds no run.
+    """
+    _require_files(path, (RECIPE_NAME, STREAMS_NAME, "config.json"))
+    recipe = read_resolved(path / RECIPE_NAME)
+    model = TagBart(TagBartConfig.from_pretrained(path))
+    if recipe.model.freeze_decoder:
+        freeze_decoder(model)
+    return _opened(path, model)
 
 
 def save_weights(model: TagBart, path: Path) -> None:
@@ -137,6 +141,25 @@ def generation_config(recipe: Recipe) -> GenerationConfig:
         pad_token_id=1,
         eos_token_id=2,
         decoder_start_token_id=2,
+    )
+
+
+def _require_files(path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        if not (path / name).is_file():
+            raise RunError(
+                f"{path}: found no {name}, so this is no run with trained weights; train one "
+                f"with: python -m train run FEATURES --out {path}"
+            )
+
+
+def _opened(path: Path, model: TagBart) -> Run:
+    return Run(
+        path=path,
+        model=model,
+        tokenizer=PreTrainedTokenizerFast.from_pretrained(path),
+        recipe=read_resolved(path / RECIPE_NAME),
+        streams=_read_streams(path / STREAMS_NAME),
     )
 
 

@@ -96,3 +96,11 @@ def _mix(state: np.ndarray) -> np.ndarray:
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))
+
+
+def update_seed(seed: int, update: int, rank: int) -> int:
+    """The seed of torch's generator (dropout) in one update of one process."""
+    with np.errstate(over="ignore"):
+        state = _mix(np.array([seed], np.uint64) * _GOLDEN + np.uint64(update))
+        state = _mix(state ^ _mix(np.array([rank + 1], np.uint64)))
+    return int(state[0] >> np.uint64(1))

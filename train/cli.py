@@ -1,0 +1,118 @@
+"""`python -m train`: train a recipe, list recipes."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from features.console import new_app
+from features.errors import ConfigError, RunError
+from train.config import Recipe
+
+app = new_app("Fine-tune BART on cached features.")
+
+
+@app.command("run")
+def run_command(
+    features: Annotated[
+        Path, typer.Argument(metavar="FEATURES", help="Folder with features.json.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder to write.")],
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Default: yamnet-panns.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="E.g. optim.batch_size=16; repeatable."),
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with what RUN holds.")] = False,
+    device: Annotated[
+        str | None, typer.Option(metavar="cpu|cuda", help="Default: cuda where there is one.")
+    ] = None,
+) -> None:
+    """Train a recipe on a features folder.
+
+    Example: python -m train run features-audiocaps --out runs/first --set train.seed=1
+    """
+    from train.run import Job, train  # torch and transformers: not for --help
+
+    job = Job(
+        features=features,
+        out=out,
+        recipe=_recipe(out, recipe, settings or [], resume),
+        device=_device(device),
+        resume=resume,
+    )
+    progress = train(job)
+    print(json.dumps({"run": str(out), "updates": progress.update, "val_loss": progress.best_loss}))
+
+
+@app.command("recipes")
+def recipes_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List every recipe with its trainable parameters."""
+    from train.model import trainable_parameters
+    from train.pretrained import meta_model
+    from train.recipe import load_recipe, recipe_names
+
+    rows: list[dict[str, Any]] = []
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        rows.append(
+            {
+                "name": name,
+                "trainable_parameters": trainable_parameters(meta_model(recipe)),
+                "pretrained": recipe.model.pretrained,
+                "description": recipe.description,
+            }
+        )
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        count = f"{row['trainable_parameters']:,}"
+        print(f"{row['name']:{width}}  {count:>11}  {row['description']}")
+
+
+def _recipe(out: Path, name: str | None, settings: list[str], resume: bool) -> Recipe:
+    """The recipe asked for; an interrupted run keeps its own."""
+    from train.recipe import FILE_NAME, load_recipe, read_resolved
+
+    begun = out / FILE_NAME
+    if not resume or not begun.is_file():
+        return load_recipe(name or "yamnet-panns", settings)
+    own = read_resolved(begun)
+    if name is None and not settings:
+        return own
+    asked = load_recipe(name or own.name, settings)
+    if asked != own:
+        raise RunError(
+            f"{out}: was begun with other settings ({', '.join(_differences(own, asked))}); "
+            "resume it without --recipe and --set, or name another --out"
+        )
+    return own
+
+
+def _differences(own: Recipe, asked: Recipe) -> list[str]:
+    found = []
+    for section, values in asdict(own).items():
+        other = asdict(asked)[section]
+        if isinstance(values, dict):
+            found += [f"{section}.{key}" for key in values if values[key] != other[key]]
+        elif values != other:
+            found.append(section)
+    return found
+
+
+def _device(wanted: str | None) -> str:
+    import torch
+
+    if wanted not in (None, "cpu", "cuda"):
+        raise ConfigError(f"--device {wanted}: expected cpu or cuda")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    return wanted or ("cuda" if torch.cuda.is_available() else "cpu")
