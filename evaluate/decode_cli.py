@@ -1,4 +1,4 @@
-"""`python -m evaluate run` and `python -m evaluate caption`."""
+"""`python -m evaluate run`, and the options that it shares with `caption`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -75,14 +75,6 @@ class Export(StrEnum):
     dcase = "dcase"
 
 
-class CaptionFormat(StrEnum):
-    """How `caption` prints."""
-
-    text = "text"
-    json = "json"
-    csv = "csv"
-
-
 def run_command(
     run: RunFolder,
     features: Annotated[Path, typer.Argument(metavar="FEATURES", help="Features folder.")],
@@ -140,7 +132,7 @@ def run_command(
         "no_repeat_ngram": no_repeat_ngram,
         "early_stopping": early_stopping,
     }
-    options = _options(
+    options = decoding_options(
         search,
         published=published_decoding,
         n_best=n_best,
@@ -167,38 +159,10 @@ def run_command(
     )
 
 
-def caption_command(
-    run: RunFolder,
-    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO …", help="Files or folders.")],
-    weights: Annotated[
-        Path, typer.Option(help="Folder with the networks' weights.", envvar="TAGBART_WEIGHTS")
-    ] = Path("weights"),
-    device: Device = "cpu",
-    form: Annotated[
-        CaptionFormat, typer.Option("--format", help="text, json or csv.")
-    ] = CaptionFormat.text,
-    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Short for --format csv.")] = False,
-    n_best: Annotated[int, typer.Option(help="Captions with probabilities per window.")] = 1,
-    precision: Precision = "float32",
-    beams: Beams = None,
-    length_penalty: LengthPenalty = None,
-    max_length: MaxLength = None,
-    min_length: MinLength = None,
-    tag_draws: TagDraws = 0,
-    choose: Choose = "consensus",
-    seed: Seed = 0,
-) -> None:
-    """Caption any audio files, or all in a folder; long ones in windows of 10 s.
-
-    Example: python -m evaluate caption runs/demo rain.wav recordings/ --weights weights
-    """
-    raise NotImplementedError
-
-
-def _options(
+def decoding_options(
     search: dict[str, Any], *, published: bool = False, **others: Any
 ) -> "DecodingOptions":
+    """Options from the command line; None in `search` stands for the default."""
     from evaluate.options import DecodingOptions
 
     asked = {name: value for name, value in search.items() if value is not None}

@@ -19,9 +19,10 @@ from evaluate.results import (
 )
 from evaluate.score import new_scorer
 from evaluate.score_cli import score_table
+from evaluate.search import open_run
 from features.console import log, progress
 from features.reader import Features
-from train.checkpoint import Run, check_streams, load_run
+from train.checkpoint import Run, check_streams
 
 UNSCORED_NAME = "unscored.jsonl"
 # These change how fast captions come, not which.
@@ -50,7 +51,7 @@ def evaluate(asked: Evaluate) -> None:
         TagbartError: if run, features or references cannot be used as asked.
     """
     features = Features(asked.features, asked.split)
-    run = load_run(asked.run, asked.device)
+    run = open_run(asked.run, asked.device)
     check_streams(run, features.streams, asked.features)
     captions = caption_features(run, features, asked.options)
     scored = write_captions(asked, features, captions)

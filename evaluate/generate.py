@@ -54,11 +54,15 @@ class Candidate:
     tokens: tuple[str, ...]
     token_logprobs: tuple[float, ...]
 
+    @property
+    def probability(self) -> float:
+        return exp(self.logprob)
+
     def as_json(self) -> dict[str, Any]:
         """The same with probabilities, for files."""
         return {
             "text": self.text,
-            "probability": exp(self.logprob),
+            "probability": self.probability,
             "logprob": self.logprob,
             "score": self.score,
             "tokens": list(self.tokens),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,8 +12,23 @@ from transformers import BartForConditionalGeneration
 
 from evaluate.beam import Hypothesis, SpecialTokens, beam_search
 from evaluate.options import DecodingOptions
+from features.errors import ConfigError
 from train.batches import IGNORED, Block
-from train.checkpoint import Run
+from train.checkpoint import Run, load_run
+
+
+def open_run(path: Path, device: str) -> Run:
+    """Load a trained run onto a device.
+
+    Raises:
+        ConfigError: if this machine has no such device.
+        RunError: if the folder holds no trained run.
+    """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"--device is {device}, but torch finds no CUDA device; use cpu")
+    if not device.startswith(("cpu", "cuda")):
+        raise ConfigError(f"--device is {device!r}, expected cpu or cuda")
+    return load_run(path, device)
 
 
 @dataclass(frozen=True, kw_only=True)
