@@ -50,7 +50,7 @@ class Spice:
         settings = {
             "class_path": [str(jar.resolve()) for jar in class_path],
             "memory_mb": self.memory_mb,
-            "threads": len(os.sched_getaffinity(0)),
+            "threads": _cores(),
         }
         self._process.send([json.dumps(settings)])
 
@@ -118,3 +118,10 @@ class Spice:
                 "machine with 8 GB to spare, or leave it out with --no-spice"
             )
         return f"SPICE: {error}"
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
