@@ -126,10 +126,9 @@ def make_run(path: Path, clips: Features, captions: Sequence[str]) -> None:
     )
     torch.manual_seed(0)
     tokenizer = train_tokenizer([*captions, *streams["yamnet"].classes], 400)
-    begin_run(path, recipe, streams, tokenizer)
     model = build_model(recipe, vocab=len(tokenizer), audio_width=streams["panns"].width)
-    save_weights(model, path)
-    run = load_run(path)
+    run = Run(path=path, model=model.eval(), tokenizer=tokenizer, recipe=recipe, streams=streams)
+    begin_run(run)
     _memorise(run, clips, captions)
     save_weights(run.model, path)
 
