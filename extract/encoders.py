@@ -209,16 +209,18 @@ def _vggish_outputs(network: vggish.VGGish, waveform: Tensor) -> tuple[Tensor, .
     return rows, torch.relu(rows)
 
 
-_YAMNET_HUB = tfhub.Recipe(
+YAMNET_HUB = tfhub.Recipe(
     network="YAMNet",
     build=yamnet.YAMNet,
+    config={},
     state_of=yamnet.from_tensorflow,
     outputs=_yamnet_scores,
     tolerance=2e-4,
 )
-_VGGISH_HUB = tfhub.Recipe(
+VGGISH_HUB = tfhub.Recipe(
     network="VGGish",
     build=vggish.VGGish,
+    config={},
     state_of=vggish.from_tensorflow,
     outputs=_vggish_outputs,
     tolerance=2e-4,
@@ -232,7 +234,7 @@ STREAMS: dict[str, Stream] = {
         hop_s=0.96,
         cut=yamnet.patches,
         sources={
-            "yamnet": partial(_saved_model, recipe=_YAMNET_HUB),
+            "yamnet": partial(_saved_model, recipe=YAMNET_HUB),
             "yamnet_weights.npz": _yamnet_npz,
             "yamnet.safetensors": partial(_own_format, build=yamnet.YAMNet),
         },
@@ -245,7 +247,7 @@ STREAMS: dict[str, Stream] = {
         hop_s=0.96,
         cut=vggish.examples,
         sources={
-            "vggish": partial(_saved_model, recipe=_VGGISH_HUB),
+            "vggish": partial(_saved_model, recipe=VGGISH_HUB),
             "vggish-10086976.pth": _vggish_release,
             "vggish.safetensors": partial(_own_format, build=vggish.VGGish),
         },

@@ -5,7 +5,6 @@ from typing import TypeVar
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -52,12 +51,8 @@ def folded(network: Network) -> Network:
 @torch.no_grad()
 def _fold(conv: nn.Conv1d | nn.Conv2d, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
     assert norm.running_mean is not None and norm.running_var is not None
-    double = [
-        None if item is None else item.double()
-        for item in (conv.weight, conv.bias, norm.running_mean, norm.running_var)
-    ]
-    scale = None if norm.weight is None else norm.weight.double()
-    shift = None if norm.bias is None else norm.bias.double()
-    weight, bias = fuse_conv_bn_weights(*double, norm.eps, scale, shift)  # type: ignore[call-arg, arg-type]
-    conv.weight = nn.Parameter(weight.float(), requires_grad=False)
-    conv.bias = nn.Parameter(bias.float(), requires_grad=False)
+    assert conv.bias is None, "a norm follows: the networks' convolutions have no bias"
+    scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
+    shift = norm.bias.double() - norm.running_mean.double() * scale
+    conv.weight.mul_(scale.float().view(-1, *[1] * (conv.weight.ndim - 1)))
+    conv.bias = nn.Parameter(shift.float(), requires_grad=False)

@@ -29,7 +29,8 @@ class Recipe:
 
     Attributes:
         network: its name for people.
-        build: makes it, at its released size.
+        build: its class.
+        config: of the size that was released.
         state_of: TensorFlow's variables → state dict.
         outputs: (network, waveform [n] at 16 kHz) → what the SavedModel answers, in one or more
             readings of which one has to fit.
@@ -37,7 +38,8 @@ class Recipe:
     """
 
     network: str
-    build: Callable[[], nn.Module]
+    build: Callable[..., nn.Module]
+    config: Mapping[str, Any]
     state_of: Callable[[Mapping[str, np.ndarray]], dict[str, Tensor]]
     outputs: Callable[[Any, Tensor], tuple[Tensor, ...]]
     tolerance: float
@@ -65,7 +67,7 @@ def converted(folder: Path, recipe: Recipe) -> Path:
             return path
     signal = test_signal()
     answers = _ask(folder, signal)
-    module = recipe.build()
+    module = recipe.build(**recipe.config)
     variables = {
         key.removeprefix("variable:"): value
         for key, value in answers.items()
@@ -82,7 +84,12 @@ def converted(folder: Path, recipe: Recipe) -> Path:
     classes = [str(item) for item in answers.get("classes", ())]
     path = places[0] if os.access(folder, os.W_OK) else places[1]
     save_network(
-        path, module, network=recipe.network, config={}, classes=classes, source_sha256=digest
+        path,
+        module,
+        network=recipe.network,
+        config=recipe.config,
+        classes=classes,
+        source_sha256=digest,
     )
     log(f"{folder}: converted; largest difference from TensorFlow {difference:.1e}, kept in {path}")
     return path

@@ -53,11 +53,7 @@ class VGGish(nn.Module):
         embedding: columns of the result, 128 in the released network.
     """
 
-    HALF = (
-        "features.",
-        "embeddings.0",
-        "embeddings.2",
-    )  # what runs in bf16 where that is asked for
+    HALF = ("features.", "embeddings.")  # what runs in bf16 where that is asked for
 
     def __init__(self, *, width: int = 64, hidden: int = 4096, embedding: int = 128) -> None:
         super().__init__()
