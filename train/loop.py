@@ -73,7 +73,8 @@ class Trainer:
         with closing(self._metrics), self._stoppable(), self._bar() as bar:
             self._logged = (time.monotonic(), bar.n)
             for update, pieces in self._work():
-                loss, norm = self._update(update, pieces)
+                with self._memory(update):
+                    loss, norm = self._update(update, pieces)
                 done, last = update + 1, update + 1 == self.updates
                 self.progress = replace(
                     self.progress, update=done, seconds=time.monotonic() - started
@@ -83,7 +84,8 @@ class Trainer:
                     self._log(done, loss, norm, bar.n)
                     bar.set_postfix_str(self._shown(loss), refresh=False)
                 if done % settings.validate_every == 0 or last:
-                    self._validate(done)
+                    with self._memory(update):
+                        self._validate(done)
                 if done % save_every == 0 or last or self._stop:
                     save_state(self.path, self.model, self.optimizer, self.progress)
                 if self._stop:
@@ -172,6 +174,23 @@ class Trainer:
             "these clips' features (python -m features verify FEATURES), lower "
             "optim.learning_rate, or use train.precision=float32; then go on with --resume"
         )
+
+    @contextmanager
+    def _memory(self, update: int) -> Iterator[None]:
+        """Say which setting to lower when memory runs out."""
+        try:
+            yield
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if type(error) is RuntimeError and "can't allocate memory" not in str(error):
+                raise
+            settings = self.recipe.optim
+            raise RunError(
+                f"update {update + 1}: out of memory on {self.device} with optim.batch_size = "
+                f"{settings.batch_size}. Lower it and raise optim.grad_accumulation by the same "
+                f"factor (--set optim.batch_size={max(1, settings.batch_size // 2)} --set "
+                f"optim.grad_accumulation={2 * settings.grad_accumulation}: the same updates), "
+                "or lower inputs.max_prompt_tokens"
+            ) from error
 
     def _bar(self):
         captions = self.recipe.optim.epochs * len(self.train.data)

@@ -159,6 +159,8 @@ def _load_bart(recipe: Recipe) -> BartForConditionalGeneration:
     name = recipe.model.pretrained
     revision = _revision(name, recipe.model.revision)
     try:
+        if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
+            raise OSError("no config.json")  # transformers would take its defaults
         config = BartConfig.from_pretrained(name, **revision)
         _check_shape(config, recipe)
         for key in _RECIPE_DECIDES:

@@ -1,0 +1,62 @@
+"""Small features folders and models that several test files use."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from features.reader import Features
+from tests.train.toy import random_clips, settings, stream_specs, write_features
+from train.batches import InputBuilder
+from train.config import Recipe
+from train.data import SplitData
+from train.model import TagBart
+from train.pretrained import build_model, train_tokenizer
+from train.prompts import clean_name
+from train.recipe import load_recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toy:
+    """A recipe with all that it takes to run a model by hand."""
+
+    recipe: Recipe
+    tokenizer: object
+    builder: InputBuilder
+    model: TagBart
+
+
+@pytest.fixture(scope="session")
+def toy_features(tmp_path_factory):
+    """45 training clips with one caption, 6 validation clips with five, several shards."""
+    splits = {"train": random_clips(45, seed=1), "val": random_clips(6, captions=5, seed=2)}
+    return write_features(tmp_path_factory.mktemp("features"), splits)
+
+
+@pytest.fixture(scope="session")
+def toy_tokenizer(toy_features):
+    texts = [". ".join(clean_name(name) for name in spec.classes) for spec in stream_specs()]
+    captions = [text for clip in random_clips(45, seed=1) for text in clip.captions]
+    return train_tokenizer([*texts, *captions], 400)
+
+
+@pytest.fixture(scope="session")
+def make_toy(toy_tokenizer):
+    """A function from changed settings to a Toy with random weights."""
+
+    def make(**changes) -> Toy:
+        recipe = load_recipe("yamnet-panns", settings(**changes))
+        streams = {spec.name: spec for spec in stream_specs()}
+        builder = InputBuilder.create(recipe.inputs, streams, toy_tokenizer)
+        torch.manual_seed(0)
+        model = build_model(recipe, vocab=len(toy_tokenizer), audio_width=builder.audio_width)
+        return Toy(recipe=recipe, tokenizer=toy_tokenizer, builder=builder, model=model.eval())
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def toy_data(toy_features, make_toy):
+    """The training split of `toy_features` as samples, for tags and PANNs."""
+    toy = make_toy()
+    return SplitData.load(Features(toy_features, "train"), toy.builder, toy.tokenizer)
