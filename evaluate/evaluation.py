@@ -108,7 +108,8 @@ def write_captions(asked: Evaluate, features: Features, captions: Sequence[Capti
         else:  # of an earlier evaluation in this folder
             (asked.out / name).unlink(missing_ok=True)
     if unscored:
-        log(f"{len(unscored):,} clips have no references: {asked.out / UNSCORED_NAME}")
+        clips = "1 clip has" if len(unscored) == 1 else f"{len(unscored):,} clips have"
+        log(f"{clips} no references and no score: {asked.out / UNSCORED_NAME}")
     if "coco" in asked.exports:
         write_coco(asked.out / COCO_NAME, {item.clip: item.text for item in captions})
     if "dcase" in asked.exports:

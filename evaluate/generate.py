@@ -126,7 +126,7 @@ def _captions(searcher: Searcher, clips: Sequence[ClipLike]) -> list[Caption]:
     likeliest = run.builder.block(tags, audio, None)
     pools = searcher.search(likeliest)
     if options.tag_draws and tags is not None:
-        blocks = _drawn_blocks(searcher, clips, tags, audio)
+        blocks = drawn_blocks(searcher, clips, tags, audio)
         pools = _choose(searcher, likeliest, [pools, *map(searcher.search, blocks)])
     return [
         Caption(
@@ -138,7 +138,7 @@ def _captions(searcher: Searcher, clips: Sequence[ClipLike]) -> list[Caption]:
     ]
 
 
-def _drawn_blocks(
+def drawn_blocks(
     searcher: Searcher, clips: Sequence[ClipLike], tags: Rows, audio: Rows | None
 ) -> list[Block]:
     """Prompts of tags drawn as in training, a function of (seed, draw, clip)."""

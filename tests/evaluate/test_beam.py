@@ -124,6 +124,18 @@ def test_the_clips_and_settings_tell_searches_apart(bart, inputs):
         assert name == "paper" or captions != found["paper"], name
 
 
+def test_no_hypothesis_is_shorter_or_longer_than_asked(bart, inputs):
+    _, states, mask = inputs
+    options = DecodingOptions(min_length=9, max_length=15)
+    lengths = [
+        1 + len(item.tokens)  # with the decoder's start token
+        for clip in beam_search(bart, states, mask, options)
+        for item in clip
+    ]
+    assert min(lengths) == 9 + 1  # nine tokens, then EOS
+    assert max(lengths) == 15
+
+
 @pytest.mark.parametrize("size", [1, 5])
 def test_a_clip_has_the_same_captions_in_any_batch(bart, inputs, size):
     _, states, mask = inputs

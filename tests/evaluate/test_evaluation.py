@@ -1,0 +1,138 @@
+"""`python -m evaluate run`, from a run and features to an evaluation folder."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evaluate.cli import app
+from evaluate.decode_cli import decoding_options
+from evaluate.evaluation import as_record
+from evaluate.options import DecodingOptions
+from evaluate.results import read_results
+from features.errors import ConfigError, FormatError, TagbartError
+from tests.evaluate.conftest import CAPTIONS
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    command = [sys.executable, "-m", "evaluate", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tiny_run_folder, tiny_features, tmp_path_factory):
+    """The evaluation folder and what the command said."""
+    out = tmp_path_factory.mktemp("out")
+    options = ["--n-best", 2, "--export", "coco", "--export", "dcase", "--no-spice"]
+    done = run_command("run", tiny_run_folder, tiny_features, "--out", out, *options)
+    assert done.returncode == 0, done.stderr
+    return out, done
+
+
+def test_memorised_captions_score_full_marks(evaluated):
+    out, done = evaluated
+    result = read_results(out)
+    assert result.clips == len(CAPTIONS) - 1  # one has no reference
+    assert result.corpus["rouge_l"] == pytest.approx(1)
+    assert result.corpus["meteor"] == pytest.approx(1)
+    assert "ROUGE-L" in done.stdout and "100.0" in done.stdout
+
+
+def test_stdout_holds_the_table_and_progress_goes_to_stderr(evaluated):
+    _, done = evaluated
+    assert "caption" not in done.stdout.lower().replace("captions", "")
+    assert "captions" in done.stderr
+
+
+def test_predictions_name_clip_candidate_references_and_n_best(evaluated):
+    out, _ = evaluated
+    lines = (out / "predictions.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record["candidate"] for record in records] == list(CAPTIONS[:-1])
+    assert [record["references"] for record in records] == [[text] for text in CAPTIONS[:-1]]
+    for record in records:
+        assert record["n_best"][0]["text"] == record["candidate"]
+        assert 0 < record["n_best"][0]["probability"] <= 1
+
+
+def test_a_clip_without_references_is_captioned_but_not_scored(evaluated):
+    out, done = evaluated
+    [record] = [json.loads(line) for line in (out / "unscored.jsonl").read_text().splitlines()]
+    assert (record["clip"], record["candidate"]) == ("clip_11", CAPTIONS[-1])
+    assert "1 clip has no references" in done.stderr
+
+
+def test_exports_hold_every_clip(evaluated):
+    out, _ = evaluated
+    coco = json.loads((out / "captions.coco.json").read_text())
+    assert coco[0] == {"image_id": "clip_0", "caption": CAPTIONS[0]}
+    with (out / "captions.dcase.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["file_name", "caption_predicted"]
+    assert rows[1:] == [[f"clip_{i}.wav", text] for i, text in enumerate(CAPTIONS)]
+    assert len(coco) == len(CAPTIONS)
+
+
+def test_scores_say_where_the_captions_came_from(evaluated, tiny_run_folder):
+    out, _ = evaluated
+    made = read_results(out).evaluation
+    assert (made.recipe, made.seed, made.split, made.run) == (
+        "tiny", 0, "test", str(tiny_run_folder)
+    )  # fmt: skip
+    assert made.decoding["beams"] == 4
+
+
+def test_the_record_tells_what_decides_captions_and_not_how_fast_they_came():
+    assert as_record(DecodingOptions(batch_size=1)) == as_record(DecodingOptions(batch_size=64))
+    assert as_record(DecodingOptions(seed=1)) == as_record(DecodingOptions(seed=2))
+    drawn = DecodingOptions(tag_draws=2, seed=1)
+    assert as_record(drawn) != as_record(DecodingOptions(tag_draws=2, seed=2))
+    assert as_record(drawn) != as_record(DecodingOptions(tag_draws=2, choose="likelihood", seed=1))
+
+
+def test_published_decoding_takes_no_search_options():
+    with pytest.raises(ConfigError, match="leave --max-length out"):
+        decoding_options({"beams": None, "max_length": 30}, published=True)
+    options = decoding_options({"beams": None, "max_length": None}, published=True, batch_size=4)
+    assert options == DecodingOptions.published(batch_size=4)
+
+
+def test_features_of_other_weights_than_in_training_are_refused(
+    tiny_run_folder, tiny_features, tmp_path
+):
+    other = tmp_path / "run"
+    shutil.copytree(tiny_run_folder, other)
+    streams = json.loads((other / "streams.json").read_text())
+    streams["panns"]["weights_sha256"] = "f" * 64
+    (other / "streams.json").write_text(json.dumps(streams))
+    arguments = ["run", str(other), str(tiny_features), "--out", str(tmp_path / "out")]
+    with pytest.raises(FormatError, match="'panns' has weights_sha256 0000"):
+        app(arguments, standalone_mode=False)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["no-run", "FEATURES", "--out", "OUT"], "no-run"),
+        (["RUN", "FEATURES", "--out", "OUT", "--split", "tset"], "has no split 'tset'"),
+        (["RUN", "FEATURES", "--out", "OUT", "--beams", "0"], "beams is 0"),
+        (["RUN", "FEATURES", "--out", "OUT", "--device", "tpu"], "expected cpu or cuda"),
+    ],
+)
+def test_what_cannot_be_done_ends_in_one_line(
+    tiny_run_folder, tiny_features, tmp_path, capsys, arguments, said
+):
+    known = {"RUN": tiny_run_folder, "FEATURES": tiny_features, "OUT": tmp_path / "out"}
+    with pytest.raises(TagbartError, match=said) as error:
+        app(["run", *(str(known.get(part, part)) for part in arguments)], standalone_mode=False)
+    assert "\n" not in str(error.value)
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "out").exists()
