@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,6 +21,8 @@ from extract.shards import DoneMark, ShardTask
 from features.errors import ConfigError, TagbartError
 
 ROOT = Path(__file__).parent.parent
+# A shard whose workers die this often kills them itself, by its need of memory for instance.
+MOST_RETRIES = 8
 
 
 def make_shards_on_ray(
@@ -55,7 +58,7 @@ def make_shards_on_ray(
             include_dashboard=False,
             runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
         )
-    options = {"num_cpus": settings.threads, "max_retries": -1}
+    options: dict[str, Any] = {"num_cpus": settings.threads, "max_retries": MOST_RETRIES}
     if settings.device.startswith("cuda"):
         options |= {"num_gpus": 1}
     remote = ray.remote(**options)(_make_one)

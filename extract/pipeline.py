@@ -1,10 +1,9 @@
-"""Make shards: decode in worker processes, encode in batches, publish in the background.
+"""Make shards: decode in worker processes, encode in batches, publish.
 
-files ─decode (workers)─▶ waveforms ─resample, encode (device)─▶ rows ─write (thread)─▶ shard
+files ─decode (workers)─▶ waveforms ─resample, encode (device)─▶ rows ─write─▶ shard
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +35,7 @@ class _Work:
 
 
 class _OpenShard:
-    """A shard being made. Lives until it is published, so that memory holds two at most."""
+    """A shard being made. Lives until it is published, so that memory holds one."""
 
     def __init__(self, work: _Work, out: Path, encoders: dict[str, Encoder]) -> None:
         self.task = work.task
@@ -44,6 +43,7 @@ class _OpenShard:
         self.failures = list(work.failures)
         self.kept = Shard(work.task.path(out)) if work.kept else None
         self.old = {} if self.kept is None else self.kept.streams
+        self.old_row = {clip: i for i, clip in enumerate(self.kept.ids if self.kept else ())}
         self.new = {name: item for name, item in encoders.items() if name not in self.old}
         specs = [*self.old.values(), *(encoder.spec for encoder in self.new.values())]
         self.writer = ShardWriter(work.task.split, specs)
@@ -92,26 +92,25 @@ def make_shards(
         The done-mark of each shard, once it stands under its final name.
 
     Raises:
-        TagbartError: if a worker process dies, the disk is full, or the output folder goes away.
+        TagbartError: if the output folder goes away, or a clip of a kept shard cannot be read now.
+        OSError, RuntimeError: if the disk is full or a worker process dies; `plain_endings` makes
+            one clear line of them.
     """
-    works = [_work(task, out) for task in tasks]
-    paths = [clip.path for work in works for clip in work.clips if clip.path is not None]
+    paths = (clip.path or "" for task in tasks for clip in _work(task, out).clips)
     sounds = decoded(dump, paths, settings)
-    with ThreadPoolExecutor(max_workers=1) as background:
-        writing: list[Future[DoneMark]] = []
-        launched: _Batch | None = None
-        opened = (_OpenShard(work, out, encoders) for work in works)
-        for batch in _batches(opened, sounds, settings, heard):
-            # The device works on this batch while the one before is brought home and stored.
-            if launched is not None and _store(launched):
-                writing.append(background.submit(_publish, launched.shard, out))
-            while writing and (writing[0].done() or len(writing) > 1):
-                yield writing.pop(0).result()
-            launched = batch
-        if launched is not None and _store(launched):
-            writing.append(background.submit(_publish, launched.shard, out))
-        for future in writing:
-            yield future.result()
+    opened = (_OpenShard(_work(task, out), out, encoders) for task in tasks)
+    launched: _Batch | None = None
+    for batch in _batches(opened, sounds, settings, heard):
+        # The device works on this batch while the one before is brought home.
+        if launched is not None:
+            _store(launched)
+        launched = batch
+        if batch.last:
+            # Nothing of the next shard is computed before this one stands, so that a kill costs
+            # one shard at most. Decoding goes on meanwhile.
+            _store(batch)
+            launched = None
+            yield _publish(batch.shard, out)
 
 
 def _work(task: ShardTask, out: Path) -> _Work:
@@ -176,20 +175,24 @@ def _launch(
     return _Batch(shard=shard, clips=clips, durations_s=durations_s, rows=rows, last=last)
 
 
-def _store(batch: _Batch) -> bool:
-    """Put a batch's rows into its shard's writer; true if the shard is then complete."""
+def _store(batch: _Batch) -> None:
+    """Put a batch's rows into its shard's writer."""
     shard = batch.shard
     home = {name: [_numpy(rows) for rows in of_clips] for name, of_clips in batch.rows.items()}
     for i, clip in enumerate(batch.clips):
         values = {name: rows[i] for name, rows in home.items()}
         if shard.kept is not None:
-            row = shard.kept.ids.index(clip.id)
+            row = shard.old_row[_as_stored(clip.id)]
             values |= {name: shard.kept.rows(name, row) for name in shard.old}
         try:
             shard.writer.add(clip.id, clip.path or "", batch.durations_s[i], clip.captions, values)
         except ClipError as error:
             shard.note_failure(clip, str(error))
-    return batch.last
+
+
+def _as_stored(text: str) -> str:
+    """A name as it comes back from a shard, where what is not UTF-8 stands escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _numpy(rows: torch.Tensor) -> np.ndarray:
@@ -200,20 +203,14 @@ def _publish(shard: _OpenShard, out: Path) -> DoneMark:
     task, writer = shard.task, shard.writer
     if not out.is_dir():
         raise TagbartError(f"{out}: the output folder went away during the run; nothing is written")
-    try:
-        entry = writer.publish(task.path(out)) if len(writer) else None
-        mark = DoneMark(
-            planned=task.digest,
-            shard_clips=task.shard_clips,
-            listed=len(task.clips),
-            entry=entry,
-            streams={name: spec.attrs() for name, spec in writer.streams.items()},
-            failures=tuple(shard.failures),
-        )
-        mark.write(task.mark_path(out))
-    except OSError as error:
-        raise TagbartError(
-            f"{task.path(out)}: could not be written ({error.strerror}); finished shards are "
-            "intact: make room or mend the folder and run the same command again"
-        ) from error
+    entry = writer.publish(task.path(out)) if len(writer) else None
+    mark = DoneMark(
+        planned=task.digest,
+        shard_clips=task.shard_clips,
+        listed=len(task.clips),
+        entry=entry,
+        streams={name: spec.attrs() for name, spec in writer.streams.items()},
+        failures=tuple(shard.failures),
+    )
+    mark.write(task.mark_path(out))
     return mark

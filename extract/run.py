@@ -1,22 +1,24 @@
 """`python -m extract run`: a dump of clips becomes a features folder, resuming where it stands."""
 
-import fcntl
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from extract.dump import Plan, read_dump
+from extract.dump import read_dump
 from extract.encoders import STREAMS, Encoder, load_encoders
+from extract.endings import plain_endings
+from extract.lock import only_run
 from extract.memory import keep_freed_memory
 from extract.pipeline import Settings, make_shards
 from extract.shards import (
     DEFAULT_SHARD_CLIPS,
     DoneMark,
     ShardTask,
+    check_joins,
     check_same_settings,
     plan_shards,
     publish_index,
@@ -102,8 +104,8 @@ def extract(config: Extraction) -> int:
         TagbartError: if it cannot run; what is finished stays.
     """
     plan = read_dump(config.dump, captions=config.captions, kind=config.kind, splits=config.splits)
-    _say_plan(plan)
     tasks = plan_shards(plan, config.shard_clips)
+    _say_plan(plan.kind, tasks)
     number, of = config.part
     own = tasks[number - 1 :: of]
     try:
@@ -112,9 +114,12 @@ def extract(config: Extraction) -> int:
         raise ConfigError(
             f"{config.out}: cannot be the output folder ({error.strerror})"
         ) from error
-    with _only_run(config.out, config.part):
+    with plain_endings(config.out), only_run(config.out, config.part):
+        for task in own:
+            task.mend(config.out)
         todo = [task for task in own if not _has_streams(task, config)]
-        log(f"{len(own)} shards, {len(own) - len(todo)} of them finished before")
+        log(f"{len(own):,} shards, {len(own) - len(todo):,} of them finished before")
+        check_joins(config.out, tasks, own, config.streams)
         torch.set_num_threads(config.settings.threads)
         keep_freed_memory()
         encoders = load_encoders(**config.encoder_options())
@@ -122,10 +127,12 @@ def extract(config: Extraction) -> int:
         if todo:
             _make(todo, config, encoders)
         index = publish_index(config.out, tasks)
-    if index is None:
-        log(f"part {number} of {of} is done; the part that ends last writes {INDEX_NAME}")
-        return DONE
-    return _say_result(index, sorted({task.split for task in tasks}), config.out)
+        if index is not None:
+            return _say_result(index, sorted({task.split for task in tasks}), config.out)
+        marks = [task.done(config.out) for task in own]
+    log(f"part {number} of {of} is done; the part that ends last writes {INDEX_NAME}")
+    failed = any(not item.missing for mark in marks if mark for item in mark.failures)
+    return SOME_CLIPS_FAILED if failed else DONE
 
 
 def _make(todo: Sequence[ShardTask], config: Extraction, encoders: dict[str, Encoder]) -> None:
@@ -142,7 +149,8 @@ def _make(todo: Sequence[ShardTask], config: Extraction, encoders: dict[str, Enc
         for mark in _marks(todo, config, encoders, bar.update):
             for failure in mark.failures:
                 if not failure.missing:
-                    log(f"left out {failure.path}: {failure.reason}")
+                    # A name may hold line breaks.
+                    log(f"left out {failure.path!r}: {failure.reason}")
 
 
 def _marks(
@@ -179,30 +187,13 @@ def _has_streams(task: ShardTask, config: Extraction) -> bool:
     return mark is not None and (mark.entry is None or set(config.streams) <= set(mark.streams))
 
 
-@contextmanager
-def _only_run(out: Path, part: tuple[int, int]) -> Iterator[None]:
-    """Hold the output folder: a second run on it, or on the same part of it, is refused.
-
-    The kernel frees the locks when a process ends, however it ends.
-    """
-    number, of = part
-    with (out / ".lock").open("a") as whole, (out / f".lock.{number}-of-{of}").open("a") as own:
-        try:
-            fcntl.flock(whole, fcntl.LOCK_NB | (fcntl.LOCK_EX if of == 1 else fcntl.LOCK_SH))
-            fcntl.flock(own, fcntl.LOCK_NB | fcntl.LOCK_EX)
-        except BlockingIOError:
-            raise TagbartError(
-                f"{out}: another extraction is writing there; wait for it, or use another --out"
-            ) from None
-        yield
-
-
-def _say_plan(plan: Plan) -> None:
-    for split, clips in plan.splits.items():
-        found = sum(clip.path is not None for clip in clips)
-        note = "" if found == len(clips) else f", {len(clips) - found:,} missing"
-        log(f"{split}: {found:,} of {len(clips):,} clips have audio{note}  ({plan.kind})")
-    if not any(clip.path is not None for clips in plan.splits.values() for clip in clips):
+def _say_plan(kind: str, tasks: Sequence[ShardTask]) -> None:
+    for split, of_split in groupby(tasks, key=lambda task: task.split):
+        counts = [(len(task.clips), task.present) for task in of_split]
+        listed, found = (sum(column) for column in zip(*counts, strict=True))
+        note = "" if found == listed else f", {listed - found:,} missing"
+        log(f"{split}: {found:,} of {listed:,} clips have audio{note}  ({kind})")
+    if not any(task.present for task in tasks):
         raise TagbartError("no clip of the captions has audio in the dump; nothing to extract")
 
 

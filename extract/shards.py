@@ -9,14 +9,15 @@ import csv
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from extract.dump import Plan, PlannedClip
-from features.errors import ConfigError
-from features.publish import published, write_json
+from features.errors import ConfigError, FormatError
+from features.publish import published, sha256_of, write_json
+from features.reader import Shard
 from features.spec import (
     FAILURES_COLUMNS,
     FAILURES_NAME,
@@ -96,15 +97,21 @@ class ShardTask:
     @property
     def present(self) -> int:
         """How many of the clips have audio."""
-        return sum(clip.path is not None for clip in self.clips)
+        return self._seen[0]
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """Hash of the planned clips: ids, audio paths, captions."""
-        digest = hashlib.sha256()
+        return self._seen[1]
+
+    @cached_property
+    def _seen(self) -> tuple[int, str]:
+        # One look at each clip: they may be millions, made into objects as they are looked at.
+        digest, present = hashlib.sha256(), 0
         for clip in self.clips:
+            present += clip.path is not None
             digest.update(json.dumps([clip.id, clip.path, *clip.captions]).encode())
-        return digest.hexdigest()
+        return present, digest.hexdigest()
 
     def done(self, out: Path) -> DoneMark | None:
         """The done-mark, if the shard stands as it was written for these same clips."""
@@ -115,6 +122,26 @@ class ShardTask:
             return mark
         path = self.path(out)
         return mark if path.is_file() and path.stat().st_size == mark.entry.bytes else None
+
+    def mend(self, out: Path) -> None:
+        """Renew the done-mark of a shard that got a stream just before its run was killed.
+
+        A shard has its final name only when it is whole, and what an added stream leaves as it was
+        is known from the old mark, so nothing need be computed again.
+        """
+        mark, path = DoneMark.read(self.mark_path(out)), self.path(out)
+        if mark is None or mark.entry is None or mark.planned != self.digest or self.done(out):
+            return
+        shard = Shard(path)
+        try:
+            streams = {name: spec.attrs() for name, spec in shard.streams.items()}
+            grown = mark.streams.items() <= streams.items() and len(shard) == mark.entry.clips
+        except FormatError:
+            return  # absent or damaged: it is made again
+        if grown:
+            size, digest = path.stat().st_size, sha256_of(path)
+            entry = replace(mark.entry, bytes=size, sha256=digest)
+            replace(mark, entry=entry, streams=streams).write(self.mark_path(out))
 
 
 def plan_shards(plan: Plan, shard_clips: int = DEFAULT_SHARD_CLIPS) -> list[ShardTask]:
@@ -154,6 +181,35 @@ def check_same_settings(out: Path, tasks: Sequence[ShardTask], specs: Sequence[S
                         f"{task.path(out)}: stream {spec.name} was made with {key} {found!r}, now "
                         f"asked for {spec.attrs()[key]!r}; use the same settings or another --out"
                     )
+
+
+def check_joins(
+    out: Path, tasks: Sequence[ShardTask], own: Sequence[ShardTask], streams: Sequence[str]
+) -> None:
+    """Refuse to make new shards without a stream that finished ones have.
+
+    Adding a stream is for finished outputs; otherwise the folder's shards would hold different
+    streams, and the index, which lists what all of them have, would forget one.
+
+    Args:
+        out: the features folder.
+        tasks: all shards.
+        own: those that this run makes.
+        streams: what it makes.
+
+    Raises:
+        ConfigError: naming the streams to ask for.
+    """
+    unfinished = sum(task.done(out) is None for task in own)
+    marks = [mark for task in tasks if (mark := task.done(out)) and mark.entry]
+    there = sorted({name for mark in marks for name in mark.streams})
+    lacking = [name for name in there if name not in streams]
+    if lacking and unfinished:
+        both = ",".join([*lacking, *streams])
+        raise ConfigError(
+            f"{out}: {unfinished:,} shards are still to make (unfinished, or changed in the dump), "
+            f"and the finished ones hold {', '.join(there)}; run with --streams {both}"
+        )
 
 
 def publish_index(out: Path, tasks: Sequence[ShardTask]) -> Index | None:

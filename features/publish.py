@@ -31,8 +31,10 @@ def published(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any) -> None:
     """Publish `value` as indented JSON."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     with published(path) as draft:
-        draft.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        # What is not UTF-8 in a file name becomes JSON's own escape, and reads back as it was.
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def sha256_of(path: Path) -> str:

@@ -1,0 +1,37 @@
+"""How an extraction ends when the machine fails it: one clear line, finished shards intact."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from features.errors import TagbartError
+
+GO_ON = "finished shards are intact: run the same command again to go on"
+
+
+@contextmanager
+def plain_endings(out: Path) -> Iterator[None]:
+    """Turn a full disk, a lost output folder and a lost worker process into a TagbartError.
+
+    It must stand around the whole loop: torch raises the death of a worker out of a signal
+    handler, wherever the main process happens to be.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not out.is_dir():
+            raise TagbartError(f"{out}: the output folder is gone; {GO_ON}") from error
+        # HDF5 tells its whole state over several lines; the number says the same in two words.
+        what = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+        raise TagbartError(
+            f"{error.filename or out}: {what}; make room or mend the folder. What is not written "
+            f"yet is lost, {GO_ON}"
+        ) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TagbartError(
+            "a decoding process was ended from outside (as the kernel does when memory or /dev/shm "
+            f"runs out); {GO_ON}, with fewer --workers if it happens again"
+        ) from error
