@@ -42,7 +42,7 @@ class ModelConfig:
 
     Attributes:
         pretrained: a hub name, a local folder, or "none" for random weights of [bart]'s shape.
-        revision: of a hub name; "" takes the one pinned in train/pretrained.py.
+        revision: of a hub name; "" takes the one pinned in train/hub.py.
         tokenizer: "" for the pretrained model's own, a folder, a hub name, or "train" to learn one
             from the training captions and the tags' names.
         freeze_decoder: the decoder's self-attention and MLP stay as they are; cross-attention and

@@ -1,7 +1,6 @@
 """Where a run's tokenizer and first weights come from: the hub, a folder, or nothing."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,14 +16,8 @@ from transformers.utils import logging as transformers_logging
 from features.console import log
 from features.errors import ConfigError
 from train.config import NO_PRETRAINED, BartShape, ModelConfig, Recipe
+from train.hub import model_folder
 from train.model import TagBart, TagBartConfig, freeze_decoder
-
-# Commits of the hub repositories, so that a later upload changes nothing.
-PINNED_REVISIONS = {
-    "facebook/bart-large": "cb48c1365bd826bd521f650dc2e0940aee54720c",
-    "facebook/bart-base": "aadd2ab0ae0c8268c7c9693540e9904811f36177",
-    "facebook/bart-large-cnn": "37f520fa929c961707657b28798b30c003dd100b",
-}
 
 # BART's special tokens; <mask> is its last id.
 _FIRST_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -45,16 +38,19 @@ def load_tokenizer(model: ModelConfig) -> Any:
     Raises:
         ConfigError: if it cannot be had here, or its special tokens are not BART's.
     """
+    setting = "model.tokenizer" if model.tokenizer else "model.pretrained"
     name = model.tokenizer or model.pretrained
+    revision = "" if model.tokenizer else model.revision
+    folder = model_folder(setting, name, revision, weights=False)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, **_revision(name, model.revision))
+        tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError) as error:
-        raise ConfigError(_cannot_have("model.tokenizer", name, error)) from error
+        raise ConfigError(_not_loadable(setting, name, error)) from error
     ids = (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
     if ids != (0, 1, 2):
         raise ConfigError(
-            f"model.tokenizer {name}: ids of BOS, padding and EOS are {ids}, expected (0, 1, 2) "
-            "as BART has them; name a tokenizer of BART's kind"
+            f"{setting}: {name}: the tokenizer's ids of BOS, padding and EOS are {ids}, expected "
+            "(0, 1, 2) as BART has them; name a tokenizer of BART's kind"
         )
     return tokenizer
 
@@ -156,21 +152,21 @@ def quiet_transformers() -> None:
 
 
 def _load_bart(recipe: Recipe) -> BartForConditionalGeneration:
-    name = recipe.model.pretrained
-    revision = _revision(name, recipe.model.revision)
+    setting, name = "model.pretrained", recipe.model.pretrained
+    folder = model_folder(setting, name, recipe.model.revision, weights=True)
     try:
-        if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
+        if not (folder / "config.json").is_file():
             raise OSError("no config.json")  # transformers would take its defaults
-        config = BartConfig.from_pretrained(name, **revision)
+        config = BartConfig.from_pretrained(folder)
         _check_shape(config, recipe)
         for key in _RECIPE_DECIDES:
             setattr(config, key, getattr(recipe.bart, key))
         # float32 whatever the file holds: bart-large's is half precision, which stops learning.
         return BartForConditionalGeneration.from_pretrained(
-            name, config=config, dtype=torch.float32, **revision
+            folder, config=config, dtype=torch.float32
         )
     except (OSError, ValueError) as error:
-        raise ConfigError(_cannot_have("model.pretrained", name, error)) from error
+        raise ConfigError(_not_loadable(setting, name, error)) from error
 
 
 def _check_shape(config: BartConfig, recipe: Recipe) -> None:
@@ -185,20 +181,6 @@ def _check_shape(config: BartConfig, recipe: Recipe) -> None:
             )
 
 
-def _revision(name: str, revision: str) -> dict[str, Any]:
-    if Path(name).is_dir():
-        return {}
-    wanted = revision or PINNED_REVISIONS.get(name, "")
-    return {"revision": wanted} if wanted else {}
-
-
-def _cannot_have(setting: str, name: str, error: Exception) -> str:
-    if Path(name).is_dir():
-        reason = str(error).splitlines()[0]
-        return f"{setting}: {name} is no folder that transformers can load ({reason})"
-    return (
-        f"{setting}: {name} is neither a folder here nor in the local cache, and the hub cannot be "
-        "reached. Run once on a machine with a network (the cache is HF_HOME), or copy the "
-        f"model's folder here and --set {setting}=FOLDER, or train from random weights with "
-        "--set model.pretrained=none --set model.tokenizer=FOLDER (or =train)"
-    )
+def _not_loadable(setting: str, name: str, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0]
+    return f"{setting}: {name} is no folder that transformers can load ({reason})"

@@ -1,5 +1,8 @@
 """From a features folder and a recipe to a run folder."""
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -72,9 +75,21 @@ def train(job: Job) -> Progress:
     if begun and (job.out / STATE_NAME).is_file():
         trainer.progress = load_state(job.out, trainer.model, trainer.optimizer)
     _announce(trainer)
-    trainer.run()
-    _finish(job, trainer)
+    with _alone(job.out):
+        trainer.run()
+        _finish(job, trainer)
     return trainer.progress
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep a second process out of a run folder; the kernel frees the lock however we end."""
+    with (out / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(f"{out}: another process is training this run; wait for it") from error
+        yield
 
 
 def _open_splits(root: Path, recipe: Recipe) -> dict[str, Features]:

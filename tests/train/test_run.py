@@ -1,0 +1,307 @@
+"""Whole runs of a small model: what they learn, leave behind, refuse and survive."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from features.errors import FormatError, RunError
+from tests.train.toy import ToyClip, random_clips, settings, write_features
+from train.checkpoint import check_streams, load_run
+from train.cli import app
+from train.loop import Trainer
+from train.metrics import read_metrics
+from train.recipe import load_recipe
+from train.run import Job, train
+from train.state import NAME as STATE_NAME
+
+ROOT = Path(__file__).parents[2]
+
+
+def job(features: Path, out: Path, *, resume: bool = False, **changes) -> Job:
+    recipe = load_recipe("yamnet-panns", settings(**changes))
+    return Job(features=features, out=out, recipe=recipe, resume=resume)
+
+
+def command(*arguments: object) -> None:
+    """`python -m train …` in this process; our errors come through as they are."""
+    app([str(argument) for argument in arguments], standalone_mode=False)
+
+
+def set_options(**changes) -> list[str]:
+    return [part for setting in settings(**changes) for part in ("--set", setting)]
+
+
+def validation_losses(run: Path) -> list[tuple[int, float]]:
+    return [(line["update"], line["val_loss"]) for line in read_metrics(run) if "val_loss" in line]
+
+
+def test_a_finished_run_holds_all_that_is_needed_and_no_pickle(toy_features, tmp_path, capsys):
+    out = tmp_path / "run"
+    command("run", toy_features, "--out", out, *set_options(optim__epochs=2))
+    result = json.loads(capsys.readouterr().out)
+    names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+    assert names == {
+        "model.safetensors", "config.json", "generation_config.json", "tokenizer.json",
+        "tokenizer_config.json", "recipe.toml", "streams.json", "metrics.jsonl", "tensorboard",
+        "finished.json",
+    }  # fmt: skip
+    losses = validation_losses(out)
+    assert result["updates"] == losses[-1][0] == 2 * 12
+    assert result["val_loss"] == min(loss for _, loss in losses)
+
+
+def test_a_finished_run_loads_and_reads_clips(toy_features, tmp_path):
+    from features.reader import Features
+
+    train(job(toy_features, tmp_path / "run", optim__epochs=1))
+    run = load_run(tmp_path / "run")
+    features = Features(toy_features, "val")
+    check_streams(run, features.streams, toy_features)
+    batch = run.builder.batch([features[0].streams, features[1].streams])
+    embeds, mask = run.model.encoder_inputs(batch)
+    ids = run.model.bart.generate(inputs_embeds=embeds, attention_mask=mask, max_length=8)
+    assert ids.shape[0] == 2
+    assert not run.model.training and run.recipe.name == "yamnet-panns"
+
+
+def test_the_validation_loss_is_the_mean_over_all_tokens_of_all_captions(toy_features, tmp_path):
+    from features.reader import Features
+    from train.data import SplitData
+    from train.loader import Loader
+
+    train(job(toy_features, tmp_path / "run", optim__epochs=1))
+    run = load_run(tmp_path / "run")
+    data = SplitData.load(Features(toy_features, "val"), run.builder, run.tokenizer)
+    loader = Loader(data=data, builder=run.builder, batch_size=1, decoder_start=2, threads=0)
+    with torch.inference_mode():
+        parts = [(run.model(p.batch).item(), p.labels) for p in loader.evaluation()]
+    assert len(parts) == 30
+    expected = sum(loss for loss, _ in parts) / sum(labels for _, labels in parts)
+    [(_, found)] = validation_losses(tmp_path / "run")
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_two_clips_with_equal_tags_learn_different_captions_from_their_audio(tmp_path):
+    logits = np.full((3, 5), -9.0, np.float16)
+    logits[:, 0] = 4.0
+    captions = {"loud": "a dog barks loudly", "rain": "rain falls on the roof"}
+    clips = [
+        ToyClip(
+            id=name,
+            captions=(text,),
+            streams={"yamnet": logits, "panns": np.full((1, 6), sign, np.float16)},
+        )
+        for (name, text), sign in zip(captions.items(), (1.0, -1.0), strict=True)
+    ]
+    features = write_features(tmp_path / "features", {"train": clips, "val": clips})
+    train(
+        job(
+            features,
+            tmp_path / "run",
+            optim__epochs=150,
+            optim__learning_rate=3e-3,
+            bart__dropout=0.0,
+            bart__attention_dropout=0.0,
+            bart__activation_dropout=0.0,
+        )
+    )
+    run = load_run(tmp_path / "run")
+    batch = run.builder.batch(
+        [{"yamnet": logits, "panns": clip.streams["panns"]} for clip in clips]
+    )
+    embeds, mask = run.model.encoder_inputs(batch)
+    ids = run.model.bart.generate(inputs_embeds=embeds, attention_mask=mask)
+    assert run.tokenizer.batch_decode(ids, skip_special_tokens=True) == list(captions.values())
+
+
+INTERRUPTED = {
+    "optim__epochs": 3,
+    "optim__grad_accumulation": 2,
+    "train__validate_every": 5,
+    "train__save_every": 3,
+    "train__log_every": 1,
+    "train__keep_state": True,
+}
+
+
+@pytest.fixture(scope="module")
+def unbroken(toy_features, tmp_path_factory):
+    """A run with dropout that was never interrupted: 18 updates, 6 an epoch."""
+    out = tmp_path_factory.mktemp("unbroken") / "run"
+    train(job(toy_features, out, **INTERRUPTED))
+    return out
+
+
+def assert_same_end(found: Path, expected: Path) -> None:
+    for name in ("model.safetensors", STATE_NAME):
+        one, other = load_file(found / name), load_file(expected / name)
+        assert one.keys() == other.keys()
+        for key, value in one.items():
+            assert torch.equal(value, other[key]), f"{name}: {key}"
+    assert validation_losses(found) == validation_losses(expected)
+    lines = [
+        [(line["update"], line.get("train_loss"), line.get("gradient_norm")) for line in lines]
+        for lines in (read_metrics(found), read_metrics(expected))
+    ]
+    assert lines[0] == lines[1]
+
+
+def test_a_run_killed_at_a_random_update_and_resumed_ends_the_same(
+    unbroken, toy_features, tmp_path
+):
+    update = int(np.random.default_rng().integers(3, 17))
+    print("killed in update", update)
+    out = tmp_path / "run"
+    options = set_options(**INTERRUPTED)
+    code = (
+        "import os, signal, sys, torch\n"
+        f"torch.set_num_threads({torch.get_num_threads()})\n"
+        "import train.loop as loop\n"
+        "def limit(model, longest, real=loop.limit_gradient, count=[0]):\n"
+        "    count[0] += 1\n"
+        f"    if count[0] > {update}: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return real(model, longest)\n"
+        "loop.limit_gradient = limit\n"
+        "from train.cli import app\n"
+        "app(sys.argv[1:])\n"
+    )
+    arguments = ["run", str(toy_features), "--out", str(out), *options]
+    killed = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, env=os.environ)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (out / "finished.json").exists()
+    command("run", toy_features, "--out", out, "--resume")
+    assert_same_end(out, unbroken)
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_signal_saves_first_and_resuming_ends_the_same(
+    name, unbroken, toy_features, tmp_path, monkeypatch
+):
+    real = Trainer._update
+
+    def signalled(self, number, pieces):
+        if number == 7:
+            signal.raise_signal(name)
+        return real(self, number, pieces)
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_update", signalled)
+        with pytest.raises(KeyboardInterrupt):
+            train(job(toy_features, out, **INTERRUPTED))
+    assert [line["update"] for line in read_metrics(out)][-1] == 8
+    train(job(toy_features, out, resume=True, **INTERRUPTED))
+    assert_same_end(out, unbroken)
+
+
+def test_accumulated_forward_passes_learn_as_one_batch_of_their_sum(toy_features, tmp_path):
+    still = {f"bart__{name}": 0.0 for name in
+             ("dropout", "attention_dropout", "activation_dropout")}  # fmt: skip
+    still |= {"train__bucket_batches": 1, "optim__epochs": 1, "train__log_every": 1}
+    train(job(toy_features, tmp_path / "one", optim__batch_size=8, **still))
+    train(
+        job(toy_features, tmp_path / "parts", optim__batch_size=2, optim__grad_accumulation=4,
+            **still)
+    )  # fmt: skip
+    losses = [
+        [line["train_loss"] for line in read_metrics(tmp_path / name) if "train_loss" in line]
+        for name in ("one", "parts")
+    ]
+    assert len(losses[0]) == 6
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_folder_that_holds_a_run_is_refused_unless_resumed(toy_features, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(job(toy_features, out))
+    with pytest.raises(RunError, match="already holds a run; go on with it by --resume"):
+        train(job(toy_features, out))
+    with pytest.raises(RunError, match=r"begun with other settings \(optim.batch_size\)"):
+        command("run", toy_features, "--out", out, "--resume", *set_options(),
+                "--set", "optim.batch_size=2")  # fmt: skip
+    command("run", toy_features, "--out", out, "--resume")
+    with pytest.raises(RunError, match="holds a finished run"):
+        train(job(toy_features, out, resume=True))
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_clips(toy_features, tmp_path):
+    out = tmp_path / "run"
+    wild = {"optim__learning_rate": 1e30, "optim__clip_norm": 0.0, "train__save_every": 1}
+    with pytest.raises(RunError) as caught:
+        train(job(toy_features, out, **wild))
+    message = str(caught.value)
+    assert "nan" in message or "inf" in message
+    named = [word.strip(",.") for word in message.split() if word.startswith("clip1_")]
+    assert len(named) == 4
+    for value in load_file(out / STATE_NAME).values():
+        assert torch.isfinite(value).all()
+
+
+def test_out_of_memory_says_which_setting_to_lower(toy_features, tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(Trainer, "_loss", full)
+    with pytest.raises(RunError, match=r"batch_size=2 --set optim\.grad_accumulation=2"):
+        train(job(toy_features, tmp_path / "run"))
+
+
+def test_a_damaged_shard_stops_before_training(tmp_path):
+    clips = random_clips(9)
+    root = write_features(tmp_path / "features", {"train": clips, "val": clips})
+    path = root / "train" / "00001.h5"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=r"train/00001\.h5: damaged"):
+        train(job(root, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stream_that_the_shards_lack_is_refused(toy_features, tmp_path):
+    with pytest.raises(FormatError, match=r"has no stream 'clap'; it holds"):
+        train(job(toy_features, tmp_path / "run", inputs__audio="clap"))
+
+
+def test_features_without_a_validation_split_are_refused(tmp_path):
+    root = write_features(tmp_path / "features", {"train": random_clips(3)})
+    with pytest.raises(FormatError, match="has no split 'val'"):
+        train(job(root, tmp_path / "run"))
+
+
+def test_features_whose_validation_split_has_no_captions_are_refused(tmp_path):
+    splits = {"train": random_clips(3), "val": [ToyClip(id="a", captions=())]}
+    root = write_features(tmp_path / "features", splits)
+    with pytest.raises(FormatError, match="split 'val' has no captions"):
+        train(job(root, tmp_path / "run"))
+
+
+def test_recipes_are_listed_with_their_trainable_parameters(capsys):
+    command("recipes", "--json")
+    counts = {
+        row["name"]: row["trainable_parameters"] for row in json.loads(capsys.readouterr().out)
+    }
+    assert counts["yamnet-panns"] == 408_389_632
+
+
+def test_features_of_another_network_are_refused_by_a_run(toy_features, tmp_path):
+    from dataclasses import replace
+
+    from features.reader import Features
+
+    train(job(toy_features, tmp_path / "run", optim__epochs=1))
+    run, streams = load_run(tmp_path / "run"), dict(Features(toy_features, "val").streams)
+    streams["panns"] = replace(streams["panns"], weights_sha256="1" * 64)
+    with pytest.raises(FormatError, match="'panns' has weights_sha256 1111"):
+        check_streams(run, streams, toy_features)
