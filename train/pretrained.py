@@ -106,7 +106,7 @@ def build_model(recipe: Recipe, *, vocab: int, audio_width: int) -> TagBart:
     else:
         bart = _load_bart(recipe)
         config = bart.config
-    if config.vocab_size < vocab:
+    if config.vocab_size < vocab - 1:  # <mask>, the last entry, is in no caption
         raise ConfigError(
             f"the tokenizer has {vocab} entries, BART {config.vocab_size}: model.tokenizer does "
             f"not belong to {recipe.model.pretrained}"

@@ -58,8 +58,13 @@ def test_a_checkpoint_of_another_shape_is_refused(half_precision_bart):
 
 
 def test_a_tokenizer_with_more_entries_than_the_model_is_refused(half_precision_bart):
-    with pytest.raises(ConfigError, match="tokenizer has 301 entries, BART 300"):
-        build_model(recipe_for(half_precision_bart), vocab=301, audio_width=0)
+    with pytest.raises(ConfigError, match="tokenizer has 302 entries, BART 300"):
+        build_model(recipe_for(half_precision_bart), vocab=302, audio_width=0)
+
+
+def test_bart_large_cnn_has_no_entry_for_its_tokenizers_mask(half_precision_bart):
+    model = build_model(recipe_for(half_precision_bart), vocab=301, audio_width=0)
+    assert model.config.bart.vocab_size == 300
 
 
 def test_prompts_longer_than_the_positions_are_refused(half_precision_bart):
