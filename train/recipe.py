@@ -4,7 +4,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,6 @@ def to_toml(recipe: Recipe) -> str:
         values = asdict(getattr(recipe, section))
         lines += [f"{key} = {_literal(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
-
-
-def changed(recipe: Recipe, section: str, **values: Any) -> Recipe:
-    """A recipe with some values of one section replaced, and checked again."""
-    part = replace(getattr(recipe, section), **values)
-    return replace(recipe, **{section: part})
 
 
 def _find(name_or_file: str, beside: Path) -> Path:
