@@ -51,7 +51,7 @@ def test_a_flipped_byte_leaves_no_jar_behind(tmp_path):
     data = bytearray(path.read_bytes())
     data[data.index(b"content of stanford-corenlp-3.6.0.jar")] ^= 1
     path.write_bytes(data)
-    with pytest.raises(TagbartError, match="is damaged .*; delete it and fetch again"):
+    with pytest.raises(TagbartError, match=r"is damaged .*; delete it and fetch again"):
         unpack_corenlp(path, tmp_path / "spice")
     assert not list((tmp_path / "spice").iterdir())
 
