@@ -1,4 +1,4 @@
-"""Weights folders for the tests of the networks."""
+"""Weights folders for the tests of the networks, and a tiny one for those of the command."""
 
 import importlib.util
 import sys
@@ -11,6 +11,8 @@ import torch
 
 from extract.panns import WavegramLogmelCnn14
 from extract.vggish import VGGish
+from extract.weights import save_network
+from extract.yamnet import YAMNet
 
 PANNS_FILE = "Wavegram_Logmel_Cnn14_mAP=0.439.pth"
 VGGISH_FILE = "vggish-10086976.pth"
@@ -48,4 +50,26 @@ def weights_folder(
     released = {"iteration": 600_000, "model": panns.state_dict(), "sampler": sampler}
     torch.save(released, folder / PANNS_FILE)
     torch.save(vggish.state_dict(), folder / VGGISH_FILE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All three networks at a fraction of their width, with random weights."""
+    folder = tmp_path_factory.mktemp("tiny-weights")
+    networks = {
+        "yamnet": (YAMNet, {"width": 2, "classes": 3}, ("Dog", "Rain", "Speech")),
+        "vggish": (VGGish, {"width": 2, "hidden": 8, "embedding": 8}, ()),
+        "panns": (WavegramLogmelCnn14, {"width": 2, "classes": 3}, ()),
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for name, (network, config, classes) in networks.items():
+            save_network(
+                folder / f"{name}.safetensors",
+                network(**config).eval(),
+                network=f"tiny {name}",
+                config=config,
+                classes=classes,
+            )
     return folder
