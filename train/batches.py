@@ -10,7 +10,7 @@ For generation:
 For training, `block` takes drawn tags and `Block.batch(members)` pads any of its samples.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
@@ -34,7 +34,7 @@ class Batch:
     Attributes:
         attention_mask: int64 [B, L], 1 at encoder positions that exist.
         input_ids: int64 [B, L], prompt tokens.
-        audio: float32 [B, R, D], audio rows, zeros after a clip's last.
+        audio: float [B, R, D] as the shards hold it, zeros after a clip's last row.
         audio_row: int64 [B, L], the row of `audio` behind each token, NO_ROW where it is zero.
         decoder_ids: int64 [B, T], what the decoder reads.
         labels: int64 [B, T], what it shall say, IGNORED where nothing counts.
@@ -49,13 +49,17 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
+        return self._each(lambda name, tensor: tensor.to(device, non_blocking=True))
+
+    def part(self, rows: slice, *, inputs: int, audio: int, labels: int) -> Self:
+        """Some rows, cut to so many encoder positions, audio rows and labels; views."""
+        columns = {"audio": audio, "decoder_ids": labels, "labels": labels}
+        return self._each(lambda name, tensor: tensor[rows, : columns.get(name, inputs)])
+
+    def _each(self, change: Callable[[str, torch.Tensor], torch.Tensor]) -> Self:
         tensors = {item.name: getattr(self, item.name) for item in fields(self)}
-        moved = {
-            name: tensor.to(device, non_blocking=True)
-            for name, tensor in tensors.items()
-            if tensor is not None
-        }
-        return replace(self, **moved)
+        there = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        return replace(self, **{name: change(name, tensor) for name, tensor in there.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +126,9 @@ class Block:
     def _padded_audio(audio: Rows, members: np.ndarray) -> np.ndarray:
         counts = audio.counts[members]
         column = np.arange(counts.max())
-        present = column < counts[:, None]
-        padded = np.zeros((*present.shape, audio.values.shape[1]), np.float32)
-        padded[present] = audio.values[(audio.start[members][:, None] + column)[present]]
+        source = audio.start[members][:, None] + np.minimum(column, counts[:, None] - 1)
+        padded = audio.values[source]
+        padded[column >= counts[:, None]] = 0
         return padded
 
 

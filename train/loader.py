@@ -12,8 +12,9 @@ from itertools import islice
 from typing import Self
 
 import numpy as np
+import torch
 
-from train.batches import Batch, Block, InputBuilder
+from train.batches import IGNORED, Batch, Block, InputBuilder
 from train.data import SplitData
 from train.draws import uniforms
 
@@ -81,13 +82,8 @@ class Loader:
         whole = skip // self.bucket_batches
 
         def prepare(number: int) -> list[Piece]:
-            samples = windows[number]
             shuffle = _generator(seed, epoch, number + 1)
-            return self._prepare(
-                samples,
-                lambda block: self._buckets(samples, block, shuffle),
-                seed_epoch=(seed, epoch),
-            )
+            return self._prepare(windows[number], shuffle=shuffle, seed_epoch=(seed, epoch))
 
         pieces = self._ahead(prepare, range(whole, len(windows)))
         return islice(pieces, skip - whole * self.bucket_batches, None)
@@ -102,8 +98,7 @@ class Loader:
         windows = one._windows(order)
 
         def prepare(number: int) -> list[Piece]:
-            samples = windows[number]
-            return one._prepare(samples, lambda block: one._buckets(samples, block, None))
+            return one._prepare(windows[number])
 
         return islice(one._ahead(prepare, range(len(windows))), self.rank, None, self.world)
 
@@ -114,49 +109,61 @@ class Loader:
     def _prepare(
         self,
         samples: np.ndarray,
-        cut: Callable[[Block], list[np.ndarray]],
+        *,
+        shuffle: np.random.Generator | None = None,
         seed_epoch: tuple[int, int] | None = None,
     ) -> list[Piece]:
-        """Draw the tags of a window's samples, cut it into batches and pad each."""
+        """Draw the tags of a window's samples, pad them all at once, cut them into batches."""
         tags, audio = self.data.rows(samples, self.builder)
         uniform = None
         if seed_epoch is not None and tags is not None:
             uniform = uniforms(*seed_epoch, self.data.keys[samples], tags.counts)
         block = self.builder.block(tags, audio, uniform)
-        return [self._piece(samples, block, members) for members in cut(block)]
-
-    def _buckets(
-        self, samples: np.ndarray, block: Block, shuffle: np.random.Generator | None
-    ) -> list[np.ndarray]:
-        """Batches of similar length, as positions in the window, in random order."""
         order = np.arange(len(samples))
         if self.bucket_batches > 1:
             order = np.lexsort((block.length, self.data.captions.length[samples]))
-        batches = [
-            order[start : start + self.batch_size]
-            for start in range(0, len(order), self.batch_size)
-        ]
-        if shuffle is not None and self.bucket_batches > 1:
-            batches = [batches[index] for index in shuffle.permutation(len(batches))]
-        return batches
-
-    def _piece(self, samples: np.ndarray, block: Block, members: np.ndarray) -> Piece:
-        captions = self.data.captions
-        mine = members[self.rank :: self.world]
-        everyone = samples[members]
-        # A process without a share of a small last batch repeats a sample, with no label.
-        share = mine if len(mine) else members[:1]
-        decoder_ids, labels = captions.targets(
-            samples[share],
+        samples = samples[order]
+        decoder_ids, labels = self.data.captions.targets(
+            samples,
             pad=self.builder.pad,
             decoder_start=self.decoder_start,
             pad_to=self.pad_labels_to,
         )
-        if not len(mine):
-            labels.fill_(-100)
-        counted = len(everyone) * self.pad_labels_to or int(captions.length[everyone].sum())
-        batch = replace(block.batch(share), decoder_ids=decoder_ids, labels=labels)
-        return Piece(batch=batch, samples=everyone, labels=counted)
+        whole = replace(block.batch(order), decoder_ids=decoder_ids, labels=labels)
+        pieces = self._cut(whole, samples, block, order)
+        if shuffle is not None and self.bucket_batches > 1:
+            pieces = [pieces[index] for index in shuffle.permutation(len(pieces))]
+        return pieces
+
+    def _cut(
+        self, whole: Batch, samples: np.ndarray, block: Block, order: np.ndarray
+    ) -> list[Piece]:
+        """Batches of a window that is in order already, each trimmed to its longest."""
+        starts = np.arange(0, len(samples), self.batch_size)
+        captions = self.data.captions.length[samples]
+        inputs = np.maximum.reduceat(block.length[order], starts).tolist()
+        longest = np.maximum.reduceat(captions, starts).tolist()
+        counted = np.add.reduceat(captions, starts).tolist()
+        rows = np.ones(len(order), int) if block.audio is None else block.audio.counts[order]
+        audio = np.maximum.reduceat(rows, starts).tolist()
+        pieces = []
+        for number, start in enumerate(starts.tolist()):
+            everyone = samples[start : start + self.batch_size]
+            share = slice(start + self.rank, start + len(everyone), self.world)
+            idle = share.start >= share.stop
+            if idle:  # of a small last batch: repeat a sample, with no label that counts
+                share = slice(start, start + 1)
+            batch = whole.part(
+                share,
+                inputs=inputs[number],
+                audio=audio[number],
+                labels=self.pad_labels_to or longest[number],
+            )
+            if idle and batch.labels is not None:
+                batch = replace(batch, labels=torch.full_like(batch.labels, IGNORED))
+            labels = len(everyone) * self.pad_labels_to or counted[number]
+            pieces.append(Piece(batch=batch, samples=everyone, labels=labels))
+        return pieces
 
     def _ahead(self, prepare: Callable[[int], list[Piece]], numbers: range) -> Iterator[Piece]:
         """Pieces of the windows in order, prepared by threads one window each ahead of use."""

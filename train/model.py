@@ -64,19 +64,23 @@ class TagBart(PreTrainedModel):
             float [B, L, d_model] and the attention mask int64 [B, L].
         """
         if batch.input_ids is None:
-            assert self.dense is not None and batch.audio is not None
-            return self.dense(batch.audio), batch.attention_mask
+            return self._projected(batch), batch.attention_mask
         embeds = self.bart.get_input_embeddings()(batch.input_ids)  # scales by itself
         if self.dense is None:
             return embeds, batch.attention_mask
-        assert batch.audio is not None and batch.audio_row is not None
+        assert batch.audio_row is not None
         # Few audio rows stand behind many tokens: project the rows, then hand them out. Row 0 of
         # the table is what zero audio becomes.
-        projected = self.dense(batch.audio)
+        projected = self._projected(batch)
         nothing = self.dense.bias.to(projected.dtype).expand(len(projected), 1, -1)
         table = torch.cat([nothing, projected], dim=1)
         index = (batch.audio_row + 1).unsqueeze(-1).expand(-1, -1, table.shape[-1])
         return embeds + table.gather(1, index), batch.attention_mask
+
+    def _projected(self, batch: Batch) -> torch.Tensor:
+        """The audio rows through the dense layer, [B, R, d_model]."""
+        assert self.dense is not None and batch.audio is not None
+        return self.dense(batch.audio.to(self.dense.weight.dtype))
 
     def forward(self, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
         """Cross-entropy summed over the batch's labels, a float32 scalar."""
