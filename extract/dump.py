@@ -6,27 +6,27 @@ point outside the dump.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path
 
-from extract.audio import AUDIO_SUFFIXES
-from extract.captions import Listed, find_captions, read_audiocaps, read_clotho
+import numpy as np
+
+from extract.audio_files import AudioFiles, check_folder
+from extract.captions import find_captions, read_audiocaps, read_clotho
+from extract.clips import Listed, Planned, PlannedClip, Texts
 from features.errors import ConfigError, DumpError
+
+__all__ = ["FOLDER_SPLIT", "KINDS", "Plan", "PlannedClip", "read_dump", "timed_names"]
 
 KINDS = ("audiocaps", "clotho", "folder")
 FOLDER_SPLIT = "all"
 CLIP_S = 10
 
-
-@dataclass(frozen=True, slots=True)
-class PlannedClip:
-    """A clip to extract. `path` is relative to the dump; None means no audio, `reason` says why."""
-
-    id: str
-    path: str | None
-    captions: tuple[str, ...] = ()
-    reason: str = ""
+# A clip's file, or None and why there is none if more can be said than that.
+Found = tuple[str | None, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,77 +34,7 @@ class Plan:
     """All clips of a dump by split, missing ones included, in the order of the captions files."""
 
     kind: str
-    splits: dict[str, list[PlannedClip]]
-
-
-class AudioFiles:
-    """The audio files below a folder, to be looked up by name without ending.
-
-    One entry per name: the places where it stands, as (folder, ending) pairs that are shared
-    between names, so that two million files take some hundred MB.
-    """
-
-    def __init__(self, root: Path) -> None:
-        """Walk `root` once, following links to folders but never twice into one.
-
-        Raises:
-            DumpError: if `root` is no folder or cannot be read.
-        """
-        if not root.is_dir():
-            found = "a file" if root.is_file() else "nothing"
-            raise DumpError(f"{root}: expected a folder of audio, found {found}")
-        self._places: dict[str, list[tuple[str, str]] | tuple[str, str]] = {}
-        self._shared: dict[tuple[str, str], tuple[str, str]] = {}
-        self._walk(os.fspath(root), "", set())
-
-    def __iter__(self) -> Iterator[str]:
-        """All paths relative to the root, in no particular order."""
-        for name in self._places:
-            yield from self.paths(name)
-
-    def paths(self, name: str) -> list[str]:
-        """Where a name stands, relative to the root."""
-        places = self._places.get(name, [])
-        every = [places] if isinstance(places, tuple) else places
-        return [f"{folder}{name}{suffix}" for folder, suffix in every]
-
-    def find(self, name: str, split: str) -> str | None:
-        """The file of that name; under a folder named after the split first, then by path."""
-        paths = self.paths(name)
-        if len(paths) < 2:
-            return paths[0] if paths else None
-        return min(paths, key=lambda path: (split not in PurePosixPath(path).parts[:-1], path))
-
-    def _walk(self, folder: str, inside: str, seen: set[tuple[int, int]]) -> None:
-        try:
-            status = os.stat(folder)  # noqa: PTH116 - millions of entries: plain strings
-            if (status.st_dev, status.st_ino) in seen:
-                return
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as entries:
-                folders = [entry for entry in entries if not self._take(entry, inside)]
-        except OSError as error:
-            raise DumpError(f"{folder}: cannot be read ({error.strerror})") from error
-        for entry in folders:
-            self._walk(entry.path, f"{inside}{entry.name}/", seen)
-
-    def _take(self, entry: os.DirEntry, inside: str) -> bool:
-        """Note an audio file; true unless the entry is a folder to walk into."""
-        name, suffix = os.path.splitext(entry.name)  # noqa: PTH122
-        if entry.name.startswith("."):
-            return True
-        # By name alone: a folder or a broken link named .wav must be reported, not missed.
-        if suffix.lower() not in AUDIO_SUFFIXES:
-            return not entry.is_dir()
-        place = self._shared.setdefault((inside, suffix), (inside, suffix))
-        before = self._places.get(name)
-        if before is None:
-            self._places[name] = place
-        elif isinstance(before, tuple):
-            self._places[name] = [before, place]
-        else:
-            before.append(place)
-        return True
+    splits: Mapping[str, Sequence[PlannedClip]]
 
 
 def read_dump(
@@ -127,110 +57,179 @@ def read_dump(
         ConfigError: if `kind` is unknown.
     """
     if kind is not None and kind not in KINDS:
-        raise ConfigError(f"--kind is {kind!r}, expected one of {KINDS}")
-    files = AudioFiles(dump)
+        raise ConfigError(f"--kind is {kind!r}, expected one of {', '.join(KINDS)}")
+    check_folder(dump)
     found = None if kind == "folder" else find_captions(dump, captions)
     if found is None:
         if kind not in (None, "folder"):
             raise DumpError(f"{dump}: found no {kind} captions; name their folder with --captions")
-        return Plan(kind="folder", splits=_chosen(dump, {FOLDER_SPLIT: None}, splits, files))
+        _check_splits(dump, splits, [FOLDER_SPLIT])
+        return Plan(kind="folder", splits={FOLDER_SPLIT: _plan_folder(dump)})
     recognised, tables = found
     if kind is not None and kind != recognised:
         raise DumpError(f"{dump}: holds {recognised} captions, asked for --kind {kind}")
-    return Plan(kind=recognised, splits=_chosen(dump, tables, splits, files, recognised))
-
-
-def _chosen(
-    dump: Path,
-    tables: dict[str, Path] | dict[str, None],
-    splits: Sequence[str] | None,
-    files: AudioFiles,
-    kind: str = "folder",
-) -> dict[str, list[PlannedClip]]:
-    unknown = [split for split in splits or () if split not in tables]
-    if unknown:
-        raise DumpError(f"{dump}: has no split {unknown[0]!r}; it has {list(tables)}")
-    if kind == "folder":
-        clips = [PlannedClip(path, path) for path in sorted(files)]
-        if not clips:
-            raise DumpError(
-                f"{dump}: found neither captions (train.csv, val.csv, test.csv or "
-                "clotho_captions_<split>.csv) nor audio files"
-            )
-        return {FOLDER_SPLIT: clips}
-    read = read_clotho if kind == "clotho" else read_audiocaps
+    _check_splits(dump, splits, list(tables))
     # All tables are read, not only those asked for: a bare id is certain only among all of them.
-    listed = {split: read(path) for split, path in tables.items() if path is not None}
-    if kind == "clotho":
-        planned = {
-            split: [_clotho_clip(c, split, files) for c in cs] for split, cs in listed.items()
-        }
+    read = read_clotho if recognised == "clotho" else read_audiocaps
+    listed = {split: read(path) for split, path in tables.items()}
+    files = AudioFiles(dump)
+    if recognised == "clotho":
+        planned = _plan(listed, _ClothoNames(files).find)
     else:
-        planned = _plan_audiocaps(listed, files)
-    return {split: clips for split, clips in planned.items() if not splits or split in splits}
+        planned = _plan(listed, _AudioCapsNames(files, list(listed.values())).find)
+    return Plan(
+        kind=recognised,
+        splits={split: planned[split] for split in tables if not splits or split in splits},
+    )
 
 
-def _clotho_clip(clip: Listed, split: str, files: AudioFiles) -> PlannedClip:
-    name = os.path.splitext(clip.id)[0]  # noqa: PTH122
-    return PlannedClip(clip.id, files.find(name, split), tuple(clip.captions))
-
-
-def _plan_audiocaps(
-    listed: dict[str, list[Listed]], files: AudioFiles
-) -> dict[str, list[PlannedClip]]:
-    ids = {clip.id for clips in listed.values() for clip in clips}
-    starts: dict[str, int] = {}
-    for key in ids:
-        youtube_id = key.rpartition("_")[0]  # our own key, whose start holds no underscore
-        starts[youtube_id] = starts.get(youtube_id, 0) + 1
-    planned = {}
-    for split, clips in listed.items():
-        planned[split] = [_audiocaps_clip(clip, split, files, starts, ids) for clip in clips]
-        clips.clear()
-    return planned
-
-
-def _audiocaps_clip(
-    clip: Listed, split: str, files: AudioFiles, starts: dict[str, int], ids: set[str]
-) -> PlannedClip:
-    captions = tuple(clip.captions)
-    for name in (*timed_names(clip.youtube_id, clip.start), *clip.names):
-        path = files.find(name, split)
-        if path is not None:
-            return PlannedClip(clip.id, path, captions)
-    for name in (f"Y{clip.youtube_id}", clip.youtube_id):
-        path = files.find(name, split)
-        if path is not None:
-            if starts[clip.youtube_id] == 1:
-                return PlannedClip(clip.id, path, captions)
-            reason = f"missing: {path} names no start time and the captions list several"
-            return PlannedClip(clip.id, None, captions, reason)
-    other = f"-{clip.youtube_id[1:]}"
-    if clip.youtube_id.startswith("_") and f"{other}_{clip.start}" not in ids:
-        # Some published ids have lost their leading dash to an underscore.
-        for name in timed_names(other, clip.start):
-            path = files.find(name, split)
-            if path is not None:
-                return PlannedClip(clip.id, path, captions)
-    return PlannedClip(clip.id, None, captions)
-
-
-def timed_names(youtube_id: str, start: str) -> list[str]:
+def timed_names(youtube_id: str, start: str) -> Iterator[str]:
     """File names without ending that AudioCaps dumps give to a clip, those with a start time.
 
     Args:
         youtube_id: as the captions have it.
         start: seconds, as the captions have it.
     """
-    names = [f"{youtube_id}_{start}", f"Y{youtube_id}_{start}"]
+    yield f"{youtube_id}_{start}"
+    yield f"Y{youtube_id}_{start}"
     if start.isdecimal():
         first, last = int(start), int(start) + CLIP_S
-        names += [
-            f"Y{youtube_id}_{first}.000_{last}.000",
-            f"{youtube_id}_{first}.000_{last}.000",
-            f"{youtube_id}_{first:06d}",
-            f"Y{youtube_id}_{first:06d}",
-            f"{youtube_id}_{first}.0-{last}.0",
-            f"{youtube_id}_{first}_{last}",
-        ]
-    return names
+        yield f"Y{youtube_id}_{first}.000_{last}.000"
+        yield f"{youtube_id}_{first}.000_{last}.000"
+        yield f"{youtube_id}_{first:06d}"
+        yield f"Y{youtube_id}_{first:06d}"
+        yield f"{youtube_id}_{first}.0-{last}.0"
+        yield f"{youtube_id}_{first}_{last}"
+
+
+class _AudioCapsNames:
+    """Looks AudioCaps clips up: names with a start time, then audiocap_ids, then bare ids."""
+
+    def __init__(self, files: AudioFiles, listed: Sequence[Listed]) -> None:
+        self._files = files
+        self._listed = listed
+
+    def find(self, listed: Listed, index: int, split: str) -> Found:
+        video, _, start = listed.ids[index].rpartition("_")  # our own: the start holds no "_"
+        for name in timed_names(video, start):
+            if path := self._files.find(name, split):
+                return path, ""
+        for name in listed.names_of(index):
+            if name and (path := self._files.find(name, split)):
+                return path, ""
+        for name in (f"Y{video}", video):
+            if path := self._files.find(name, split):
+                if _count(self._videos, video) == 1:
+                    return path, ""
+                return None, f"missing: {path} has no start time and the captions list several"
+        if video.startswith("_"):
+            return self._dashed(video, start, split), ""
+        return None, ""
+
+    @cached_property
+    def _clips(self) -> np.ndarray:
+        """Hashes of all clip ids, in order: 8 MB a million, a set of strings takes 150 MB."""
+        return np.unique(_hashes(clip for table in self._listed for clip in table.ids))
+
+    @cached_property
+    def _videos(self) -> np.ndarray:
+        """Hashes of the video ids of all clips, in order; a clip in two splits counts once."""
+        videos = _hashes(clip.rpartition("_")[0] for table in self._listed for clip in table.ids)
+        clips = _hashes(clip for table in self._listed for clip in table.ids)
+        return np.sort(videos[np.unique(clips, return_index=True)[1]])
+
+    def _dashed(self, video: str, start: str, split: str) -> str | None:
+        """Some published ids have lost their leading dash to an underscore."""
+        dashed = f"-{video[1:]}"
+        if not _count(self._clips, f"{dashed}_{start}"):
+            for name in timed_names(dashed, start):
+                if path := self._files.find(name, split):
+                    return path
+        if not _count(self._videos, dashed) and _count(self._videos, video) == 1:
+            return self._files.find(f"Y{dashed}", split) or self._files.find(dashed, split)
+        return None
+
+
+class _ClothoNames:
+    """Looks Clotho clips up: their ids are file names."""
+
+    def __init__(self, files: AudioFiles) -> None:
+        self._files = files
+
+    def find(self, listed: Listed, index: int, split: str) -> Found:
+        name, suffix = os.path.splitext(listed.ids[index])  # noqa: PTH122
+        return self._files.find(name, split, suffix), ""
+
+
+def _plan(
+    listed: dict[str, Listed],
+    look_up: Callable[[Listed, int, str], Found],
+) -> dict[str, Planned]:
+    """Look every clip up; a file goes to the first clip that it fits, and to no other."""
+    planned: dict[str, Planned] = {}
+    clips, files = array("q"), array("q")
+    for split, table in listed.items():
+        paths, reasons = Texts(), {}
+        for index in range(len(table.ids)):
+            path, reason = look_up(table, index, split)
+            paths.append(path or "")
+            if reason:
+                reasons[index] = reason
+            clips.append(hash(table.ids[index]))
+            files.append(hash(path) if path else 0)
+        planned[split] = Planned(
+            listed=table, paths=paths, reasons=reasons, span=range(len(table.ids))
+        )
+    twice = set(_given_twice(clips, files))
+    position = 0
+    for clips_of_split in planned.values():
+        for index in range(len(clips_of_split)) if twice else ():
+            if position + index in twice:
+                path = clips_of_split.paths[index]
+                clips_of_split.reasons[index] = f"missing: {path} fits an earlier clip too"
+        position += len(clips_of_split)
+    return planned
+
+
+def _plan_folder(dump: Path) -> list[PlannedClip]:
+    clips = [PlannedClip(path, path) for path in sorted(AudioFiles(dump))]
+    if not clips:
+        raise DumpError(
+            f"{dump}: found neither captions (train.csv, val.csv, test.csv or "
+            "clotho_captions_<split>.csv) nor audio files"
+        )
+    return clips
+
+
+def _given_twice(clips: array, files: array) -> list[int]:
+    """Whose file went to another clip before; the same clip in two splits is no other.
+
+    Args:
+        clips: hashes of ids [n].
+        files: hashes of paths [n], 0 where there is none.
+    """
+    ordered = np.sort(np.array(files, np.int64))
+    doubled = set(ordered[1:][(ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)].tolist())
+    owner: dict[int, int] = {}
+    return [
+        at
+        for at, file in enumerate(files if doubled else ())
+        if file in doubled and owner.setdefault(file, clips[at]) != clips[at]
+    ]
+
+
+def _check_splits(dump: Path, splits: Sequence[str] | None, there: Sequence[str]) -> None:
+    unknown = [split for split in splits or () if split not in there]
+    if unknown:
+        raise DumpError(f"{dump}: has no split {unknown[0]!r}; it has {', '.join(there)}")
+
+
+def _hashes(texts: Iterable[str]) -> np.ndarray:
+    """int64 [n]."""
+    return np.fromiter(map(hash, texts), np.int64)
+
+
+def _count(ordered: np.ndarray, text: str) -> int:
+    """How often the hash of `text` stands in an ordered array."""
+    key = hash(text)
+    return int(np.searchsorted(ordered, key, "right") - np.searchsorted(ordered, key, "left"))
