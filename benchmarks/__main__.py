@@ -1,0 +1,38 @@
+"""`python -m benchmarks PART …`: each part prints its figures and ratios, measured in this run."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from features.console import new_app, run_app
+from features.errors import ConfigError
+
+PARTS = ("extract", "train", "score", "decode")
+
+app = new_app("Ratios between our way and the published way, measured in one run.")
+
+
+@app.command()
+def bench(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help=f"Some of {', '.join(PARTS)}; all when none.")
+    ] = None,
+) -> None:
+    """Run the benchmarks named; with none named, all of them.
+
+    Example: python -m benchmarks extract score
+    """
+    chosen = parts or PARTS
+    unknown = [part for part in chosen if part not in PARTS]
+    if unknown:
+        raise ConfigError(f"no benchmark {unknown[0]!r}; there are {', '.join(PARTS)}")
+    for part in chosen:
+        print(f"\n{part}", flush=True)
+        main: Callable[[], object] = import_module(f"benchmarks.{part}").main
+        main()
+
+
+if __name__ == "__main__":
+    run_app(app, "benchmarks")
