@@ -2,9 +2,9 @@
 
     python -m benchmarks extract
 
-Each way runs in a process of its own, in turns; medians over the rounds are printed. VGGish and PANNs
-get random weights (their values do not change the speed), YAMNet the real ones when
-TAGBART_REAL_DATA is set.
+Each way runs in a process of its own, in turns; medians over the rounds are printed. VGGish and
+PANNs get random weights, since their values do not change the speed; YAMNet's are the real ones,
+from the folder that TAGBART_REAL_DATA names.
 """
 
 import json
