@@ -1,0 +1,99 @@
+"""README and docs: every command is run here, or says that it needs a download or a cluster."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXCUSES = ("needs a download", "needs a cluster", "takes minutes")
+# Names that the pages use, and where the small demo of this test has the like.
+STANDS_FOR = {
+    "features-audiocaps": "demo/features",
+    "FEATURES": "demo/features",
+    "audiocaps": "demo/dump",
+    "DUMP": "demo/dump",
+    "runs/yamnet-panns/test": "demo/evaluation",
+    "runs/yamnet-panns": "demo/run",
+    "RUN": "demo/run",
+    "weights": "extract/demo_weights",
+}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of one language in a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
+
+
+def commands() -> list[str]:
+    """Every command of every page that carries no excuse, each once."""
+    lines = [line for page in PAGES for block in blocks(page, "sh") for line in joined(block)]
+    runnable = [line for line in lines if not any(excuse in line for excuse in EXCUSES)]
+    return list(dict.fromkeys(line.partition(" #")[0].strip() for line in runnable))
+
+
+def joined(block: str) -> list[str]:
+    """A block's commands, with lines that end in a backslash put together."""
+    lines = block.replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def small_demo(tmp_path_factory) -> Path:
+    """A folder that looks like the project's root, with a demo of 60 clips in `demo/`."""
+    place = tmp_path_factory.mktemp("docs")
+    for name in ("features", "extract", "train", "evaluate", "benchmarks"):
+        (place / name).symlink_to(ROOT / name)
+    demo = [
+        "extract demo demo/dump --clips 60",
+        "extract run demo/dump --out demo/features --weights extract/demo_weights",
+        "train run demo/features --out demo/run --recipe demo --set optim.max_updates=4",
+        "evaluate run demo/run demo/features --out demo/evaluation --no-spice --beams 1",
+    ]
+    for line in demo:
+        done = run(place, [sys.executable, "-m", *line.split()])
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    (recipe,) = blocks(ROOT / "docs" / "recipes.md", "toml")
+    (place / "larger-batches.toml").write_text(recipe, encoding="utf-8")
+    return place
+
+
+def run(place: Path, command: list[str]) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("line", commands())
+def test_a_command_of_the_pages_runs_as_it_stands_there(line, small_demo, tmp_path):
+    words = shlex.split(line)
+    if words[0] == "make":
+        # The targets themselves run in CI; here, that they exist and take these variables.
+        done = run(ROOT, ["make", "--dry-run", *words[1:]])
+    else:
+        assert words[:2] == ["python", "-m"], f"neither make nor python -m: {line}"
+        words = [STANDS_FOR.get(word, word) for word in words]
+        for option in ("--out",):  # never into what other commands read
+            if option in words:
+                words[words.index(option) + 1] = str(tmp_path / "out")
+        done = run(small_demo, [sys.executable, *words[1:]])
+    assert done.returncode == 0, done.stderr
+
+
+def test_python_examples_of_the_pages_run(small_demo):
+    examples = [block for page in PAGES for block in blocks(page, "python")]
+    assert examples
+    for example in examples:
+        done = run(small_demo, [sys.executable, "-c", example])
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_file_that_a_page_points_to_is_there():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} points to {target}"
