@@ -81,10 +81,10 @@ def load_audio(path: Path) -> Audio:
     slack = _MP3_SLACK_FRAMES if kind in ("MP3", "MPEG") else 0
     if len(waveform) < promised - slack:
         raise ClipError(f"truncated: {len(waveform):,} samples of the {promised:,} in its header")
+    if kind == "OGG" and not _ogg_is_whole(path):  # of one page only, it reads as empty
+        raise ClipError("truncated: its last Ogg page is cut, or is not the end of the stream")
     if len(waveform) == 0:
         raise ClipError("no samples: its header promises none")
-    if kind == "OGG" and not _ogg_is_whole(path):
-        raise ClipError("truncated: its last Ogg page is cut, or is not the end of the stream")
     finite = np.isfinite(waveform)
     if not finite.all():
         bad = len(waveform) - int(finite.sum())

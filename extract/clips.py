@@ -3,7 +3,6 @@
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -139,22 +138,6 @@ class Planned(Sequence[PlannedClip]):
             self.listed.captions_of(position),
             reason,
         )
-
-    def __iter__(self) -> Iterator[PlannedClip]:
-        if not self.span or self.span.step != 1:
-            yield from map(self.__getitem__, range(len(self)))
-            return
-        # As above, but the bounds of all clips are read at once, which halves the cost.
-        listed, rows = self.listed, self.listed.rows
-        captions, reasons = listed.captions, self.reasons
-        first, last = self.span[0], self.span[-1]
-        bounds = listed.offset[first : last + 2].tolist()
-        numbers = rows[bounds[0] : bounds[-1]].tolist()
-        for position, (start, stop) in zip(self.span, pairwise(bounds), strict=True):
-            path = self.paths[position]
-            own = tuple([captions[row] for row in numbers[start - bounds[0] : stop - bounds[0]]])
-            reason = reasons.get(position, "")
-            yield PlannedClip(listed.ids[position], None if reason else path or None, own, reason)
 
     def __reduce__(self) -> tuple:
         # What is sent to another process is the clips of this view, not the columns behind it.
