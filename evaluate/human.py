@@ -4,48 +4,27 @@ The paper's "Human" row. Captions files as published: AudioCaps (youtube_id, sta
 row per caption) and Clotho (file_name, caption_1, caption_2, …; a row per clip).
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evaluate.predictions import PredictionSets
+from extract.captions import read_audiocaps, read_clotho
 from features.errors import DumpError
 
-AUDIOCAPS_COLUMNS = ("youtube_id", "start_time", "caption")
 
-
-def read_captions(path: Path) -> dict[str, list[str]]:
-    """Captions by clip id, in the file's order.
+def read_captions(path: Path) -> dict[str, tuple[str, ...]]:
+    """Captions by clip id, in the file's order; empty ones are left out.
 
     Raises:
-        DumpError: if the file is absent, lacks the columns, or a row is short.
+        DumpError: if the file is absent, lacks the columns of both data sets, or has a bad row.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            columns = rows.fieldnames or []
-            numbered = sorted(
-                (name for name in columns if _caption_number(name)), key=_caption_number
-            )
-            if set(AUDIOCAPS_COLUMNS) <= set(columns):
-                texts, id_columns = ["caption"], ["youtube_id", "start_time"]
-            elif "file_name" in columns and numbered:
-                texts, id_columns = numbered, ["file_name"]
-            else:
-                raise DumpError(
-                    f"{path}: its columns are {list(columns)[:8]}, expected AudioCaps' "
-                    "youtube_id, start_time, caption or Clotho's file_name, caption_1, …"
-                )
-            captions: dict[str, list[str]] = {}
-            for row in rows:
-                values = [row[name] for name in (*id_columns, *texts)]
-                if any(value is None for value in values):
-                    raise DumpError(f"{path}, line {rows.line_num}: a column is missing")
-                clip = "_".join(values[: len(id_columns)])
-                captions.setdefault(clip, []).extend(values[len(id_columns) :])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DumpError(f"{path}: cannot be read as a captions CSV ({error})") from error
-    return captions
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            clotho = "file_name" in file.readline()
+    except OSError as error:
+        raise DumpError(f"{path}: cannot be read ({error.strerror})") from error
+    listed = read_clotho(path) if clotho else read_audiocaps(path)
+    return {listed.ids[i]: listed.captions_of(i) for i in range(len(listed.ids))}
 
 
 def leave_one_out(captions: Mapping[str, Sequence[str]], source: Path) -> list[PredictionSets]:
@@ -81,9 +60,3 @@ def leave_one_out(captions: Mapping[str, Sequence[str]], source: Path) -> list[P
         )
         for k in range(count)
     ]
-
-
-def _caption_number(column: str) -> int:
-    """n of "caption_n", 0 for any other column."""
-    prefix, _, number = column.rpartition("_")
-    return int(number) if prefix == "caption" and number.isdigit() else 0
