@@ -1,0 +1,63 @@
+"""`python -m evaluate report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features.console import log
+
+_MORE = "What clip pages show"
+
+
+def report_command(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR …", help="Evaluation folders; several are compared."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write; an earlier report is replaced.")],
+    features: Annotated[
+        Path | None,
+        typer.Option(help="Features folder of these clips: tag timelines.", rich_help_panel=_MORE),
+    ] = None,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Run folder, once per DIR: token probabilities and attention.",
+            show_default="those on record",
+            rich_help_panel=_MORE,
+        ),
+    ] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Option(
+            help="Dump that was extracted: spectrograms, and players that link to its files.",
+            rich_help_panel=_MORE,
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Split of the features.", show_default="on record", rich_help_panel=_MORE
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu or cuda, for the model.", rich_help_panel=_MORE)
+    ] = "cpu",
+) -> None:
+    """Turn evaluations into a folder to look at: OUT/index.html opens in any browser, offline.
+
+    Scores beside the paper's, a table of all clips, and a page per clip. What cannot be shown for
+    want of features, run or audio is named in the report and here.
+
+    Example: python -m evaluate report runs/demo/test --out report --features features --audio dump
+    """
+    from evaluate.report.build import build_report
+    from evaluate.report.material import Sources
+
+    sources = Sources(
+        features=features, split=split, runs=tuple(run or ()), audio=audio, device=device
+    )
+    build_report(folders, out, sources)
+    log("open it in a browser:")
+    print(out / "index.html")

@@ -1,0 +1,210 @@
+"""Evaluation folders as the report needs them: systems, their captions, their scores per clip."""
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from evaluate.predictions import Prediction, read_predictions
+from evaluate.results import (
+    CSV_NAME,
+    JSON_NAME,
+    METRICS,
+    PREDICTIONS_NAME,
+    Result,
+    read_results,
+)
+from evaluate.score_cli import short_names
+from features.errors import TagbartError
+
+# What clips are ranked by: the first of these that every folder has.
+_RANKING = ("spider", "cider_d", *METRICS)
+# Captions without references, and a copy of predictions.jsonl, are no further systems.
+_NO_SYSTEM = (PREDICTIONS_NAME, "unscored.jsonl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """Something that captioned the clips: a run, or a baseline.
+
+    Attributes:
+        label: how the report calls it.
+        path: evaluation folder, or a baseline's predictions file.
+        predictions: by clip id, in the file's order.
+        result: its scores.json; None for a baseline that was not scored.
+        clip_scores: clip id: metric: value; a value that is not there is NaN.
+        n_best: clip id: records of evaluate.generate.Candidate.as_json; empty if not kept.
+    """
+
+    label: str
+    path: Path
+    predictions: dict[str, Prediction]
+    result: Result | None
+    clip_scores: dict[str, dict[str, float]] = field(repr=False)
+    n_best: dict[str, list[dict[str, Any]]] = field(repr=False)
+
+    def caption(self, clip: str) -> str:
+        """What it said, "" for a clip that it was not asked about."""
+        found = self.predictions.get(clip)
+        return found.candidate if found else ""
+
+    def score(self, clip: str, metric: str) -> float:
+        return self.clip_scores.get(clip, {}).get(metric, math.nan)
+
+    @property
+    def run(self) -> str:
+        """The run folder on record, or ""."""
+        made = self.result.evaluation if self.result else None
+        return made.run if made else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What a report is about.
+
+    Attributes:
+        systems: one per evaluation folder.
+        baselines: further predictions in the first folder.
+        clips: those that all systems captioned, in the first one's order.
+        left_out: clips that only some systems captioned.
+        metric: what clips are ranked by.
+    """
+
+    systems: tuple[System, ...]
+    baselines: tuple[System, ...]
+    clips: tuple[str, ...]
+    left_out: tuple[str, ...]
+    metric: str
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """All that some system has, in the order of tables."""
+        return [
+            name
+            for name in METRICS
+            if any(s.result and name in s.result.corpus for s in self.systems)
+        ]
+
+    def references(self, clip: str) -> tuple[str, ...]:
+        return self.systems[0].predictions[clip].references
+
+    def difference(self, clip: str) -> float:
+        """How far the systems' scores lie apart; for two, the second minus the first."""
+        values = [system.score(clip, self.metric) for system in self.systems]
+        if len(values) == 2:
+            return values[1] - values[0]
+        return max(values) - min(values)
+
+
+def read_study(folders: Sequence[Path]) -> Study:
+    """Read evaluation folders and see which clips they share.
+
+    Raises:
+        TagbartError: if a folder is no evaluation, or they share no clip.
+    """
+    labels = [folders[0].resolve().name] if len(folders) == 1 else short_names(list(folders))
+    systems = tuple(
+        _read_system(folder, label) for folder, label in zip(folders, labels, strict=True)
+    )
+    first, *others = systems
+    clips = tuple(clip for clip in first.predictions if all(clip in s.predictions for s in others))
+    if not clips:
+        raise TagbartError(
+            f"{folders[0]} and the other folders share no clip; compare evaluations of one split"
+        )
+    everything = dict.fromkeys(clip for system in systems for clip in system.predictions)
+    shared = [
+        name
+        for name in _RANKING
+        if all(system.result and name in system.result.corpus for system in systems)
+    ]
+    if not shared:
+        raise TagbartError(f"{folders[0]} and the other folders share no metric; score them again")
+    return Study(
+        systems=systems,
+        baselines=tuple(_read_baselines(folders[0], first)),
+        clips=clips,
+        left_out=tuple(clip for clip in everything if clip not in set(clips)),
+        metric=shared[0],
+    )
+
+
+def _read_system(folder: Path, label: str) -> System:
+    result = read_results(folder)
+    # A bare `evaluate score` records the path that it was given, relative to where it ran.
+    names = (folder / PREDICTIONS_NAME, folder / Path(result.predictions).name)
+    path = next((item for item in (*names, Path(result.predictions)) if item.is_file()), None)
+    if path is None:
+        raise TagbartError(
+            f"{folder}: {JSON_NAME} was made from {result.predictions}, which is not there; put it "
+            f"into {folder} as {PREDICTIONS_NAME}"
+        )
+    return System(
+        label=label,
+        path=folder,
+        predictions=read_predictions(path),
+        result=result,
+        clip_scores=read_clip_scores(folder / CSV_NAME),
+        n_best=_read_n_best(path),
+    )
+
+
+def _read_baselines(folder: Path, model: System) -> list[System]:
+    """Other predictions in the folder; NAME.jsonl has its scores, if any, in NAME/."""
+    found = []
+    said = {clip: item.candidate for clip, item in model.predictions.items()}
+    for path in sorted(folder.glob("*.jsonl")):
+        if path.name in _NO_SYSTEM:
+            continue
+        predictions = read_predictions(path)
+        if {clip: item.candidate for clip, item in predictions.items()} == said:
+            continue
+        scored = folder / path.stem
+        has_scores = (scored / JSON_NAME).is_file()
+        found.append(
+            System(
+                label=path.stem.replace("-", " "),
+                path=path,
+                predictions=predictions,
+                result=read_results(scored) if has_scores else None,
+                clip_scores=read_clip_scores(scored / CSV_NAME) if has_scores else {},
+                n_best={},
+            )
+        )
+    return found
+
+
+def read_clip_scores(path: Path) -> dict[str, dict[str, float]]:
+    """Read a scores.csv: clip id: metric: value, NaN where a cell is empty.
+
+    Raises:
+        TagbartError: if it is absent or not as evaluate/results.py writes it.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            return {
+                row.pop("clip"): {
+                    name: float(value) if value else math.nan for name, value in row.items()
+                }
+                for row in reader
+            }
+    except OSError as error:
+        raise TagbartError(f"{path}: cannot be read ({error.strerror}); score again") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise TagbartError(f"{path}: is no table of scores ({error}); score again") from error
+
+
+def _read_n_best(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """The n-best lists of a predictions file that read_predictions found in order."""
+    found = {}
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        for line in file:
+            if '"n_best"' in line:
+                record = json.loads(line)
+                found[record["clip"]] = record.get("n_best") or []
+    return found

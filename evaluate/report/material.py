@@ -1,0 +1,146 @@
+"""What a report needs besides the evaluation: features, the model's view, spectrograms.
+
+Each may be absent: then `left_out` says what, and what would bring it back.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evaluate.report.folders import Study, System
+from evaluate.report.inside import Insight, look_inside
+from evaluate.report.pictures import Drawn, draw_spectrograms
+from evaluate.search import open_run
+from features.console import progress
+from features.errors import TagbartError
+from features.reader import Clip, Features
+from features.spec import TAG_LOGITS, StreamSpec
+from train.checkpoint import RECIPE_NAME, check_streams
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where the further material is.
+
+    Attributes:
+        features: of the clips.
+        split: of the features; None takes the one on record.
+        runs: run folders, one per evaluation folder; empty takes those on record.
+        audio: the dump that was extracted.
+        device: for the model.
+    """
+
+    features: Path | None = None
+    split: str | None = None
+    runs: tuple[Path, ...] = ()
+    audio: Path | None = None
+    device: str = "cpu"
+
+
+@dataclass(kw_only=True)
+class Material:
+    """What could be had, by clip id; `insights` has one mapping per system."""
+
+    clips: dict[str, Clip] = field(default_factory=dict)
+    tags: StreamSpec | None = None
+    insights: list[dict[str, Insight]] = field(default_factory=list)
+    drawn: dict[str, Drawn] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    def picture(self, clip: str) -> bool:
+        """Whether a clip's spectrogram was drawn."""
+        return clip in self.drawn and not self.drawn[clip].failure
+
+
+def gather(study: Study, sources: Sources, pictures: dict[str, Path]) -> Material:
+    """Collect what can be had.
+
+    Args:
+        study: the evaluation.
+        sources: where to look.
+        pictures: clip id: the PNG to draw.
+
+    Raises:
+        TagbartError: if something named cannot be used as asked.
+    """
+    material = Material(insights=[{} for _ in study.systems])
+    if sources.runs and len(sources.runs) != len(study.systems):
+        raise TagbartError(
+            f"--run is given {len(sources.runs)} times for {len(study.systems)} evaluation "
+            "folders; give one per folder, in their order, or none to take those on record"
+        )
+    if study.left_out:
+        material.left_out.append(
+            f"{len(study.left_out):,} clips that only some of the folders captioned, the first is "
+            f"{study.left_out[0]}"
+        )
+    if sources.features is None:
+        material.left_out.append(
+            "tag timelines, spectrograms, audio and the model's view of each caption: they need "
+            "--features FEATURES, and --audio DUMP (the folder that was extracted)"
+        )
+        return material
+    features = Features(sources.features, sources.split or _split(study.systems[0]))
+    _read_clips(study, features, material)
+    for number, system in enumerate(study.systems):
+        named = sources.runs[number] if sources.runs else None
+        _ask(material, number, system, named, features, sources.device)
+    if sources.audio is None:
+        material.left_out.append("spectrograms and audio: they need --audio DUMP")
+    else:
+        _draw(sources.audio, material, pictures)
+    return material
+
+
+def _split(system: System) -> str:
+    made = system.result.evaluation if system.result else None
+    return made.split if made else "test"
+
+
+def _read_clips(study: Study, features: Features, material: Material) -> None:
+    known = set(features.ids)
+    material.clips = {clip: features[clip] for clip in study.clips if clip in known}
+    material.tags = next((s for s in features.streams.values() if s.kind == TAG_LOGITS), None)
+    missing = [clip for clip in study.clips if clip not in known]
+    if missing:
+        material.left_out.append(
+            f"tags and sound of {len(missing):,} clips that split {features.split} of "
+            f"{features.root} lacks, the first is {missing[0]}"
+        )
+
+
+def _ask(
+    material: Material,
+    number: int,
+    system: System,
+    named: Path | None,
+    features: Features,
+    device: str,
+) -> None:
+    path = named or Path(system.run)
+    if named is None and not (system.run and (path / RECIPE_NAME).is_file()):
+        where = f"its run folder {path} is not there" if system.run else "it names no run"
+        material.left_out.append(
+            f"token probabilities and attention of {system.label}: {where}; give --run RUN"
+        )
+        return
+    run = open_run(path, device)
+    check_streams(run, features.streams, features.root)
+    clips = list(material.clips.values())
+    captions = [system.caption(clip.id) for clip in clips]
+    with progress(total=len(clips), what=f"ask {system.label}", unit="captions") as bar:
+        found = look_inside(run, clips, captions, done=bar.update)
+    material.insights[number] = {clip.id: seen for clip, seen in zip(clips, found, strict=True)}
+
+
+def _draw(dump: Path, material: Material, pictures: dict[str, Path]) -> None:
+    files = [dump / clip.path for clip in material.clips.values()]
+    targets = [pictures[clip] for clip in material.clips]
+    drawing = draw_spectrograms(files, targets)
+    drawn = progress(drawing, total=len(files), what="spectrograms", unit="clips")
+    material.drawn = dict(zip(material.clips, drawn, strict=True))
+    failed = [clip for clip, item in material.drawn.items() if item.failure]
+    if failed:
+        material.left_out.append(
+            f"sound of {len(failed):,} of {len(files):,} clips under {dump}; the first is "
+            f"{material.clips[failed[0]].path}: {material.drawn[failed[0]].failure}"
+        )
