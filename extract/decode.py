@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from extract.audio import load_audio
+from extract.endings import NO_SHARED_MEMORY
 from extract.resample import resample
 from features.errors import ClipError, ConfigError
 
@@ -76,6 +77,8 @@ class _Decoder(Dataset):
         except ClipError as error:
             return Heard(failure=str(error))
         waveform = torch.from_numpy(audio.waveform)
+        if get_worker_info() is not None:
+            waveform = _shared(waveform)
         return Heard(waveform=waveform, sample_rate_hz=audio.sample_rate_hz)
 
 
@@ -94,6 +97,14 @@ def decoded(dump: Path, paths: Iterable[str], settings: Settings) -> Iterator[He
         worker_init_fn=_ignore_interrupts,
     )
     yield from loader
+
+
+def _shared(waveform: torch.Tensor) -> torch.Tensor:
+    # Done here and not by the queue, whose thread would lose the clip and leave the reader waiting.
+    try:
+        return waveform.share_memory_()
+    except RuntimeError as error:
+        raise RuntimeError(f"{NO_SHARED_MEMORY}: {error}") from error
 
 
 def _ignore_interrupts(worker: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from features.errors import TagbartError
 
+NO_SHARED_MEMORY = "no shared memory for a decoded clip"
 GO_ON = "finished shards are intact: run the same command again to go on"
 
 
@@ -29,9 +30,9 @@ def plain_endings(out: Path) -> Iterator[None]:
             f"yet is lost, {GO_ON}"
         ) from error
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if "DataLoader worker (pid" not in str(error) and NO_SHARED_MEMORY not in str(error):
             raise
         raise TagbartError(
-            "a decoding process was ended from outside (as the kernel does when memory or /dev/shm "
-            f"runs out); {GO_ON}, with fewer --workers if it happens again"
+            "a decoding process was ended from outside, as the kernel does when memory runs out, "
+            f"or /dev/shm is full; {GO_ON}, with fewer --workers if it happens again"
         ) from error

@@ -13,6 +13,7 @@ import torch
 from extract.decode import Heard, Settings, decoded, resample_all
 from extract.dump import PlannedClip
 from extract.encoders import Encoder
+from extract.endings import GO_ON
 from extract.shards import DoneMark, Failure, ShardTask
 from features.errors import ClipError, TagbartError
 from features.reader import Shard
@@ -202,7 +203,7 @@ def _numpy(rows: torch.Tensor) -> np.ndarray:
 def _publish(shard: _OpenShard, out: Path) -> DoneMark:
     task, writer = shard.task, shard.writer
     if not out.is_dir():
-        raise TagbartError(f"{out}: the output folder went away during the run; nothing is written")
+        raise TagbartError(f"{out}: the output folder is gone; {GO_ON}")
     entry = writer.publish(task.path(out)) if len(writer) else None
     mark = DoneMark(
         planned=task.digest,

@@ -64,6 +64,7 @@ def run_app(app: typer.Typer, name: str) -> None:
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        log("interrupted: what was finished is kept; run the same command again to go on")
         code = INTERRUPTED
+    if code == INTERRUPTED:  # typer makes this code of most interrupts itself, without a word
+        log("interrupted: what was finished is kept; run the same command again to go on")
     sys.exit(code if isinstance(code, int) else 0)

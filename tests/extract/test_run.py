@@ -1,0 +1,415 @@
+"""`python -m extract run`: what it makes, what it refuses, how it ends when a machine fails it."""
+
+import csv
+import os
+import resource
+import shutil
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from features.reader import Features
+from features.spec import Index
+from features.verify import verify
+from tests.extract.command import RATE_HZ, contents, extract, options, start_warm, write_clips
+
+CLIPS, SHARD_CLIPS = 12, 3
+LONGEST_WAIT_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def dump(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dump")
+    write_clips(folder, CLIPS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(dump, tiny_weights, tmp_path_factory):
+    """A finished features folder with all three streams. Tests that change it take a copy."""
+    out = tmp_path_factory.mktemp("made")
+    done = extract("run", dump, *options(out, tiny_weights, shard_clips=SHARD_CLIPS))
+    assert done.code == 0, done.stderr
+    assert done.stdout == ""
+    return out
+
+
+@pytest.fixture
+def two_streams(dump, tiny_weights, tmp_path):
+    """A folder that lacks VGGish."""
+    out = tmp_path / "two"
+    arguments = options(out, tiny_weights, shard_clips=SHARD_CLIPS, streams="yamnet,panns")
+    assert extract("run", dump, *arguments).code == 0
+    return out
+
+
+def only_error(done) -> str:
+    """The one line that says why a command could not run."""
+    assert done.code == 2, done.stderr
+    assert done.stdout == "" and "Traceback" not in done.stderr
+    (line,) = done.errors
+    return line
+
+
+def shards(out: Path) -> dict[str, tuple[int, int]]:
+    """What would change if a shard were written again."""
+    return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in out.glob("*/*.h5")}
+
+
+# --- going on
+
+
+def test_a_finished_output_is_left_as_it_is(dump, made, tiny_weights):
+    before = shards(made)
+    done = extract("run", dump, *options(made, tiny_weights, shard_clips=SHARD_CLIPS))
+    assert done.code == 0 and shards(made) == before
+    assert "4 shards, 4 of them finished before" in done.stderr
+
+
+def test_what_is_stored_does_not_depend_on_workers_and_shards(dump, made, tiny_weights, tmp_path):
+    out = tmp_path / "out"
+    assert extract("run", dump, *options(out, tiny_weights, workers=0, shard_clips=5)).code == 0
+    found, expected = Features(out, "all"), Features(made, "all")
+    assert found.ids == expected.ids
+    for name in ("yamnet", "vggish", "panns"):
+        for clip in found.ids:
+            # Batches are cut otherwise, so sums are rounded otherwise: half precision apart.
+            np.testing.assert_allclose(
+                found[clip].streams[name], expected[clip].streams[name], rtol=2e-3, atol=1e-3
+            )
+
+
+def test_new_audio_makes_only_its_shard_again(dump, tiny_weights, tmp_path):
+    mine = tmp_path / "dump"
+    shutil.copytree(dump, mine)
+    (mine / "captions").mkdir()
+    rows = "".join(f"c{i:03d}.wav,{','.join('abcde')}\n" for i in range(CLIPS))
+    header = "file_name," + ",".join(f"caption_{n}" for n in range(1, 6)) + "\n"
+    (mine / "captions" / "clotho_captions_evaluation.csv").write_text(header + rows)
+    late = mine / "c004.wav"
+    hidden = late.rename(tmp_path / "c004.wav")
+    arguments = options(tmp_path / "out", tiny_weights, shard_clips=SHARD_CLIPS, streams="yamnet")
+    first = extract("run", mine, *arguments)
+    assert first.code == 0 and "11 of 12 clips have audio, 1 missing" in first.stderr
+    before = shards(tmp_path / "out")
+    hidden.rename(late)
+    assert extract("run", mine, *arguments).code == 0
+    after = shards(tmp_path / "out")
+    assert {name for name in after if after[name] != before[name]} == {"00001.h5"}
+    entry = Index.read(tmp_path / "out").splits["evaluation"]
+    assert (entry.clips, entry.clips_missing) == (12, 0)
+    assert verify(tmp_path / "out") == []
+
+
+# --- adding a stream
+
+
+def test_a_stream_added_later_leaves_the_others_as_they_were(
+    dump, made, two_streams, tiny_weights, tmp_path
+):
+    before = contents(two_streams)
+    # Nothing of the other networks is there, so they cannot have been computed again.
+    only = tmp_path / "only"
+    only.mkdir()
+    shutil.copy(tiny_weights / "vggish.safetensors", only)
+    done = extract(
+        "run", dump, *options(two_streams, only, shard_clips=SHARD_CLIPS, streams="vggish")
+    )
+    assert done.code == 0, done.stderr
+    assert verify(two_streams) == []
+    assert set(Index.read(two_streams).streams) == {"yamnet", "vggish", "panns"}
+    after = contents(two_streams)
+    for clip, values in before.items():
+        assert values.items() <= after[clip].items()
+    assert after == contents(made)
+
+
+def test_other_weights_are_refused(dump, two_streams, tiny_weights, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(tiny_weights, other)
+    changed = (other / "yamnet.safetensors").read_bytes()
+    (other / "yamnet.safetensors").write_bytes(changed[:-1] + bytes([changed[-1] ^ 1]))
+    before = shards(two_streams)
+    line = only_error(extract("run", dump, *options(two_streams, other, shard_clips=SHARD_CLIPS)))
+    assert "yamnet" in line and "weights_sha256" in line
+    assert shards(two_streams) == before and verify(two_streams) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [("precision", "bf16", "precision"), ("dtype", "float32", "dtype"), ("shard_clips", 4, "3")],
+)
+def test_other_settings_are_refused(dump, two_streams, tiny_weights, option, value, named):
+    before = shards(two_streams)
+    arguments = {"shard_clips": SHARD_CLIPS, "streams": "yamnet,panns", option: value}
+    line = only_error(extract("run", dump, *options(two_streams, tiny_weights, **arguments)))
+    assert named in line and "another --out" in line
+    assert shards(two_streams) == before and verify(two_streams) == []
+
+
+def test_a_stream_is_not_added_to_an_unfinished_output(dump, two_streams, tiny_weights):
+    (two_streams / "all" / "00002.json").unlink()
+    line = only_error(
+        extract(
+            "run",
+            dump,
+            *options(two_streams, tiny_weights, shard_clips=SHARD_CLIPS, streams="vggish"),
+        )
+    )
+    assert "1 shards are still to make" in line and "--streams panns,yamnet,vggish" in line
+
+
+# --- several runs, endings
+
+
+def wait_for(condition, what: str) -> None:
+    deadline = time.monotonic() + LONGEST_WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def running(dump, tiny_weights, tmp_path):
+    """A run of many shards in a process of its own that has finished at least one of them."""
+    many = tmp_path / "many"
+    write_clips(many, 240, seconds=0.2)
+    log, out = tmp_path / "log", tmp_path / "out"
+    process = start_warm(
+        log, "run", many, *options(out, tiny_weights, shard_clips=4, streams="vggish")
+    )
+    chosen = {"shard_clips": 4, "streams": "vggish"}
+    process.again = lambda **others: extract(
+        "run", many, *options(out, tiny_weights, **chosen, **others)
+    )
+    process.out, process.log = out, log
+    wait_for(lambda: list(out.glob("all/*.json")) or not process.is_alive(), "no shard in time")
+    yield process
+    if process.is_alive():
+        os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+
+
+def ended(process) -> tuple[int, str]:
+    process.join()
+    text = process.log.read_text()
+    assert "Traceback" not in text, text
+    return process.exitcode, text
+
+
+def test_a_second_run_on_one_output_is_refused(running):
+    line = only_error(running.again())
+    assert "another extraction is writing there" in line
+    assert "another extraction is writing there" in only_error(running.again(part="1/2"))
+    assert running.is_alive()
+
+
+def test_a_killed_run_leaves_no_lock_though_its_workers_live_on(running):
+    os.kill(running.pid, signal.SIGKILL)  # the main process alone
+    running.join()
+    assert running.again().code == 0
+
+
+def test_ctrl_c_ends_it_with_130_and_what_is_finished_stays(running):
+    os.killpg(running.pid, signal.SIGINT)
+    code, text = ended(running)
+    assert code == 130 and "interrupted: what was finished is kept" in text
+    finished = len(list(running.out.glob("all/*.json")))
+    assert 0 < finished < 60
+    done = running.again()
+    assert done.code == 0 and f"{finished} of them finished before" in done.stderr
+    assert verify(running.out) == []
+
+
+def test_a_decoding_process_killed_by_the_kernel_is_one_clear_line(running):
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    code, text = ended(running)
+    assert code == 2
+    assert "error: a decoding process was ended from outside" in text
+    assert "finished shards are intact" in text
+    assert running.again().code == 0 and verify(running.out) == []
+
+
+def test_an_output_folder_taken_away_is_one_clear_line(running):
+    moved = running.out.with_name("moved")
+    running.out.rename(moved)
+    code, text = ended(running)
+    assert code == 2 and "the output folder is gone" in text
+    moved.rename(running.out)
+    assert running.again().code == 0 and verify(running.out) == []
+
+
+def test_a_full_disk_is_one_clear_line_and_a_rerun_completes(dump, tiny_weights, tmp_path):
+    out = tmp_path / "out"
+    chosen = {"shard_clips": 6, "streams": "vggish"}
+    with largest_file(2_000):  # a shard needs more
+        line = only_error(extract("run", dump, *options(out, tiny_weights, workers=0, **chosen)))
+    assert "File too large; make room" in line
+    assert list(out.glob("*/*")) == []
+    # The sound of a clip comes from the workers through files in memory.
+    with largest_file(2_000):
+        line = only_error(extract("run", dump, *options(out, tiny_weights, workers=1, **chosen)))
+    assert "/dev/shm is full" in line
+    done = extract("run", dump, *options(out, tiny_weights, **chosen))
+    assert done.code == 0 and verify(out) == []
+
+
+@contextmanager
+def largest_file(size: int):
+    """Let files grow to `size` bytes and no further, as on a disk with so much room."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+# --- parts
+
+
+def test_the_parts_of_a_run_equal_the_whole_and_the_last_publishes(
+    dump, made, tiny_weights, tmp_path
+):
+    out = tmp_path / "out"
+    for part in ("2/3", "3/3", "1/3"):
+        assert not (out / "features.json").exists()
+        arguments = options(out, tiny_weights, shard_clips=SHARD_CLIPS, part=part)
+        assert extract("run", dump, *arguments).code == 0
+    assert contents(out) == contents(made)
+    assert verify(out) == []
+
+
+# --- datasets
+
+
+def test_clotho_has_five_captions_and_a_panns_window_for_each_10_s(tiny_weights, tmp_path):
+    seconds = {"short.wav": 15.0, "long one.wav": 30.0, "odd.wav": 20.1}
+    names = list(seconds)
+    for split in ("development", "validation", "evaluation"):
+        (tmp_path / "dump" / split).mkdir(parents=True)
+        with (tmp_path / f"dump/clotho_captions_{split}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["file_name", *(f"caption_{n}" for n in range(1, 6))])
+            writer.writerow([names[0], *(f"{split} {n}" for n in range(1, 6))])
+            names = names[1:] + names[:1]
+    for split, name in zip(("development", "validation", "evaluation"), seconds, strict=True):
+        noise = np.random.default_rng(0).normal(0, 0.1, int(seconds[name] * RATE_HZ))
+        soundfile.write(tmp_path / "dump" / split / name, noise, RATE_HZ)
+    out = tmp_path / "out"
+    done = extract("run", tmp_path / "dump", *options(out, tiny_weights))
+    assert done.code == 0, done.stderr
+    assert "(clotho)" in done.stderr
+    rows = {}
+    for split in ("development", "validation", "evaluation"):
+        (clip,) = Features(out, split)
+        assert clip.captions == tuple(f"{split} {n}" for n in range(1, 6))
+        rows[clip.id] = [len(clip.streams[name]) for name in ("yamnet", "vggish", "panns")]
+    # PANNs: ceil(s / 10). VGGish: 1 + (s - 0.975) // 0.96. YAMNet: every second one of
+    # 1 + ceil((s - 0.975) / 0.48).
+    assert rows == {
+        "short.wav": [16, 15, 2],
+        "long one.wav": [31, 31, 3],
+        "odd.wav": [21, 20, 3],
+    }
+
+
+def test_a_plain_folder_needs_no_captions(made):
+    features = Features(made, "all")
+    assert features.ids == [f"c{i:03d}.wav" for i in range(CLIPS)]
+    assert all(features[i].captions == () for i in range(CLIPS))
+
+
+# --- bad input
+
+
+def test_a_tenth_of_a_second_is_zero_padded(tiny_weights, tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.1, RATE_HZ // 10).astype(np.float32)
+    padded = np.concatenate([noise, np.zeros(15_600 - len(noise), np.float32)])
+    for name, samples in (("short", noise), ("padded", padded)):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "clip.wav", samples, RATE_HZ)
+        arguments = options(tmp_path / f"{name}-out", tiny_weights, streams="yamnet,vggish")
+        assert extract("run", tmp_path / name, *arguments).code == 0
+    short, long = (Features(tmp_path / f"{name}-out", "all")[0] for name in ("short", "padded"))
+    assert short.duration_s == pytest.approx(0.1)
+    for name in ("yamnet", "vggish"):
+        np.testing.assert_array_equal(short.streams[name], long.streams[name])
+
+
+def test_clips_that_cannot_be_used_are_listed_and_end_in_exit_code_1(tiny_weights, tmp_path):
+    dump, out = tmp_path / "dump", tmp_path / "out"
+    write_clips(dump, 2)
+    (dump / "empty.wav").touch()
+    whole = (dump / "c000.wav").read_bytes()
+    (dump / "half.wav").write_bytes(whole[: len(whole) // 2])
+    soundfile.write(dump / "nan.wav", np.full(1000, np.nan, np.float32), RATE_HZ, "FLOAT")
+    done = extract("run", dump, *options(out, tiny_weights, streams="vggish"))
+    assert done.code == 1 and "Traceback" not in done.stderr
+    with (out / "failures.csv").open(newline="") as file:
+        reasons = {row["clip"]: row["reason"] for row in csv.DictReader(file)}
+    assert reasons.keys() == {"empty.wav", "half.wav", "nan.wav"}
+    assert reasons["empty.wav"] == "empty file"
+    assert reasons["half.wav"].startswith("truncated")
+    assert "1,000 of 1,000 samples are NaN" in reasons["nan.wav"]
+    assert Features(out, "all").ids == ["c000.wav", "c001.wav"]
+    # Said again by a run that finds everything done.
+    assert extract("run", dump, *options(out, tiny_weights, streams="vggish")).code == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments", "named"),
+    [
+        ({}, [], "found neither captions"),
+        ({"train.csv": "id,text\n1,a\n"}, [], "lacks columns"),
+        ({"train.csv": "audiocap_id,youtube_id,start_time,caption\n"}, [], "lists no clips"),
+        ({"train.csv": "youtube_id,start_time,caption\na,1,b\n"}, [], "no clip of the captions"),
+        ({"a.wav": ""}, ["--streams", "loudness"], "--streams is 'loudness'"),
+        ({"a.wav": ""}, ["--precision", "int4"], "--precision is 'int4'"),
+        ({"a.wav": ""}, ["--dtype", "int8"], "--dtype is 'int8'"),
+        ({"a.wav": ""}, ["--part", "3/2"], "--part is 3/2"),
+        ({"a.wav": ""}, ["--part", "half"], "--part is 'half'"),
+        ({"a.wav": ""}, ["--workers", "-1"], "--workers is -1"),
+        ({"a.wav": ""}, ["--batch-clips", "0"], "--batch-clips is 0"),
+        ({"a.wav": ""}, ["--shard-clips", "0"], "--shard-clips is 0"),
+        ({"a.wav": ""}, ["--kind", "clotho"], "found no clotho captions"),
+        ({"a.wav": ""}, ["--split", "test"], "has no split 'test'"),
+        ({"a.wav": ""}, ["--captions", "nowhere"], "nowhere: found no captions"),
+        ({"a.wav": ""}, ["--engine", "spark"], "--engine is 'spark'"),
+        ({"a.wav": ""}, ["--weights", "nowhere"], "nowhere: holds no weights for yamnet"),
+    ],
+)
+def test_what_cannot_run_ends_in_one_line(files, arguments, named, tiny_weights, tmp_path):
+    dump = tmp_path / "dump"
+    dump.mkdir()
+    for name, text in files.items():
+        (dump / name).write_text(text)
+    done = extract("run", dump, *options(tmp_path / "out", tiny_weights), *arguments)
+    assert named in only_error(done)
+
+
+def test_weights_with_missing_or_surplus_keys_end_in_one_line(dump, tiny_weights, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    from extract.weights import read_metadata
+
+    path = tiny_weights / "vggish.safetensors"
+    tensors = load_file(path)
+    tensors["surplus.weight"] = tensors.pop("embeddings.4.bias")
+    save_file(tensors, tmp_path / "vggish.safetensors", metadata=read_metadata(path))
+    done = extract("run", dump, *options(tmp_path / "out", tmp_path, streams="vggish"))
+    line = only_error(done)
+    assert "missing: embeddings.4.bias" in line and "surplus: surplus.weight" in line
+
+
+def test_an_output_that_is_a_file_ends_in_one_line(dump, tiny_weights, tmp_path):
+    (tmp_path / "out").touch()
+    assert "cannot be the output folder" in only_error(
+        extract("run", dump, *options(tmp_path / "out", tiny_weights))
+    )
