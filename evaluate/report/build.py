@@ -42,7 +42,7 @@ def build_report(folders: Sequence[Path], out: Path, sources: Sources) -> None:
         pictures = {clip: draft / "clips" / f"{name}.png" for clip, name in names.items()}
         material = gather(study, sources, pictures)
         draw_histograms(pages.histogram_columns(study), draft / "scores.png")
-        for name in ("report.css", "report.js"):
+        for name in ("timeline.css", "report.css", "report.js"):
             shutil.copyfile(pages.TEMPLATES / name, draft / name)
         _Writer(study, material, sources.audio, out, draft, names).write()
         record = {"format": FORMAT, "version": 1, "folders": [str(path) for path in folders]}

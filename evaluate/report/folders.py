@@ -106,7 +106,9 @@ def read_study(folders: Sequence[Path]) -> Study:
     Raises:
         TagbartError: if a folder is no evaluation, or they share no clip.
     """
-    labels = [folders[0].resolve().name] if len(folders) == 1 else short_names(list(folders))
+    # One folder is called by its last two names, e.g. yamnet-panns/test.
+    alone = "/".join(folders[0].resolve().parts[-2:])
+    labels = [alone] if len(folders) == 1 else short_names(list(folders))
     systems = tuple(
         _read_system(folder, label) for folder, label in zip(folders, labels, strict=True)
     )

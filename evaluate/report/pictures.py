@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -60,14 +61,14 @@ def spectrogram(audio: Audio) -> np.ndarray:
     return np.clip(above * (SHADES / _RANGE), 0, SHADES - 1).astype(np.uint8)
 
 
-def save_spectrogram(shades: np.ndarray, path: Path) -> None:
+def save_spectrogram(shades: np.ndarray, file: Path | BinaryIO) -> None:
     """Write shades as a PNG with a palette: an image of a tenth of the bytes of RGBA."""
     from PIL import Image
 
     height, width = shades.shape
     image = Image.frombytes("P", (width, height), shades.tobytes())
     image.putpalette(_palette())
-    image.save(path, "PNG", bits=5)
+    image.save(file, "PNG", bits=5)
 
 
 def _draw(file: Path, picture: Path) -> Drawn:

@@ -52,17 +52,6 @@
   apply(); // a browser may have kept what was typed before a page was left
 })();
 
-// Tags over time: scores or chances.
-document.querySelectorAll(".switch input").forEach((input) => {
-  const show = () => {
-    if (input.checked) {
-      document.body.classList.toggle("by-chance", input.value === "chance");
-    }
-  };
-  input.addEventListener("change", show);
-  show();
-});
-
 // The player: a line moves over the spectrogram, a click there goes to that moment.
 (function () {
   const audio = document.getElementById("audio");

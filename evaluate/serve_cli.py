@@ -1,0 +1,56 @@
+"""`python -m evaluate serve`."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evaluate.decode_cli import Device, RunFolder
+from features.errors import ConfigError
+
+_LIMITS = "What is accepted"
+
+
+def serve_command(
+    run: RunFolder,
+    weights: Annotated[
+        Path, typer.Option(help="Folder with the networks' weights.", envvar="TAGBART_WEIGHTS")
+    ] = Path("weights"),
+    examples: Annotated[
+        Path | None, typer.Option(help="Folder of sounds to offer as examples (the first six).")
+    ] = None,
+    port: Annotated[int, typer.Option(help="On loopback, 127.0.0.1.")] = 7860,
+    device: Device = "cpu",
+    max_mb: Annotated[
+        float, typer.Option(help="Largest file, megabytes.", rich_help_panel=_LIMITS)
+    ] = 20.0,
+    max_seconds: Annotated[
+        float, typer.Option(help="Longest recording, seconds.", rich_help_panel=_LIMITS)
+    ] = 60.0,
+) -> None:
+    """Open a local web page: drop or record a sound, get its caption and what was heard.
+
+    Only this machine reaches the page. Uploads stay in a temporary folder that is deleted at the
+    end (Ctrl-C).
+
+    Programs use the same endpoint: upload, ask, fetch.
+
+    [bold]curl -F files=@rain.wav http://127.0.0.1:7860/gradio_api/upload[/bold]
+    answers ["PATH"];
+
+    [bold]curl -H 'Content-Type: application/json' http://127.0.0.1:7860/gradio_api/call/describe
+    -d '{"data": [{"path": "PATH", "meta": {"_type": "gradio.FileData"}}]}'[/bold]
+    answers {"event_id": "ID"};
+
+    [bold]curl -N http://127.0.0.1:7860/gradio_api/call/describe/ID[/bold]
+    ends with "data:" and a JSON list: caption, HTML, and a record with n-best and tags.
+
+    Example: python -m evaluate serve runs/demo --weights weights --examples demo/dump/test
+    """
+    if find_spec("gradio") is None:
+        raise ConfigError("the page needs gradio, which is not installed; run: make setup-page")
+    from evaluate.serve import Limits, serve
+
+    limits = Limits(max_mb=max_mb, max_seconds=max_seconds)
+    serve(run, weights, limits=limits, port=port, examples=examples, device=device)
