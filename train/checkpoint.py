@@ -120,6 +120,8 @@ def save_weights(model: TagBart, path: Path) -> None:
         folder = draft.with_suffix(".d")
         model.save_pretrained(folder, max_shard_size="1TB")
         (folder / WEIGHTS_NAME).replace(draft)
+        # safetensors lets only the owner read; a run folder is there to be shared.
+        draft.chmod((path / RECIPE_NAME).stat().st_mode)
         (folder / "config.json").replace(path / "config.json")
         folder.rmdir()
 
