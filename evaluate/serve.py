@@ -185,13 +185,17 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
             "nowhere else and is deleted when the page is stopped."
         )
         sound = gr.Audio(
-            sources=["upload", "microphone"], type="filepath", label="Sound", elem_id="sound"
+            sources=["upload", "microphone"],
+            type="filepath",
+            label="Sound",
+            elem_id="sound",
+            buttons=["download"],  # by default also one that shares on a public site
         )
         button = gr.Button("Describe it", variant="primary", elem_id="describe")
         if examples:
             gr.Examples([str(path) for path in examples], sound, label="Examples",
                         cache_examples=False, preload=False)  # fmt: skip
-        caption = gr.Textbox(label="Caption", elem_id="caption", interactive=False, lines=1)
+        caption = gr.Textbox(label="Caption", elem_id="caption", interactive=False, max_lines=8)
         heard = gr.HTML(elem_id="heard")
         with gr.Accordion("For programs", open=False):
             record = gr.JSON(label="The same as JSON, endpoint /describe", elem_id="record")

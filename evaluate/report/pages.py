@@ -1,7 +1,6 @@
 """What stands on the report's pages: plain values that the templates lay out."""
 
 import random
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from evaluate.bootstrap import draw_weights, interval, weighted_means
+from evaluate.dataset import words
 from evaluate.layout import percent
 from evaluate.paper import HUMAN, TABLE1, TABLE1_METRICS, TEST_CLIPS
 from evaluate.report.folders import Study, System
@@ -148,11 +148,6 @@ def speech(study: Study) -> list[dict[str, Any]]:
     ]
     people = [text for clip in study.clips for text in study.references(clip)]
     return [*rows, _talk("references", people)]
-
-
-def words(text: str) -> list[str]:
-    """Words of a caption, lower case, without punctuation."""
-    return re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", text.lower())
 
 
 def by_tag(

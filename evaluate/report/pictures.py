@@ -128,7 +128,7 @@ def draw_histograms(
     if any(len(series) > 1 for series in columns.values()):
         handles, labels = axes.flat[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", fontsize=7, ncols=3)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=150, format="png")
 
 
 # Told apart by most colour-blind eyes (Okabe and Ito 2008).
