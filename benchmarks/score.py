@@ -7,6 +7,7 @@ between any two numbers. `python -m benchmarks.score [FILES]`, 10 files take som
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def predictions(files: int) -> tuple[PredictionSets, str]:
     else:
         parts = [words.split("|") for words in (SPEAKERS, VERBS, PLACES)]
         captions = {
-            f"clip {i}": [" ".join(str(rng.choice(words)) for words in parts) for _ in range(5)]
+            f"clip {i}": tuple(" ".join(map(str, map(rng.choice, parts))) for _ in range(5))
             for i in range(CLIPS)
         }
         source = "made-up captions; TAGBART_REAL_DATA is not set"
@@ -77,8 +78,8 @@ def timed(work):
     return time.perf_counter() - start, result
 
 
-def _reworded(captions: list[str], rng: np.random.Generator) -> str:
-    words = captions[rng.integers(len(captions))].split()
+def _reworded(captions: Sequence[str], rng: np.random.Generator) -> str:
+    words = captions[int(rng.integers(len(captions)))].split()
     kept = [word for word in words if rng.random() < 0.8]
     return " ".join(kept or words)
 

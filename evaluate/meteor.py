@@ -15,7 +15,7 @@ import numpy as np
 from evaluate import jvm
 from evaluate.child import LineProcess, ScoreError
 
-TIMEOUT_S = 300.0  # its start takes some 8 s, each answer milliseconds
+TIMEOUT_S = 600.0  # its start takes some 8 s of computing, each answer milliseconds
 STATISTICS = 23
 
 

@@ -21,7 +21,7 @@ def corenlp_folder() -> Path:
 
 def missing() -> str | None:
     """Why SPICE cannot run here and what to do about it; None when all its jars are there."""
-    folder = _folder_in_use()
+    folder = folder_in_use()
     absent = [name for name in CORENLP_JARS if not (folder / name).is_file()]
     if not absent:
         return None
@@ -32,11 +32,12 @@ def class_path() -> list[Path]:
     """All jars that SPICE needs: its own, the libraries beside it, CoreNLP's two."""
     own = jvm.pycocoevalcap_folder() / "spice"
     libraries = [jar for jar in sorted((own / "lib").glob("*.jar")) if jar.name not in CORENLP_JARS]
-    corenlp = [_folder_in_use().resolve() / name for name in CORENLP_JARS]
+    corenlp = [folder_in_use().resolve() / name for name in CORENLP_JARS]
     return [own / "spice-1.0.jar", *libraries, *corenlp]
 
 
-def _folder_in_use() -> Path:
+def folder_in_use() -> Path:
+    """Where the jars are, or should be."""
     folder = corenlp_folder()
     # pycocoevalcap's own SPICE puts the jars beside its libraries: take them from there too.
     other = jvm.pycocoevalcap_folder() / "spice" / "lib"

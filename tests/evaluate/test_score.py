@@ -119,7 +119,7 @@ def test_without_the_jars_spice_and_spider_are_absent_and_say_why(scorer):
 
 def test_spider_is_the_mean_of_cider_d_and_spice_per_clip(shared_meteor):
     command = [sys.executable, "-m", "tests.evaluate.spice_standin"]
-    with Spice(stand_in_class_path(), command=command, timeout_s=120) as spice:
+    with Spice(stand_in_class_path(), command=command, timeout_s=600) as spice:
         first, second = Scorer(spice=spice).score(EDGES)
     for scores in (first, second):
         clips = scores.per_clip

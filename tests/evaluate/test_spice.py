@@ -29,7 +29,7 @@ def stand_in_class_path() -> list[Path]:
 @pytest.fixture(scope="module")
 def spice():
     command = [sys.executable, "-m", "tests.evaluate.spice_standin"]
-    with Spice(stand_in_class_path(), command=command, timeout_s=120) as process:
+    with Spice(stand_in_class_path(), command=command, timeout_s=600) as process:
         yield process
 
 
@@ -108,7 +108,7 @@ def test_an_error_in_java_is_handed_over_in_one_line():
 def test_the_real_worker_runs_the_real_parser_up_to_the_missing_models():
     # The older CoreNLP of the tokenizer satisfies SpiceParser's constructor, not its pipeline.
     with (
-        Spice(stand_in_class_path(), timeout_s=120) as process,
+        Spice(stand_in_class_path(), timeout_s=600) as process,
         pytest.raises(ScoreError, match=r"SPICE: .*Unable to resolve .*englishPCFG"),
     ):
         process.scores([["a dog"]], [["a dog"]])
