@@ -42,8 +42,9 @@ and every caption by a grammar, with `python -m extract demo`, to show the whole
 machine that has nothing else. Scores on it say nothing about scores on AudioCaps.
 
 The layout is that of AudioCaps: train.csv, val.csv, test.csv, and <split>/<youtube_id>_<start>.wav
-(the ids are made up). Test clips combine kinds of sound that no training or validation clip
-combines. events.csv says what sounds when; nothing in extract, train or evaluate reads it.
+(the ids are made up). No two kinds of sound that a test clip combines are combined in any training
+or validation clip. events.csv says what sounds when; nothing in extract, train or evaluate reads
+it.
 """
 
 

@@ -31,7 +31,9 @@ VGGISH = {"width": 8, "hidden": 64, "embedding": 128}
 PANNS = {"width": 5, "classes": len(CLASSES)}
 
 TITLES = {"yamnet": ("YAMNet", 32), "vggish": ("VGGish", 64), "panns": ("PANNs", 64)}
+COMMITTED = Path(__file__).parent / "demo_weights"
 HELD_OUT_CLIPS = 200
+KINDS_WEIGHT = 4.0
 CLIP_FRAMES = 998  # whole 25 ms frames in 10 s
 
 
@@ -47,12 +49,12 @@ class Course:
 
 
 PATCHES = Course(
-    frames=PATCH_FRAMES, windows_per_clip=10, epochs=6, batch_clips=8, learning_rate=4e-3
+    frames=PATCH_FRAMES, windows_per_clip=10, epochs=5, batch_clips=8, learning_rate=4e-3
 )
-# Two seconds hold one or two sounds, which is quicker learnt from than a whole clip of three.
+# A second holds one or two sounds, which is quicker learnt from than a whole clip of three.
 PANNS_COURSES = (
-    Course(frames=200, windows_per_clip=4, epochs=2, batch_clips=8, learning_rate=4e-3),
-    Course(frames=CLIP_FRAMES, windows_per_clip=1, epochs=1, batch_clips=8, learning_rate=1e-3),
+    Course(frames=100, windows_per_clip=4, epochs=5, batch_clips=8, learning_rate=8e-3),
+    Course(frames=CLIP_FRAMES, windows_per_clip=1, epochs=1, batch_clips=8, learning_rate=2e-3),
 )
 
 
@@ -64,6 +66,7 @@ class Pupil:
         name: of its stream.
         network: what is saved.
         trained: `network`, and what is thrown away afterwards.
+        head: the last layer, which gives the logits.
         config: what `network` was built with.
         logits: (clips heard, their indices, first frames [clips, windows], frames) →
             [clips x windows, classes].
@@ -74,6 +77,7 @@ class Pupil:
     network: nn.Module
     config: dict[str, int]
     trained: nn.Module
+    head: nn.Linear
     logits: Callable[[Hearing, Sequence[int], np.ndarray, int], Tensor]
     classes: int
 
@@ -92,7 +96,7 @@ def train_demo_encoders(out: Path, *, seed: int, clips: int = 2400) -> None:
     known, held_out = sounds.part(0, clips), sounds.part(clips, len(sounds))
     for stream in ("yamnet", "vggish", "panns"):
         began = time.monotonic()
-        pupil, courses = enrol(stream, seed)
+        pupil, courses = enrol(stream, known, seed)
         rng = np.random.default_rng([seed, pupil.classes])
         for course in courses:
             fit(pupil, known, course, rng)
@@ -101,14 +105,22 @@ def train_demo_encoders(out: Path, *, seed: int, clips: int = 2400) -> None:
         log(f"{stream}: mAP {precision:.3f}, {time.monotonic() - began:.0f} s")
 
 
-def enrol(stream: str, seed: int) -> tuple[Pupil, Sequence[Course]]:
+def enrol(stream: str, known: Hearing, seed: int) -> tuple[Pupil, Sequence[Course]]:
     """A fresh network for a stream, and its courses in their order."""
     torch.manual_seed(seed)
-    if stream == "yamnet":
-        return _yamnet(), [PATCHES]
-    if stream == "vggish":
-        return _vggish(), [replace(PATCHES, epochs=5, learning_rate=1e-3)]
-    return _panns(), PANNS_COURSES
+    pupil = {"yamnet": _yamnet, "vggish": _vggish, "panns": _panns}[stream]()
+    courses = {
+        "yamnet": (PATCHES,),
+        "vggish": (replace(PATCHES, learning_rate=1e-3),),
+        "panns": PANNS_COURSES,
+    }[stream]
+    # Biases at the classes' own odds: nothing need be learnt about how rare they are.
+    grid = np.arange(0, CLIP_FRAMES - courses[0].frames + 1, courses[0].frames)
+    some = range(min(len(known), 400))
+    rows = np.concatenate([known.targets(clip, grid, courses[0].frames) for clip in some])
+    share = rows.mean(axis=0)[: pupil.classes].clip(1e-3, 0.5)
+    pupil.head.bias.data = torch.from_numpy(np.log(share / (1 - share)))
+    return pupil, courses
 
 
 def _yamnet() -> Pupil:
@@ -123,6 +135,7 @@ def _yamnet() -> Pupil:
         network=network,
         config=YAMNET,
         trained=network,
+        head=network.logits,
         logits=logits,
         classes=len(KIND_NAMES),
     )
@@ -131,6 +144,10 @@ def _yamnet() -> Pupil:
 def _vggish() -> Pupil:
     """An embedding of patches, trained through a throw-away layer to kinds and traits."""
     network = VGGish(**VGGISH)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):  # without batch norms the start matters
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
     head = nn.Linear(VGGISH["embedding"], len(CLASSES))
 
     def logits(sounds: Hearing, which: Sequence[int], starts: np.ndarray, frames: int) -> Tensor:
@@ -143,6 +160,7 @@ def _vggish() -> Pupil:
         network=network,
         config=VGGISH,
         trained=nn.ModuleList([network, head]),
+        head=head,
         logits=logits,
         classes=len(CLASSES),
     )
@@ -164,6 +182,7 @@ def _panns() -> Pupil:
         network=network,
         config=PANNS,
         trained=network,
+        head=network.fc_audioset,
         logits=logits,
         classes=len(CLASSES),
     )
@@ -190,7 +209,7 @@ def fit(pupil: Pupil, known: Hearing, course: Course, rng: np.random.Generator) 
                 optimiser.zero_grad()
                 logits = pupil.logits(known, which, starts, course.frames)
                 targets = _targets(pupil, known, which, starts, course.frames)
-                loss = nn.functional.binary_cross_entropy_with_logits(logits, targets)
+                loss = loss_of(logits, targets)
                 loss.backward()
                 nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                 optimiser.step()
@@ -198,6 +217,13 @@ def fit(pupil: Pupil, known: Hearing, course: Course, rng: np.random.Generator) 
                 bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
                 bar.update()
     network.eval()
+
+
+def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy in which the kinds weigh more than their many traits."""
+    losses = nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    kinds, traits = losses[:, : len(KIND_NAMES)], losses[:, len(KIND_NAMES) :]
+    return KINDS_WEIGHT * kinds.mean() + (traits.mean() if traits.numel() else 0)
 
 
 @torch.inference_mode()
