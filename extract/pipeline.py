@@ -100,6 +100,7 @@ def make_shards(
     paths = (clip.path or "" for task in tasks for clip in _work(task, out).clips)
     sounds = decoded(dump, paths, settings)
     opened = (_OpenShard(_work(task, out), out, encoders) for task in tasks)
+    folder = _inode(out)
     launched: _Batch | None = None
     for batch in _batches(opened, sounds, settings, heard):
         # The device works on this batch while the one before is brought home.
@@ -111,7 +112,7 @@ def make_shards(
             # one shard at most. Decoding goes on meanwhile.
             _store(batch)
             launched = None
-            yield _publish(batch.shard, out)
+            yield _publish(batch.shard, out, folder)
 
 
 def _work(task: ShardTask, out: Path) -> _Work:
@@ -200,11 +201,11 @@ def _numpy(rows: torch.Tensor) -> np.ndarray:
     return rows.float().cpu().numpy()
 
 
-def _publish(shard: _OpenShard, out: Path) -> DoneMark:
+def _publish(shard: _OpenShard, out: Path, folder: int | None) -> DoneMark:
     task, writer = shard.task, shard.writer
-    if not out.is_dir():
-        raise TagbartError(f"{out}: the output folder is gone; {GO_ON}")
+    _check_folder(out, folder)
     entry = writer.publish(task.path(out)) if len(writer) else None
+    _check_folder(out, folder)  # or writing has just made another one of that name
     mark = DoneMark(
         planned=task.digest,
         shard_clips=task.shard_clips,
@@ -215,3 +216,15 @@ def _publish(shard: _OpenShard, out: Path) -> DoneMark:
     )
     mark.write(task.mark_path(out))
     return mark
+
+
+def _check_folder(out: Path, folder: int | None) -> None:
+    if _inode(out) != folder:
+        raise TagbartError(f"{out}: the output folder is gone; {GO_ON}")
+
+
+def _inode(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_ino
+    except FileNotFoundError:
+        return None

@@ -130,6 +130,10 @@ def extract(config: Extraction) -> int:
         if index is not None:
             return _say_result(index, sorted({task.split for task in tasks}), config.out)
         marks = [task.done(config.out) for task in own]
+        if None in marks:
+            raise TagbartError(
+                f"{config.out}: shards that this run finished are gone or changed; run it again"
+            )
     log(f"part {number} of {of} is done; the part that ends last writes {INDEX_NAME}")
     failed = any(not item.missing for mark in marks if mark for item in mark.failures)
     return SOME_CLIPS_FAILED if failed else DONE

@@ -1,0 +1,60 @@
+"""`--engine ray` on a local cluster of two nodes: a node is lost midway, the result stays the same.
+
+The driver runs in a process of its own, as on a cluster, and finds it by its address.
+"""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from features.verify import verify
+from tests.extract.command import ROOT, contents, extract, options, write_clips
+
+SHARDS, SHARD_CLIPS = 16, 3
+LONGEST_WAIT_S = 180.0
+
+
+@pytest.mark.cluster
+def test_a_cluster_that_loses_a_node_makes_the_local_result(tiny_weights, tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed: make setup-cluster")
+    from ray.cluster_utils import Cluster
+
+    dump, out, local, log = (tmp_path / name for name in ("dump", "out", "local", "log"))
+    write_clips(dump, SHARDS * SHARD_CLIPS)
+    chosen = {"shard_clips": SHARD_CLIPS, "workers": 0, "streams": "yamnet,vggish"}
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    # The head only coordinates; shards are made on two nodes of one core each.
+    arguments = ["run", str(dump), *options(out, tiny_weights, engine="ray", **chosen)]
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        with log.open("w") as stderr:
+            driver = subprocess.Popen(
+                [sys.executable, "-m", "extract", *arguments],
+                cwd=ROOT,
+                env={**os.environ, "RAY_ADDRESS": cluster.address},
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+            deadline = time.monotonic() + LONGEST_WAIT_S
+            while len(list(out.glob("all/*.json"))) < 3:
+                assert driver.poll() is None and time.monotonic() < deadline, log.read_text()
+                time.sleep(0.01)
+            cluster.remove_node(nodes[0], allow_graceful=False)
+            assert not (out / "features.json").exists()
+            printed, _ = driver.communicate(timeout=LONGEST_WAIT_S)
+    finally:
+        cluster.shutdown()
+    assert driver.returncode == 0, log.read_text()
+    assert printed == ""
+    assert "Traceback" not in log.read_text()
+    assert extract("run", dump, *options(local, tiny_weights, **chosen)).code == 0
+    assert contents(out) == contents(local)
+    assert verify(out) == []
+    assert list(out.glob("*/.*.part")) == []
