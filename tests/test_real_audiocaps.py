@@ -99,17 +99,17 @@ def memorised(real_data, tmp_path_factory) -> Path:
     settings = {
         "model.pretrained": "none",
         "model.tokenizer": real_data / "bpe",
-        "model.bart.d_model": 64,
-        "model.bart.encoder_layers": 1,
-        "model.bart.decoder_layers": 1,
-        "model.bart.encoder_ffn_dim": 128,
-        "model.bart.decoder_ffn_dim": 128,
-        "model.bart.encoder_attention_heads": 4,
-        "model.bart.decoder_attention_heads": 4,
-        "model.bart.dropout": 0.0,
+        "bart.d_model": 64,
+        "bart.encoder_layers": 1,
+        "bart.decoder_layers": 1,
+        "bart.encoder_ffn_dim": 128,
+        "bart.decoder_ffn_dim": 128,
+        "bart.encoder_attention_heads": 4,
+        "bart.decoder_attention_heads": 4,
+        "bart.dropout": 0.0,
         "optim.learning_rate": 3e-3,
-        "train.epochs": 60,
-        "train.validate_every": 20,
+        "optim.epochs": 150,
+        "train.validate_every": 50,
     }
     overrides = [item for key, value in settings.items() for item in ("--set", f"{key}={value}")]
     run_module(
