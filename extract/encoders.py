@@ -105,7 +105,7 @@ def load_encoders(
         names: out of STREAMS.
         weights: folder with their files.
         device: where they run, `cpu` or `cuda`.
-        precision: `float32` or `bf16`, of their arithmetic; front ends stay float32.
+        precision: `float32` or `bf16`, of their arithmetic; front ends and YAMNet stay float32.
         dtype: that their rows are stored in; it goes into the spec only.
 
     Raises:
@@ -151,7 +151,7 @@ def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: st
         window_s=stream.window_s,
         hop_s=stream.hop_s,
         resampler=RESAMPLER,
-        precision=precision,
+        precision=precision if hasattr(network, "HALF") else "float32",
         width=width,
         dtype=dtype,
         classes=loaded.classes if stream.kind == TAG_LOGITS else (),

@@ -1,10 +1,13 @@
-"""A network as it is run: batch norms folded into the convolutions before them."""
+"""A network as it is run: norms folded away, convolutions in their quickest form."""
 
 from copy import deepcopy
 from typing import TypeVar
 
 import torch
 from torch import nn
+
+from extract.narrow import NarrowConv2d
+from extract.winograd import WinogradConv2d, pays_for
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -14,24 +17,31 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 def prepared(network: Network, *, device: str, precision: str) -> Network:
     """A copy for inference on a device.
 
+    On a CPU, deep convolutions take forms with fewer multiplications (extract.winograd and
+    extract.narrow); they round otherwise, by a few times 1e-7.
+
     Args:
         network: with its weights.
         device: `cpu` or `cuda`.
-        precision: `float32`, or `bf16` for the convolutions and the dense layers between them;
-            front ends and the last dense layers stay float32.
+        precision: `float32`, or `bf16` for the part of the network that its HALF names; front ends
+            and last layers stay float32.
     """
-    network = folded(network).to(device)
-    half = getattr(network, "HALF", ())
-    for name, module in network.named_modules():
+    network = folded(network)
+    half = getattr(network, "HALF", ()) if precision == "bf16" else ()
+    for name, module in list(network.named_modules()):
+        if name.startswith(half):
+            module.to(torch.bfloat16)
         if isinstance(module, nn.Conv2d):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if precision == "bf16" and name.startswith(tuple(half)):
-            module.to(torch.bfloat16)
-    return network
+            if device == "cpu" and name.startswith(getattr(network, "NARROW", ())) and half:
+                network.set_submodule(name, NarrowConv2d(module))
+            elif device == "cpu" and pays_for(module) and not half:
+                network.set_submodule(name, WinogradConv2d(module))
+    return network.to(device)
 
 
 def folded(network: Network) -> Network:
-    """A copy for inference, in eval mode and without gradients, that gives the same values.
+    """A copy in eval mode, without gradients, whose batch norms are in the convolutions before.
 
     In every block with `conv` and `bn`, or `conv1` and `bn1` and so on (`pre_conv0` and `pre_bn0`
     too), the norm is folded into its convolution and an identity takes its place. A norm with no
@@ -45,6 +55,8 @@ def folded(network: Network) -> Network:
             if isinstance(conv, nn.Conv1d | nn.Conv2d) and isinstance(norm, _NORMS):
                 _fold(conv, norm)
                 setattr(block, name.replace("conv", "bn"), nn.Identity())
+    if hasattr(network, "hasten"):
+        network.hasten()  # type: ignore[operator]
     return network
 
 

@@ -88,7 +88,7 @@ def test_bf16_stays_close_to_float32(small_weights: Path, encoders):
         list(STREAMS), small_weights, device="cpu", precision="bf16", dtype="float16"
     )
     for name, encoder in quick.items():
-        assert encoder.spec.precision == "bf16"
+        assert encoder.spec.precision == ("float32" if name == "yamnet" else "bf16")
         clip = waveform(encoder, 10)
         (rough,), (exact,) = encoder.encode([clip]), encoders[name].encode([clip])
         assert rough.dtype == torch.float32

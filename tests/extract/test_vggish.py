@@ -29,7 +29,7 @@ def test_the_first_dense_layer_hears_channels_last():
     heard = []
     network.embeddings[0].register_forward_pre_hook(lambda layer, args: heard.append(args[0]))
     maps = []
-    network.features.register_forward_hook(lambda layer, args, out: maps.append(out))
+    network.features[-1].register_forward_hook(lambda layer, args, out: maps.append(out))
     network(torch.rand(1, PATCH_SAMPLES))
     # Maps are [1, 32 channels, 6, 4]: neighbours in what fc1 hears are channels of one place.
     torch.testing.assert_close(heard[0][0, :32], maps[0][0, :, 0, 0])
