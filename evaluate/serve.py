@@ -215,9 +215,9 @@ def serve(
     """
     shown = find_audio([examples])[:EXAMPLES] if examples else []
     listener = load_listener(run, weights, device)
-    with own_folder() as folder:
+    with own_folder():
         blocks = page(listener, limits, shown)
-        blocks = _launched(blocks, limits, port, folder)
+        launch(blocks, limits, port)
         log(f"http://{HOST}:{port} is open; Ctrl-C ends it and deletes what was sent")
         try:
             _wait()
@@ -253,7 +253,12 @@ def own_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _launched(blocks: Any, limits: Limits, port: int, folder: Path) -> Any:
+def launch(blocks: Any, limits: Limits, port: int) -> None:
+    """Start serving on loopback, in threads of its own.
+
+    Raises:
+        ConfigError: if the port cannot be used.
+    """
     import gradio as gr
     from starlette.middleware import Middleware
 
@@ -277,7 +282,6 @@ def _launched(blocks: Any, limits: Limits, port: int, folder: Path) -> Any:
         )
     except OSError as error:
         raise ConfigError(f"port {port} cannot be used ({error}); name another --port") from error
-    return blocks
 
 
 class OnlyFromHere:

@@ -1,6 +1,8 @@
-"""A listener with made-up encoders for the tiny run: fast, and every sound has rows of its own."""
+"""A listener with made-up encoders for the tiny run, its page, and evaluations to report on."""
 
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,10 @@ import soundfile
 import torch
 
 from evaluate.caption import Listener
+from evaluate.predictions import Prediction, write_predictions
+from evaluate.results import Scores, write_results
+from evaluate.serve import HOST, Limits, launch, own_folder, page
+from features.reader import Features
 from features.spec import StreamSpec
 from train.checkpoint import Run
 
@@ -48,3 +54,42 @@ def write_sound(path: Path, *, seconds: float = 3.0, seed: int = 0) -> Path:
     swell = np.linspace(0.01, 0.5, samples)
     soundfile.write(path, rng.normal(0, 1, samples).clip(-1, 1) * swell, RATE_HZ)
     return path
+
+
+def write_evaluation(
+    folder: Path, captions: dict[str, str], clips: Features, scores: list[float]
+) -> Path:
+    """An evaluation folder with made-up scores: no Java is needed for a page."""
+    known = [clip for clip in captions if clips[clip].captions]
+    values = np.array(scores[: len(known)])
+    write_predictions(
+        folder / "predictions.jsonl",
+        [
+            Prediction(clip=clip, candidate=captions[clip], references=clips[clip].captions)
+            for clip in known
+        ],
+    )
+    made = Scores(
+        clips=tuple(known),
+        corpus={"rouge_l": 0.5, "cider_d": float(values.mean())},
+        per_clip={"rouge_l": np.full(len(known), 0.5), "cider_d": values},
+        intervals={"rouge_l": (0.4, 0.6), "cider_d": (0.1, 0.9)},
+        not_available={"spice": "no jars"},
+    )
+    write_results(folder, made, predictions="predictions.jsonl")
+    return folder
+
+
+@contextmanager
+def served(run: Run, limits: Limits, examples: Sequence[Path] = ()) -> Iterator[str]:
+    """The page on a free port of loopback; yields its address."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    with own_folder():
+        blocks = page(listener_of(run), limits, examples)
+        launch(blocks, limits, port)
+        try:
+            yield f"http://{HOST}:{port}"
+        finally:
+            blocks.close(verbose=False)

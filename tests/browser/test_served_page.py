@@ -1,0 +1,92 @@
+"""The page of `evaluate serve` as people use it."""
+
+import pytest
+
+from evaluate.serve import Limits, answer, as_text
+from tests.evaluate.listening import listener_of, served, write_sound
+
+pytestmark = pytest.mark.browser
+LIMITS = Limits(max_mb=2, max_seconds=20)
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sounds")
+    (folder / "poem.wav").write_text("a dog barks, said the poem")
+    write_sound(folder / "long.wav", seconds=25)
+    write_sound(folder / "example.wav", seconds=5, seed=2)
+    write_sound(folder / "swell.wav", seconds=10, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(tiny_run, sounds):
+    pytest.importorskip("gradio", reason="the lock's page part is not installed")
+    with served(tiny_run, LIMITS, [sounds / "example.wav"]) as address:
+        yield address
+
+
+def send(page, path):
+    page.locator("#sound input[type=file]").set_input_files(path)
+    page.wait_for_selector("#sound [aria-label='Clear'], #sound .waveform-container")
+    page.get_by_role("button", name="Describe it").click()
+
+
+def caption(page):
+    page.wait_for_selector(".answer")
+    return page.locator("#caption textarea").input_value()
+
+
+def test_a_sound_goes_in_and_a_caption_comes_out(window, address, sounds, tiny_run):
+    page = window.page
+    page.goto(address)
+    send(page, sounds / "swell.wav")
+    expected = as_text(answer(listener_of(tiny_run), sounds / "swell.wav", LIMITS))
+    assert caption(page) == expected
+    assert page.locator(".answer .picture img").count() == 1
+    assert page.locator(".answer .n-best li").count() > 1
+    window.picture("page-answer")
+    assert window.hosts == {"127.0.0.1"}
+    assert not window.errors
+
+
+def test_a_real_clip_gets_a_caption(window, address, real_data):
+    clip = sorted((real_data / "audiocaps" / "clips").glob("*.wav"))[0]
+    page = window.page
+    page.goto(address)
+    send(page, clip)
+    assert caption(page)
+    assert not window.errors
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("poem.wav", "is text, not audio"), ("long.wav", "takes up to 20 s")],
+)
+def test_a_file_that_cannot_be_used_gets_a_message(window, address, sounds, name, words):
+    page = window.page
+    page.goto(address)
+    send(page, sounds / name)
+    page.get_by_text(words).first.wait_for()
+    window.picture(f"page-refuses-{name.removesuffix('.wav')}")
+    assert page.locator(".answer").count() == 0
+
+
+def test_the_keyboard_alone_picks_the_example_and_asks(window, address):
+    page = window.page
+    page.goto(address)
+    page.get_by_role("button", name="example.wav").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#sound .waveform-container")
+    page.get_by_role("button", name="Describe it").focus()
+    page.keyboard.press("Enter")
+    assert caption(page)
+
+
+def test_a_phone_needs_no_sideways_scrolling(phone, address, sounds):
+    page = phone.page
+    page.goto(address)
+    send(page, sounds / "swell.wav")
+    assert caption(page)
+    assert phone.fits()
+    phone.picture("page-phone")
