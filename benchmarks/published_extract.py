@@ -15,7 +15,7 @@ import resampy
 import soundfile
 import torch
 
-# Output channels and stride of YAMNet's 13 separable layers; the first is a plain convolution of 32.
+# Channels out and stride of the 13 separable layers; before them stands a convolution of 32.
 SEPARABLE = (
     (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1),
     (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1),
