@@ -9,7 +9,7 @@ import soundfile
 from extract import audio
 from extract.audio import load_audio
 from features.errors import ClipError
-from tests.extract.zoo import RATE_HZ, make_zoo, tone, wav_bytes
+from tests.extract.zoo import RATE_HZ, make_zoo, wav_bytes
 
 
 def test_every_animal_of_the_zoo_is_decoded_or_refused_for_its_reason(tmp_path):
@@ -90,10 +90,14 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, name, kept):
         load_audio(path)
 
 
-def test_an_ogg_cut_within_its_last_page_is_refused(tmp_path):
+@pytest.mark.parametrize("within", [True, False])
+def test_an_ogg_cut_within_or_between_its_pages_is_refused(tmp_path, within):
     path = tmp_path / "a.ogg"
-    soundfile.write(path, tone(length_s=5), RATE_HZ)
-    path.write_bytes(path.read_bytes()[:-10])
+    noise = np.random.default_rng(1).uniform(-0.5, 0.5, 5 * RATE_HZ)
+    soundfile.write(path, noise, RATE_HZ)
+    content = path.read_bytes()
+    assert content.count(b"OggS") > 3  # two pages of headers and several of sound
+    path.write_bytes(content[:-10] if within else content[: content.rfind(b"OggS")])
     with pytest.raises(ClipError, match="truncated: its last Ogg page"):
         load_audio(path)
 
