@@ -51,7 +51,7 @@ def test_nothing_imports_tensorflow_but_the_converter():
         for source in (ROOT / floor).rglob("*.py")
         if imported_names(source) & {"tensorflow", "tensorflow_hub"}
     }
-    assert users <= {"extract/tfhub.py", "extract/tfhub_worker.py"}
+    assert users == {"extract/savedmodel.py"}
 
 
 def test_importing_the_features_floor_loads_no_torch():
