@@ -116,6 +116,35 @@ def run_command(
     raise typer.Exit(extract(config))
 
 
+@app.command("fetch")
+def fetch_command(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="yamnet, vggish, panns, torchvggish; the first three when none."),
+    ] = None,
+    weights: Annotated[
+        Path, typer.Option(help="Folder to put them into.", envvar="TAGBART_WEIGHTS")
+    ] = Path("weights"),
+) -> None:
+    """Get the networks' official weights, resuming what broke off, and check that they load.
+
+    SavedModels from TF-Hub are converted here, which needs `make setup-tensorflow`: our network's
+    output is compared with TensorFlow's, and refused if they differ.
+
+    Example: python -m extract fetch panns
+    """
+    from extract.encoders import STREAMS, load_weights
+    from extract.fetch import DEFAULT_NAMES, fetch
+
+    chosen = names or list(DEFAULT_NAMES)
+    fetch(chosen, weights)
+    for name in chosen:
+        stream = name.removeprefix("torch")
+        if stream in STREAMS:
+            loaded = load_weights(stream, weights)
+            print(f"{name}: {loaded.network}, sha256 {loaded.sha256}")
+
+
 @app.command("demo")
 def demo_command(
     dump: Annotated[Path, typer.Argument(help="Folder to write the synthetic dump into.")],
