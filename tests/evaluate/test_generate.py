@@ -37,6 +37,16 @@ def test_captions_and_probabilities_do_not_depend_on_the_batch(tiny_run, tiny_cl
         assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
 
 
+def test_bf16_finds_captions_that_the_model_is_sure_of(tiny_run, tiny_clips):
+    options = DecodingOptions(precision="bf16")
+    found = caption_clips(tiny_run, tiny_clips, options)
+    assert [caption.text for caption in found] == list(CAPTIONS)
+    # Rounded arithmetic it is: the probabilities are not those of float32.
+    assert [item.logprob for item in found] != [
+        item.logprob for item in caption_clips(tiny_run, tiny_clips)
+    ]
+
+
 def test_swapped_streams_give_the_other_clips_captions(tiny_run, tiny_clips):
     clips = [Heard(clip.id, dict(clip.streams)) for clip in tiny_clips]
     swapped = [
