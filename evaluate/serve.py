@@ -173,7 +173,10 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
             )
         except ClipError as error:
             raise gr.Error(
-                str(error), title="This file cannot be used", print_exception=False
+                str(error),
+                title="This file cannot be used",
+                print_exception=False,
+                duration=None,  # stays until it is closed: people read at their own pace
             ) from error
         return as_text(parts), as_html(parts), as_record(parts)
 

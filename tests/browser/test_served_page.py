@@ -67,7 +67,10 @@ def test_a_file_that_cannot_be_used_gets_a_message(window, address, sounds, name
     page = window.page
     page.goto(address)
     send(page, sounds / name)
-    page.get_by_text(words).first.wait_for()
+    message = page.get_by_text(words).first
+    message.wait_for()
+    # Playwright waits until what it points at has stopped fading in.
+    message.hover()
     window.picture(f"page-refuses-{name.removesuffix('.wav')}")
     assert page.locator(".answer").count() == 0
 
