@@ -14,7 +14,7 @@ from features.verify import verify
 from tests.extract.command import ROOT, contents, extract, options, write_clips
 
 SHARDS, SHARD_CLIPS = 16, 3
-LONGEST_WAIT_S = 180.0
+LONGEST_WAIT_S = 600.0
 
 
 @pytest.mark.cluster
