@@ -8,7 +8,7 @@ import typer
 
 def demo_command(
     folder: Annotated[Path, typer.Argument(help="Gets dump, features, run and evaluation.")],
-    clips: Annotated[int, typer.Option(help="Synthetic clips of 10 s.")] = 1500,
+    clips: Annotated[int, typer.Option(help="Synthetic clips of 10 s.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the synthetic clips.")] = 0,
 ) -> None:
     """The whole journey on synthetic clips: extract, train, caption, score, compare.

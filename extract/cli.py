@@ -148,7 +148,7 @@ def fetch_command(
 @app.command("demo")
 def demo_command(
     dump: Annotated[Path, typer.Argument(help="Folder to write the synthetic dump into.")],
-    clips: Annotated[int, typer.Option(help="How many clips of 10 s.")] = 1500,
+    clips: Annotated[int, typer.Option(help="How many clips of 10 s.")] = 2000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
 ) -> None:
     """Write a synthetic dump in the layout of AudioCaps: sounds and captions made by rule.
