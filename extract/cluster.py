@@ -6,9 +6,12 @@ lost is done again elsewhere: its draft never had the final name, so nothing is 
 """
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -51,13 +54,29 @@ def make_shards_on_ray(
         import ray
     except ImportError as error:
         raise ConfigError("--engine ray needs Ray: run `make setup-cluster` first") from error
-    if not ray.is_initialized():
+    # Ray prints what its nodes say, a lost one's last words for instance; stdout is for results.
+    with redirect_stdout(sys.stderr):
         # Without $RAY_ADDRESS Ray starts a cluster of this machine alone.
         ray.init(
             log_to_driver=False,
             include_dashboard=False,
             runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
         )
+        try:
+            yield from _scheduled(ray, tasks, dump, out, encoder_options, settings)
+        finally:
+            ray.shutdown()
+
+
+def _scheduled(
+    ray: ModuleType,
+    tasks: Sequence[ShardTask],
+    dump: Path,
+    out: Path,
+    encoder_options: dict,
+    settings: Settings,
+) -> Iterator[DoneMark]:
+    """Keep twice as many shards in flight as the cluster has cores; yield as they are finished."""
     options: dict[str, Any] = {"num_cpus": settings.threads, "max_retries": MOST_RETRIES}
     if settings.device.startswith("cuda"):
         options |= {"num_gpus": 1}
