@@ -239,6 +239,7 @@ def own_folder() -> Iterator[Path]:
         "GRADIO_TEMP_DIR": str(folder),
         "GRADIO_EXAMPLES_CACHE": str(folder / "examples"),
         "GRADIO_ANALYTICS_ENABLED": "False",
+        "MPLCONFIGDIR": str(folder / "matplotlib"),  # gradio imports it, and it keeps a cache
     }
     before = {name: os.environ.get(name) for name in settings}
     before_tempdir = tempfile.tempdir
