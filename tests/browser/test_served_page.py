@@ -21,7 +21,6 @@ def sounds(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(tiny_run, sounds):
-    pytest.importorskip("gradio", reason="the lock's page part is not installed")
     with served(tiny_run, LIMITS, [sounds / "example.wav"]) as address:
         yield address
 

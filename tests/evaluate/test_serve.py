@@ -83,7 +83,6 @@ def test_without_gradio_one_line_says_how_to_get_it(monkeypatch, tmp_path):
 
 def test_programs_get_the_same_by_three_requests(tiny_run, tmp_path):
     """The requests of `serve --help`."""
-    pytest.importorskip("gradio", reason="the lock's page part is not installed")
     sound = write_sound(tmp_path / "a.wav")
     with served(tiny_run, LIMITS) as address:
         [path] = json.loads(_upload(f"{address}/gradio_api/upload", sound))
