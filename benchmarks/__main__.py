@@ -9,7 +9,7 @@ import typer
 from features.console import new_app, run_app
 from features.errors import ConfigError
 
-PARTS = ("extract", "train", "score", "decode")
+PARTS = ("extract", "score", "decode")
 
 app = new_app("Ratios between our way and the published way, measured in one run.")
 
