@@ -36,11 +36,11 @@ def test_the_zoo_is_extracted_as_documented_or_named_with_its_reason(tiny_weight
     # The good ones alone, so in other batches: equal but for rounding.
     good.mkdir()
     for animal in animals:
-        if animal.extracted:
+        if animal.extracted and animal.name != "an_hour.wav":  # takes as long as all the others
             (good / animal.name).symlink_to((zoo / animal.name).resolve())
     assert extract("run", good, *options(alone, tiny_weights, **chosen)).code == 0
     expected = Features(alone, "all")
-    assert set(found.ids) == set(expected.ids)
+    assert set(found.ids) == {*expected.ids, "an_hour.wav"}
     for clip in expected:
         for name, rows in clip.streams.items():
             np.testing.assert_allclose(

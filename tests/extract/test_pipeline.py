@@ -1,0 +1,95 @@
+"""Shards are made one after the other, whatever the batches; encoders see each clip once."""
+
+import torch
+
+from extract.decode import Settings
+from extract.dump import read_dump
+from extract.pipeline import make_shards
+from extract.shards import plan_shards
+from features.reader import Shard
+from features.spec import EMBEDDING, StreamSpec
+from tests.extract.command import RATE_HZ, write_clips
+
+
+class Listening:
+    """An encoder whose row is a clip's length, and that calls `heard` with every batch."""
+
+    def __init__(self, heard):
+        self.heard = heard
+        self.spec = StreamSpec(
+            name="length",
+            kind=EMBEDDING,
+            network="a ruler",
+            weights_sha256="",
+            sample_rate_hz=RATE_HZ,
+            window_s=1.0,
+            hop_s=1.0,
+            resampler="none",
+            precision="float32",
+            width=1,
+            dtype="float32",
+        )
+
+    def encode(self, waveforms):
+        lengths = [len(waveform) for waveform in waveforms]
+        self.heard(lengths)
+        return [torch.tensor([[float(length)]]) for length in lengths]
+
+
+def run(folder, *, clips, shard_clips, batch_clips, heard):
+    write_clips(folder / "dump", clips, seconds=0.01)
+    tasks = plan_shards(read_dump(folder / "dump"), shard_clips)
+    (folder / "out" / "all").mkdir(parents=True)
+    encoders = {"length": Listening(heard)}
+    settings = Settings(workers=0, batch_clips=batch_clips)
+    yield from make_shards(
+        tasks, dump=folder / "dump", out=folder / "out", encoders=encoders, settings=settings
+    )
+
+
+def test_nothing_of_a_shard_is_computed_before_the_one_before_it_stands(tmp_path):
+    seen = []
+
+    def heard(lengths):
+        seen.append((len(lengths), len(list((tmp_path / "out/all").glob("*.json")))))
+
+    marks = list(run(tmp_path, clips=11, shard_clips=4, batch_clips=3, heard=heard))
+    assert [mark.entry.clips for mark in marks] == [4, 4, 3]
+    # Batches of three, cut where a shard ends, and the finished shards at each of them.
+    assert [batch for batch in seen if batch[0]] == [(3, 0), (1, 0), (3, 1), (1, 1), (3, 2)]
+
+
+def test_every_row_belongs_to_its_clip_whatever_the_batches(tmp_path):
+    for batch_clips in (1, 3, 50):
+        folder = tmp_path / str(batch_clips)
+        for mark in run(
+            folder, clips=10, shard_clips=4, batch_clips=batch_clips, heard=lambda lengths: None
+        ):
+            shard = Shard(folder / "out" / mark.entry.file)
+            for i, clip in enumerate(shard.ids):
+                # write_clips makes clip number n 10 n samples longer.
+                assert shard.rows("length", i)[0, 0] == 160 + 10 * int(clip[1:4])
+
+
+def test_a_value_that_the_shard_cannot_hold_costs_its_clip_alone(tmp_path):
+    class Overflowing(Listening):
+        def encode(self, waveforms):
+            rows = super().encode(waveforms)
+            return [
+                row * (torch.inf if len(w) == 170 else 1)
+                for row, w in zip(rows, waveforms, strict=True)
+            ]
+
+    write_clips(tmp_path / "dump", 3, seconds=0.01)
+    (task,) = plan_shards(read_dump(tmp_path / "dump"))
+    (tmp_path / "out" / "all").mkdir(parents=True)
+    (mark,) = make_shards(
+        [task],
+        dump=tmp_path / "dump",
+        out=tmp_path / "out",
+        encoders={"length": Overflowing(lambda lengths: None)},
+        settings=Settings(workers=0),
+    )
+    assert mark.entry.clips == 2
+    assert [(item.clip, item.missing) for item in mark.failures] == [("c001.wav", False)]
+    assert "float32 cannot hold" in mark.failures[0].reason
