@@ -94,6 +94,8 @@ def decoded(dump: Path, paths: Iterable[str], settings: Settings) -> Iterator[He
         num_workers=settings.workers,
         prefetch_factor=DECODE_AHEAD if settings.workers else None,
         pin_memory=settings.device != "cpu",
+        # Forked, so that a worker's parent is this process: it ends soon after this one does.
+        multiprocessing_context="fork" if settings.workers else None,
         worker_init_fn=_ignore_interrupts,
     )
     yield from loader

@@ -209,10 +209,14 @@ def test_a_second_run_on_one_output_is_refused(running):
     assert running.is_alive()
 
 
-def test_a_killed_run_leaves_no_lock_though_its_workers_live_on(running):
+def test_a_killed_run_leaves_no_lock_and_its_workers_end(running):
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    assert children
     os.kill(running.pid, signal.SIGKILL)  # the main process alone
     running.join()
     assert running.again().code == 0
+    # They look for their parent every few seconds.
+    wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "an orphan")
 
 
 def test_ctrl_c_ends_it_with_130_and_what_is_finished_stays(running):
