@@ -11,7 +11,7 @@ from features.errors import ConfigError
 
 PARTS = ("extract", "score", "decode")
 
-app = new_app("Ratios between our way and the published way, measured in one run.")
+app = new_app("Ratios between our way and the published way, measured in one run.", several=False)
 
 
 @app.command()

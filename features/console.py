@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Iterable
+from typing import Annotated
 
-import click
 import typer
 from tqdm import tqdm
 
 from features.errors import COULD_NOT_RUN, INTERRUPTED, TagbartError
+from features.version import version_text
 
 
 def log(message: str) -> None:
@@ -41,16 +42,39 @@ def progress(
     )
 
 
-def new_app(help_text: str) -> typer.Typer:
-    """A typer application in the style that all our commands share."""
-    return typer.Typer(
+def new_app(help_text: str, *, several: bool = True) -> typer.Typer:
+    """A typer application in the style that all our commands share.
+
+    Args:
+        help_text: what `--help` begins with.
+        several: whether it is a group of commands, which then has `--version` too.
+    """
+    app = typer.Typer(
         help=help_text,
-        no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    if several:
+        app.callback(invoke_without_command=True)(_group)
+    return app
+
+
+def _group(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Say the versions of tagbart, torch and Java, and the GPU."),
+    ] = False,
+) -> None:
+    if version:
+        print(version_text())
+    elif context.invoked_subcommand is None:
+        context.get_help()  # typer prints it by itself
+    else:
+        return
+    raise typer.Exit
 
 
 def run_app(app: typer.Typer, name: str) -> None:
@@ -60,10 +84,13 @@ def run_app(app: typer.Typer, name: str) -> None:
     except TagbartError as error:
         log(f"error: {error}")
         code = COULD_NOT_RUN
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except typer.TyperException as error:  # a wrong option, command or value
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else f"python -m {name}"
+        found = error.format_message()
+        log(f"error: {found}{'' if found.endswith(('.', '?')) else '.'} See: {where} --help")
+        code = COULD_NOT_RUN
+    except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:  # typer makes this code of most interrupts itself, without a word
         log("interrupted: what was finished is kept; run the same command again to go on")
