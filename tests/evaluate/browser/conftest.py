@@ -6,16 +6,7 @@ from pathlib import Path
 
 import pytest
 
-# Trained once more for this folder: seconds.
-from tests.evaluate.conftest import (  # noqa: F401
-    one_thread,
-    tiny_clips,
-    tiny_features,
-    tiny_run,
-    tiny_run_folder,
-)
-
-ARTEFACTS = Path(__file__).parents[2] / "artefacts"
+ARTEFACTS = Path(__file__).parents[3] / "artefacts"
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
