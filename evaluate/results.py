@@ -139,17 +139,8 @@ def read_results(folder: Path) -> Result:
     Raises:
         TagbartError: if it is absent, of another format or version, or lacks a record.
     """
-    path = folder / JSON_NAME
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TagbartError(
-            f"{folder}: holds no {JSON_NAME}; make it with `python -m evaluate run RUN FEATURES "
-            f"--out {folder}` or `python -m evaluate score PREDICTIONS.jsonl --out {folder}`"
-        ) from error
-    except ValueError as error:
-        raise TagbartError(f"{path}: not valid JSON ({error}); score again") from error
-    if not isinstance(raw, dict) or raw.get("format") != FORMAT or raw.get("version") != VERSION:
+    path, raw = folder / JSON_NAME, _read_json(folder)
+    if raw.get("format") != FORMAT or raw.get("version") != VERSION:
         raise TagbartError(f"{path}: is not of format {FORMAT!r}, version {VERSION}; score again")
     try:
         evaluation = raw["evaluation"]
@@ -165,6 +156,18 @@ def read_results(folder: Path) -> Result:
         raise TagbartError(
             f"{path}: a record is missing or wrong ({error}); score again"
         ) from error
+
+
+def recorded_evaluation(folder: Path) -> Evaluation | None:
+    """What a folder's scores.json says of where its captions came from; None where it says nothing.
+
+    Raises:
+        TagbartError: if the file is there, but cannot be read.
+    """
+    path = folder / JSON_NAME
+    if not path.exists() or _read_json(folder).get("format") != FORMAT:
+        return None
+    return read_results(folder).evaluation
 
 
 def mean_and_std(
@@ -184,3 +187,17 @@ def mean_and_std(
     if len(corpora) < 2:
         return mean, {}
     return mean, {name: float(column.std(ddof=1)) for name, column in values.items()}
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    path = folder / JSON_NAME
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TagbartError(
+            f"{folder}: holds no {JSON_NAME}; make it with `python -m evaluate run RUN FEATURES "
+            f"--out {folder}` or `python -m evaluate score PREDICTIONS.jsonl --out {folder}`"
+        ) from error
+    except ValueError as error:
+        raise TagbartError(f"{path}: not valid JSON ({error}); score again") from error
+    return raw if isinstance(raw, dict) else {}

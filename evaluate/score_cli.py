@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from features.console import log
+from features.errors import ConfigError
 
 if TYPE_CHECKING:
-    from evaluate.results import Scores
+    from evaluate.results import Evaluation, Scores
 
 Files = Annotated[
     list[Path],
@@ -39,21 +40,24 @@ def score_command(
     A line of a predictions file is {"clip": …, "candidate": …, "references": [… at least one]}.
     Several files caption the same clips (other seeds, other models) and are scored against the
     same references: each gets its folder OUT/NAME, and OUT/scores.json their mean and standard
-    deviation.
+    deviation. A folder of `evaluate run` may be OUT for its own predictions.jsonl only, to score
+    that again.
 
     Example: python -m evaluate score runs/a/test/predictions.jsonl --out scores
     """
     from evaluate.predictions import read_sets
     from evaluate.score import new_scorer
 
+    names = short_names(files)
+    record = None if out is None else _kept_record(out, names, files)
     sets = read_sets(files)
     with new_scorer(use_spice=spice, use_fense=fense) as scorer:
         log(f"scoring {len(files)} × {len(sets.clips):,} captions; METEOR takes some 10 s to start")
         scores = scorer.score(sets)
-    named = dict(zip(short_names(files), scores, strict=True))
-    paths = dict(zip(named, map(str, files), strict=True))
+    named = dict(zip(names, scores, strict=True))
+    paths = dict(zip(names, map(str, files), strict=True))
     if out is not None:
-        _write(out, named, paths)
+        _write(out, named, paths, record)
     if as_json:
         print(json.dumps(_as_json(named, paths), indent=2, ensure_ascii=False))
     else:
@@ -97,13 +101,35 @@ def short_names(files: list[Path]) -> list[str]:
     return [f"{names[index]}-{index + 1}" for index in range(len(names))]
 
 
-def _write(out: Path, named: "dict[str, Scores]", paths: dict[str, str]) -> None:
+def _kept_record(out: Path, names: list[str], files: list[Path]) -> "Evaluation | None":
+    """What `evaluate run` noted in OUT, which stays when its own predictions are scored again.
+
+    Raises:
+        ConfigError: if scores of other captions would replace those of `evaluate run`.
+    """
+    from evaluate.results import JSON_NAME, PREDICTIONS_NAME, recorded_evaluation
+
+    if [file.resolve() for file in files] == [(out / PREDICTIONS_NAME).resolve()]:
+        return recorded_evaluation(out)
+    folders = [out] if len(files) == 1 else [out, *(out / name for name in names)]
+    for folder in folders:
+        if recorded_evaluation(folder):
+            raise ConfigError(
+                f"{folder / JSON_NAME}: holds scores of `evaluate run`, which these would replace; "
+                "name another --out"
+            )
+    return None
+
+
+def _write(
+    out: Path, named: "dict[str, Scores]", paths: dict[str, str], record: "Evaluation | None"
+) -> None:
     from evaluate.results import JSON_NAME, write_results
     from features.publish import write_json
 
     for name, scores in named.items():
         folder = out if len(named) == 1 else out / name
-        write_results(folder, scores, predictions=paths[name])
+        write_results(folder, scores, predictions=paths[name], evaluation=record)
     if len(named) > 1:
         write_json(out / JSON_NAME, _as_json(named, paths))
 
