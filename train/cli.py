@@ -46,7 +46,9 @@ def run_command(
         resume=resume,
     )
     progress = train(job)
-    print(json.dumps({"run": str(out), "updates": progress.update, "val_loss": progress.best_loss}))
+    if progress:
+        result = {"run": str(out), "updates": progress.update, "val_loss": progress.best_loss}
+        print(json.dumps(result))
 
 
 @app.command("recipes")

@@ -9,31 +9,32 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
+from tqdm import tqdm
 
 from features.console import progress as progress_bar
-from features.errors import RunError
+from features.errors import INTERRUPTED, RunError
 from train.checkpoint import save_weights
 from train.config import Recipe
-from train.draws import update_seed
+from train.distributed import Processes, Quiet
 from train.loader import Loader, Piece
 from train.metrics import Metrics
 from train.model import TagBart
-from train.optim import learning_rate, limit_gradient
 from train.state import Progress, save_state
-
-_NAMED_CLIPS = 16
+from train.updates import Launched, Updater, refuse
 
 
 @dataclass(kw_only=True)
 class Trainer:
-    """One run under way.
+    """One run under way, in one process or in one of several.
 
     Attributes:
         path: the run folder.
         recipe: every setting.
-        model, optimizer: on `device`.
+        model, optimizer: on this process's device.
         train, val: loaders.
+        processes: this process among those of the run.
         progress: where the run stands.
     """
 
@@ -43,11 +44,21 @@ class Trainer:
     optimizer: torch.optim.AdamW
     train: Loader
     val: Loader
-    device: torch.device
+    processes: Processes = field(default_factory=Processes)
     progress: Progress = field(default_factory=Progress)
-    _stop: bool = False
-    _metrics: Metrics = field(init=False)
+    _updater: Updater = field(init=False)
+    _stopping: bool = False  # every process knows that one was asked to
+    _metrics: Metrics | None = field(init=False, default=None)  # the first process's
     _logged: tuple[float, int] = field(init=False)  # when, after how many captions
+
+    def __post_init__(self) -> None:
+        self._updater = Updater(
+            recipe=self.recipe,
+            model=self.model,
+            optimizer=self.optimizer,
+            processes=self.processes,
+            updates=self.updates,
+        )
 
     @property
     def updates_per_epoch(self) -> int:
@@ -69,27 +80,36 @@ class Trainer:
         settings = self.recipe.train
         save_every = settings.save_every or settings.validate_every
         started = time.monotonic() - self.progress.seconds
-        self._metrics = Metrics(self.path, self.progress.update)
-        with closing(self._metrics), self._stoppable(), self._bar() as bar:
+        before: Launched | None = None
+        with self._writing(), self._stoppable(), self._bar() as bar:
             self._logged = (time.monotonic(), bar.n)
             for update, pieces in self._work():
-                with self._memory(update):
-                    loss, norm = self._update(update, pieces)
                 done, last = update + 1, update + 1 == self.updates
-                self.progress = replace(
-                    self.progress, update=done, seconds=time.monotonic() - started
-                )
-                bar.update(sum(len(piece.samples) for piece in pieces))
-                if done % settings.log_every == 0 or last:
-                    self._log(done, loss, norm, bar.n)
-                    bar.set_postfix_str(self._shown(loss), refresh=False)
-                if done % settings.validate_every == 0 or last:
-                    with self._memory(update):
-                        self._validate(done)
-                if done % save_every == 0 or last or self._stop:
-                    save_state(self.path, self.model, self.optimizer, self.progress)
-                if self._stop:
-                    raise KeyboardInterrupt
+                logs = done % settings.log_every == 0 or last
+                validates = done % settings.validate_every == 0 or last
+                saves = done % save_every == 0 or last
+                with self._memory(update):
+                    launched = self._updater.launch(update, pieces)
+                    if before:
+                        self._check(before)
+                    before = launched
+                    bar.update(sum(len(piece.samples) for piece in pieces))
+                    if not (logs or validates or saves or self._stopping):
+                        continue
+                    loss, norm = self._check(launched)
+                    before = None
+                    seconds = time.monotonic() - started
+                    self.progress = replace(self.progress, update=done, seconds=seconds)
+                    if logs:
+                        self._log(loss, norm, bar.n)
+                        bar.set_postfix_str(self._shown(loss), refresh=False)
+                    if validates:
+                        self._validate()
+                if saves or self._stopping:
+                    self._save()
+                if self._stopping:
+                    self.processes.wait()
+                    raise KeyboardInterrupt if self.processes.first else SystemExit(INTERRUPTED)
         return self.progress
 
     def _work(self) -> Iterator[tuple[int, list[Piece]]]:
@@ -103,77 +123,85 @@ class Trainer:
                 yield update, group
                 update += 1
 
-    def _update(self, update: int, pieces: list[Piece]) -> tuple[float, float]:
-        """One step of the optimiser; gives the loss per label and the gradient's length."""
-        settings = self.recipe.optim
-        torch.manual_seed(update_seed(self.recipe.train.seed, update, self.train.rank))
-        labels = sum(piece.labels for piece in pieces)
-        loss = torch.zeros((), device=self.device)
-        self.model.train()
-        for piece in pieces:
-            part = self._loss(piece, settings.label_smoothing) / labels
-            part.backward()
-            loss += part.detach()
-        norm = limit_gradient(self.model, settings.clip_norm)
-        values = (loss.item(), norm.item())
-        if not all(map(math.isfinite, values)):
-            self._refuse(update, pieces, *values)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, update, self.updates)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return values
+    def _check(self, launched: Launched) -> tuple[float, float]:
+        """Loss and gradient norm of an update; notes when a process was asked to stop."""
+        loss, norm, stops = self._updater.check(launched, self.train)
+        self._stopping = self._stopping or stops
+        return loss, norm
 
-    def _loss(self, piece: Piece, label_smoothing: float) -> torch.Tensor:
-        bf16 = self.recipe.train.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            return self.model(piece.batch.to(self.device), label_smoothing)
-
-    def _validate(self, update: int) -> None:
+    def _validate(self) -> None:
         """Token loss over every caption; the best weights so far are published."""
+        update = self.progress.update
+        loss, captions = self._validation_loss()
+        if self._metrics:
+            self._metrics.write(update, {"val_loss": loss, "val_captions": captions})
+        best = self.progress.best_loss
+        if best is None or loss < best:
+            self.progress = replace(self.progress, best_loss=loss, best_update=update)
+            if self.processes.first:
+                save_weights(self.model, self.path)
+
+    def _validation_loss(self) -> tuple[float, int]:
+        """The mean loss over the labels of all captions, and how many captions there are.
+
+        Raises:
+            RunError: if it is not finite.
+        """
         self.model.eval()
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        labels = captions = 0
+        samples: list[np.ndarray] = []
+        labels = 0
+        losses = [torch.zeros((), device=self.processes.device)]  # a process may get no batch
         with torch.inference_mode():
             for piece in self.val.evaluation():
-                total += self._loss(piece, 0.0)
+                losses.append(self._updater.loss(piece))
+                samples.append(piece.samples)
                 labels += piece.labels
-                captions += len(piece.samples)
-        loss = total.item() / labels
-        best = self.progress.best_loss
-        self._metrics.write(update, {"val_loss": loss, "val_captions": captions})
-        if best is None or loss < best:
-            save_weights(self.model, self.path)
-            self.progress = replace(self.progress, best_loss=loss, best_update=update)
+        own = torch.stack(losses).double()
+        counts = own.new_tensor([labels, sum(map(len, samples))])
+        whole = self.processes.total(torch.cat([own.sum().view(1), counts]))
+        total, all_labels, captions = whole.tolist()
+        if not math.isfinite(total):
+            finite = own[1:].isfinite().tolist()
+            wrong = [part for part, fine in zip(samples, finite, strict=True) if not fine]
+            if not wrong:  # they are in another process's share
+                raise Quiet()
+            what = f"validation after update {self.progress.update}: loss is {total}"
+            refuse(what, self.val, wrong)
+        return total / all_labels, int(captions)
 
-    def _log(self, update: int, loss: float, norm: float, captions: int) -> None:
+    def _save(self) -> None:
+        if self.processes.first:
+            save_state(self.path, self.model, self.optimizer, self.progress)
+
+    def _log(self, loss: float, norm: float, captions: int) -> None:
         now = time.monotonic()
         seconds, since = now - self._logged[0], captions - self._logged[1]
         self._logged = (now, captions)
-        self._metrics.write(
-            update,
-            {
-                "epoch": update / self.updates_per_epoch,
-                "train_loss": loss,
-                "gradient_norm": norm,
-                "learning_rate": self.optimizer.param_groups[0]["lr"],
-                "captions_per_s": since / max(seconds, 1e-9),
-            },
-        )
+        if self._metrics:
+            self._metrics.write(
+                self.progress.update,
+                {
+                    "epoch": self.progress.update / self.updates_per_epoch,
+                    "train_loss": loss,
+                    "gradient_norm": norm,
+                    "learning_rate": self.optimizer.param_groups[0]["lr"],
+                    "captions_per_s": since / max(seconds, 1e-9),
+                },
+            )
 
     def _shown(self, loss: float) -> str:
         best = self.progress.best_loss
         return f"loss {loss:.3f}" + ("" if best is None else f", best val {best:.3f}")
 
-    def _refuse(self, update: int, pieces: list[Piece], loss: float, norm: float) -> None:
-        clips = [name for piece in pieces for name in self.train.data.clip_names(piece.samples)]
-        more = f" and {len(clips) - _NAMED_CLIPS} more" if len(clips) > _NAMED_CLIPS else ""
-        raise RunError(
-            f"update {update + 1}: loss is {loss}, gradient norm {norm}, with clips "
-            f"{', '.join(clips[:_NAMED_CLIPS])}{more}. Nothing of this update was kept. Check "
-            "these clips' features (python -m features verify FEATURES), lower "
-            "optim.learning_rate, or use train.precision=float32; then go on with --resume"
-        )
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Keep the metrics' files open, in the first process."""
+        if not self.processes.first:
+            yield
+            return
+        self._metrics = Metrics(self.path, self.progress.update)
+        with closing(self._metrics):
+            yield
 
     @contextmanager
     def _memory(self, update: int) -> Iterator[None]:
@@ -181,18 +209,22 @@ class Trainer:
         try:
             yield
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if type(error) is RuntimeError and "can't allocate memory" not in str(error):
+            full = isinstance(error, torch.OutOfMemoryError | MemoryError)
+            if not full and "can't allocate memory" not in str(error):
                 raise
             settings = self.recipe.optim
             raise RunError(
-                f"update {update + 1}: out of memory on {self.device} with optim.batch_size = "
-                f"{settings.batch_size}. Lower it and raise optim.grad_accumulation by the same "
-                f"factor (--set optim.batch_size={max(1, settings.batch_size // 2)} --set "
+                f"update {update + 1}: out of memory on {self.processes.device} with "
+                f"optim.batch_size = {settings.batch_size}. Lower it and raise "
+                "optim.grad_accumulation by the same factor (--set "
+                f"optim.batch_size={max(1, settings.batch_size // 2)} --set "
                 f"optim.grad_accumulation={2 * settings.grad_accumulation}: the same updates), "
                 "or lower inputs.max_prompt_tokens"
             ) from error
 
-    def _bar(self):
+    def _bar(self) -> tqdm:
+        if not self.processes.first:
+            return tqdm(disable=True)
         captions = self.recipe.optim.epochs * len(self.train.data)
         share = self.updates / (self.recipe.optim.epochs * self.updates_per_epoch)
         bar = progress_bar(total=round(captions * share), what="train", unit="captions")
@@ -205,7 +237,7 @@ class Trainer:
         """Ctrl-C and SIGTERM let the update under way finish and the state be saved."""
 
         def stop(*_) -> None:
-            self._stop = True
+            self._updater.asked = True
 
         before = {name: signal.signal(name, stop) for name in (signal.SIGINT, signal.SIGTERM)}
         try:

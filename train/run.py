@@ -1,15 +1,16 @@
 """From a features folder and a recipe to a run folder."""
 
 import fcntl
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from features.console import log
-from features.errors import FormatError, RunError
+from features.errors import ConfigError, FormatError, RunError
 from features.publish import write_json
 from features.reader import Features
 from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
@@ -18,6 +19,7 @@ from train.batches import InputBuilder
 from train.checkpoint import FINISHED_NAME, Run, begin_run, reopen_run
 from train.config import TRAIN_TOKENIZER, Recipe
 from train.data import SplitData, caption_texts
+from train.distributed import Processes, joined_processes
 from train.loader import Loader
 from train.loop import Trainer
 from train.model import trainable_parameters
@@ -50,8 +52,11 @@ class Job:
     resume: bool = False
 
 
-def train(job: Job) -> Progress:
-    """Train a recipe on a features folder.
+def train(job: Job) -> Progress | None:
+    """Train a recipe on a features folder, alone or as one of torchrun's processes.
+
+    Returns:
+        Where the run ended; None in other processes than the first.
 
     Raises:
         RunError: if the run folder cannot be used so, or training breaks off.
@@ -59,26 +64,56 @@ def train(job: Job) -> Progress:
         ConfigError: if the recipe's weights or tokenizer cannot be had.
     """
     quiet_transformers()
-    begun = (job.out / RECIPE_NAME).is_file()
-    if (job.out / FINISHED_NAME).is_file():
-        raise RunError(f"{job.out}: holds a finished run; name another --out to train again")
-    if begun and not job.resume:
-        raise RunError(
-            f"{job.out}: already holds a run; go on with it by --resume, or name another --out"
-        )
-    torch.manual_seed(job.recipe.train.seed)
-    if job.recipe.train.deterministic:
-        torch.use_deterministic_algorithms(True)
-    splits = _open_splits(job.features, job.recipe)
-    run = reopen_run(job.out) if begun else _new_run(job, splits["train"])
-    trainer = _trainer(job, run, splits)
-    if begun and (job.out / STATE_NAME).is_file():
-        trainer.progress = load_state(job.out, trainer.model, trainer.optimizer)
-    _announce(trainer)
-    with _alone(job.out):
+    with joined_processes(job.device) as processes, _deterministic(job.recipe), ExitStack() as lock:
+        if job.recipe.optim.batch_size < processes.world:
+            raise ConfigError(
+                f"optim.batch_size is {job.recipe.optim.batch_size}, over all processes together, "
+                f"but torchrun started {processes.world}: raise it, or start fewer"
+            )
+        with processes.first_before_others():
+            splits, run = _opened(job, processes)
+            if processes.first:
+                lock.enter_context(_alone(job.out))
+        trainer = _trainer(run, splits, processes)
+        if (job.out / STATE_NAME).is_file():
+            trainer.progress = load_state(job.out, trainer.model, trainer.optimizer)
+        if processes.first:
+            _announce(trainer)
         trainer.run()
-        _finish(job, trainer)
-    return trainer.progress
+        if processes.first:
+            _finish(job, trainer)
+    return trainer.progress if processes.first else None
+
+
+def _opened(job: Job, processes: Processes) -> tuple[dict[str, Features], Run]:
+    """Features and run folder; the first process checks and makes what the others find."""
+    begun = (job.out / RECIPE_NAME).is_file()
+    if processes.first:
+        if (job.out / FINISHED_NAME).is_file():
+            raise RunError(f"{job.out}: holds a finished run; name another --out to train again")
+        if begun and not job.resume:
+            raise RunError(
+                f"{job.out}: already holds a run; go on with it by --resume, or name another --out"
+            )
+    splits = _open_splits(job.features, job.recipe, compare=processes.first)
+    if begun:
+        return splits, reopen_run(job.out)
+    torch.manual_seed(job.recipe.train.seed)
+    return splits, _new_run(job, splits["train"])
+
+
+@contextmanager
+def _deterministic(recipe: Recipe) -> Iterator[None]:
+    """Refuse operations whose result may differ from run to run, where the recipe says so."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if recipe.train.deterministic:
+        # cuBLAS reads this when it starts; without it torch refuses to multiply.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 @contextmanager
@@ -92,10 +127,10 @@ def _alone(out: Path) -> Iterator[None]:
         yield
 
 
-def _open_splits(root: Path, recipe: Recipe) -> dict[str, Features]:
-    """Both splits, every shard's checksum compared and every stream there."""
+def _open_splits(root: Path, recipe: Recipe, *, compare: bool) -> dict[str, Features]:
+    """Both splits with every stream there; `compare` checks every shard's checksum first."""
     splits = {name: Features(root, name) for name in SPLITS}
-    problems = verify(root, splits=list(SPLITS))
+    problems = verify(root, splits=list(SPLITS)) if compare else []
     if problems:
         more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise FormatError(
@@ -137,8 +172,8 @@ def _learn_tokenizer(job: Job, streams: dict[str, StreamSpec]):
     return train_tokenizer(texts(), job.recipe.bart.vocab_size)
 
 
-def _trainer(job: Job, run: Run, splits: dict[str, Features]) -> Trainer:
-    recipe, device = run.recipe, torch.device(job.device)
+def _trainer(run: Run, splits: dict[str, Features], processes: Processes) -> Trainer:
+    recipe = run.recipe
     builder = InputBuilder.create(recipe.inputs, run.streams, run.tokenizer)
     train_data, val_data = (SplitData.load(splits[name], builder, run.tokenizer) for name in SPLITS)
     loader = Loader(
@@ -148,9 +183,11 @@ def _trainer(job: Job, run: Run, splits: dict[str, Features]) -> Trainer:
         decoder_start=run.model.config.bart.decoder_start_token_id,
         pad_labels_to=recipe.inputs.max_caption_tokens if recipe.optim.loss_on_padding else 0,
         bucket_batches=recipe.train.bucket_batches,
+        rank=processes.rank,
+        world=processes.world,
     )
     model = run.model
-    model.to(device)  # type: ignore[arg-type]  # transformers' wrapper confuses mypy
+    model.to(processes.device)  # type: ignore[arg-type]  # transformers' wrapper confuses mypy
     return Trainer(
         path=run.path,
         recipe=recipe,
@@ -158,7 +195,7 @@ def _trainer(job: Job, run: Run, splits: dict[str, Features]) -> Trainer:
         optimizer=make_optimizer(model, recipe.optim),
         train=loader,
         val=loader.of(val_data),
-        device=device,
+        processes=processes,
     )
 
 
@@ -167,7 +204,8 @@ def _announce(trainer: Trainer) -> None:
     log(
         f"{trainer.recipe.name}: {trainable_parameters(trainer.model):,} trainable parameters, "
         f"{len(data):,} captions of {len(data.features):,} clips, {trainer.updates:,} updates, "
-        f"validation on {len(trainer.val.data):,} captions, {trainer.device}"
+        f"validation on {len(trainer.val.data):,} captions, "
+        f"{trainer.processes.world} x {trainer.processes.device}"
     )
     if trainer.progress.update:
         log(f"going on after update {trainer.progress.update:,}")

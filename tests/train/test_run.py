@@ -21,6 +21,7 @@ from train.metrics import read_metrics
 from train.recipe import load_recipe
 from train.run import Job, train
 from train.state import NAME as STATE_NAME
+from train.updates import Updater
 
 ROOT = Path(__file__).parents[2]
 
@@ -164,12 +165,12 @@ def test_a_run_killed_at_a_random_update_and_resumed_ends_the_same(
     code = (
         "import os, signal, sys, torch\n"
         f"torch.set_num_threads({torch.get_num_threads()})\n"
-        "import train.loop as loop\n"
-        "def limit(model, longest, real=loop.limit_gradient, count=[0]):\n"
+        "import train.updates as updates\n"
+        "def limit(model, longest, real=updates.limit_gradient, count=[0]):\n"
         "    count[0] += 1\n"
         f"    if count[0] > {update}: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return real(model, longest)\n"
-        "loop.limit_gradient = limit\n"
+        "updates.limit_gradient = limit\n"
         "from train.cli import app\n"
         "app(sys.argv[1:])\n"
     )
@@ -185,7 +186,7 @@ def test_a_run_killed_at_a_random_update_and_resumed_ends_the_same(
 def test_a_stop_signal_saves_first_and_resuming_ends_the_same(
     name, unbroken, toy_features, tmp_path, monkeypatch
 ):
-    real = Trainer._update
+    real = Updater.launch
 
     def signalled(self, number, pieces):
         if number == 7:
@@ -194,7 +195,7 @@ def test_a_stop_signal_saves_first_and_resuming_ends_the_same(
 
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_update", signalled)
+        patch.setattr(Updater, "launch", signalled)
         with pytest.raises(KeyboardInterrupt):
             train(job(toy_features, out, **INTERRUPTED))
     assert [line["update"] for line in read_metrics(out)][-1] == 8
@@ -248,11 +249,46 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_clips(toy_features, tmp_p
         assert torch.isfinite(value).all()
 
 
+def test_a_validation_loss_that_is_not_finite_stops_and_names_the_clips(
+    toy_features, tmp_path, monkeypatch
+):
+    real = Updater.loss
+
+    def loss(self, piece, *others):
+        broken = not self.model.training and 0 in piece.samples  # a caption of the first clip
+        return real(self, piece, *others) * (torch.nan if broken else 1)
+
+    monkeypatch.setattr(Updater, "loss", loss)
+    with pytest.raises(RunError, match="validation after update 3: loss is nan.* clip2_0"):
+        train(job(toy_features, tmp_path / "run", train__validate_every=3))
+
+
+def test_an_update_that_is_refused_leaves_the_weights_and_so_do_those_after_it(
+    toy_features, tmp_path, monkeypatch
+):
+    real, kept = Updater.launch, []
+
+    def launch(self, number, pieces):
+        if number == 2:
+            kept.extend(weight.clone() for weight in self.model.parameters())
+            self.model.dense.bias.register_hook(lambda gradient: gradient * torch.inf)
+        launched = real(self, number, pieces)
+        if number >= 2:
+            for before, now in zip(kept, self.model.parameters(), strict=True):
+                assert torch.equal(before, now)
+        return launched
+
+    monkeypatch.setattr(Updater, "launch", launch)
+    with pytest.raises(RunError, match="update 3: loss is .* gradient norm (inf|nan)"):
+        train(job(toy_features, tmp_path / "run"))  # the fourth update is under way by then
+    assert kept
+
+
 def test_out_of_memory_says_which_setting_to_lower(toy_features, tmp_path, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    monkeypatch.setattr(Trainer, "_loss", full)
+    monkeypatch.setattr(Updater, "loss", full)
     with pytest.raises(RunError, match=r"batch_size=2 --set optim\.grad_accumulation=2"):
         train(job(toy_features, tmp_path / "run"))
 

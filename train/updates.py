@@ -1,0 +1,146 @@
+"""One update of the weights, told to the device without waiting for it.
+
+The host runs one update ahead: what an update came to is read when the next one is on its way.
+Whether loss and gradient are finite is decided on the device, before the weights change
+(`found_inf` of the fused AdamW); once an update was refused so, none changes the weights any more
+until the host has noticed and stops the run.
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import numpy as np
+import torch
+from torch import nn
+
+from features.errors import RunError
+from train.config import Recipe
+from train.distributed import Processes, Quiet
+from train.draws import update_seed
+from train.loader import Loader, Piece
+from train.model import TagBart
+from train.optim import learning_rate, limit_gradient
+
+_NAMED_CLIPS = 16
+
+
+class Reading:
+    """Numbers on their way from the device to the host."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self._values = values.to("cpu", non_blocking=True)
+        self._there = torch.cuda.Event() if values.is_cuda else None
+        if self._there:
+            self._there.record()
+
+    def numbers(self) -> list[float]:
+        """The numbers; waits for them, but for nothing that the device was told to do later."""
+        if self._there:
+            self._there.synchronize()
+        return self._values.tolist()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launched:
+    """An update that the device was told to do; `reading` is [loss, stops asked for, norm]."""
+
+    number: int
+    pieces: list[Piece]
+    reading: Reading
+
+
+@dataclass(kw_only=True)
+class Updater:
+    """Turns forward passes into steps of the optimiser.
+
+    Attributes:
+        recipe: every setting.
+        model, optimizer: on the device of `processes`.
+        processes: this process among those of the run.
+        updates: of the whole run, for the schedule.
+        asked: this process was asked to stop; the next update tells the others.
+    """
+
+    recipe: Recipe
+    model: TagBart
+    optimizer: torch.optim.AdamW
+    processes: Processes
+    updates: int
+    asked: bool = False
+    _network: nn.Module = field(init=False)  # the model, or what shares its gradients
+    _refused: torch.Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        bart = self.recipe.bart
+        idle = bart.encoder_layerdrop > 0 or bart.decoder_layerdrop > 0
+        self._network = self.processes.shared(self.model, some_idle=idle)
+        self._refused = torch.zeros((), device=self.processes.device)
+        self.optimizer.found_inf = self._refused  # type: ignore[attr-defined]
+
+    def launch(self, update: int, pieces: list[Piece]) -> Launched:
+        """Tell the device to do update number `update`, counted from 0, by its forward passes."""
+        settings = self.recipe.optim
+        torch.manual_seed(update_seed(self.recipe.train.seed, update, self.processes.rank))
+        labels = sum(piece.labels for piece in pieces)
+        loss = torch.zeros((), device=self.processes.device)
+        self.model.train()
+        for number, piece in enumerate(pieces, 1):
+            more = number < len(pieces)
+            with self.processes.gradients_stay(self._network) if more else nullcontext():
+                part = self.loss(piece, settings.label_smoothing, self._network) / labels
+                # The gradient is a mean over processes, the loss a sum.
+                (part * self.processes.world).backward()
+            loss += part.detach()
+        norm = limit_gradient(self.model, settings.clip_norm)
+        stops = torch.full_like(loss, float(self.asked))
+        shared = self.processes.total(torch.stack([loss, stops]))
+        values = torch.cat([shared, norm.view(1)])
+        self._refused.copy_(self._refused.maximum(~values.isfinite().all()))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(settings, update, self.updates)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return Launched(number=update, pieces=pieces, reading=Reading(values))
+
+    def loss(
+        self, piece: Piece, label_smoothing: float = 0.0, network: nn.Module | None = None
+    ) -> torch.Tensor:
+        """The loss summed over this process's labels of a forward pass."""
+        bf16 = self.recipe.train.precision == "bf16"
+        device = self.processes.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            return (network or self.model)(piece.batch.to(device), label_smoothing)
+
+    def check(self, launched: Launched, loader: Loader) -> tuple[float, float, bool]:
+        """What an update came to: loss per label, gradient norm, whether any process shall stop.
+
+        Raises:
+            RunError: if loss or norm is not finite; the weights are as they were before it.
+        """
+        loss, stops, norm = launched.reading.numbers()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            if not self.processes.first:
+                raise Quiet()
+            what = f"update {launched.number + 1}: loss is {loss}, gradient norm {norm}"
+            refuse(what, loader, [piece.samples for piece in launched.pieces])
+        return loss, norm, stops > 0
+
+
+def refuse(what: str, loader: Loader, samples: Sequence[np.ndarray]) -> NoReturn:
+    """Stop over numbers that are not finite, with the clips behind them named.
+
+    Args:
+        what: which numbers.
+        loader: whose samples they are.
+        samples: those of every forward pass in question.
+    """
+    clips = [name for part in samples for name in loader.data.clip_names(part)]
+    more = f" and {len(clips) - _NAMED_CLIPS} more" if len(clips) > _NAMED_CLIPS else ""
+    raise RunError(
+        f"{what}, with clips {', '.join(clips[:_NAMED_CLIPS])}{more}. Nothing of this was kept. "
+        "Check these clips' features (python -m features verify FEATURES), lower "
+        "optim.learning_rate, or use train.precision=float32; then go on with --resume"
+    )
