@@ -9,9 +9,10 @@ RECIPE   ?= yamnet-panns
 RUN      ?= runs/$(RECIPE)
 SPLIT    ?= test
 OUT      ?= $(RUN)/$(SPLIT)
+PAPER    ?= runs/paper
 ARGS     ?=
 
-.PHONY: help setup demo extract train eval test bench lint setup-tensorflow setup-page setup-cluster setup-development clean
+.PHONY: help setup demo extract train eval paper test bench lint setup-tensorflow setup-page setup-cluster setup-development clean
 
 help:  ## list the targets in the order of use
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +36,9 @@ train: setup  ## stage two: fine-tune BART on the features
 
 eval: setup  ## captions by beam search, and their scores
 	$(PY) -m evaluate run $(RUN) $(FEATURES) --split $(SPLIT) --out $(OUT) $(ARGS)
+
+paper: setup  ## the paper's experiments with three seeds each, and its two tables (hours on a GPU)
+	$(PY) -m evaluate paper $(FEATURES) --out $(PAPER) $(ARGS)
 
 test: setup setup-tensorflow setup-development  ## the tests (ARGS=… goes to pytest)
 	$(PY) -m pytest $(ARGS)

@@ -1,7 +1,7 @@
 """From a run and a split of features to an evaluation folder: captions, then their scores."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from evaluate.predictions import Prediction, read_sets, write_predictions
 from evaluate.results import (
     PREDICTIONS_NAME,
     Evaluation,
+    Scores,
     as_result,
     to_json,
     write_results,
@@ -23,6 +24,8 @@ from evaluate.search import open_run
 from features.console import log, progress
 from features.reader import Features
 from train.checkpoint import Run, check_streams
+from train.recipe import FILE_NAME as RECIPE_NAME
+from train.recipe import read_resolved
 
 UNSCORED_NAME = "unscored.jsonl"
 # These change how fast captions come, not which.
@@ -50,6 +53,28 @@ def evaluate(asked: Evaluate) -> None:
     Raises:
         TagbartError: if run, features or references cannot be used as asked.
     """
+    scored = caption_split(asked)
+    if not scored:
+        return
+    log(f"scoring {scored:,} captions; METEOR takes some 10 s to start")
+    made = origin(asked)
+    [scores] = score_folders({asked.out: made}, spice=asked.spice)
+    if asked.as_json:
+        result = to_json(as_result(scores, PREDICTIONS_NAME, made))
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        print(score_table({str(asked.out): scores}))
+
+
+def caption_split(asked: Evaluate) -> int:
+    """Caption a split and write the captions.
+
+    Returns:
+        How many captions have references to be scored against.
+
+    Raises:
+        TagbartError: if run or features cannot be used as asked.
+    """
     features = Features(asked.features, asked.split)
     run = open_run(asked.run, asked.device)
     check_streams(run, features.streams, asked.features)
@@ -57,24 +82,36 @@ def evaluate(asked: Evaluate) -> None:
     scored = write_captions(asked, features, captions)
     if not scored:
         log(f"none of the {len(captions):,} clips has references, so there is nothing to score")
-        return
-    path = asked.out / PREDICTIONS_NAME
-    log(f"scoring {scored:,} captions; METEOR takes some 10 s to start")
-    with new_scorer(use_spice=asked.spice) as scorer:
-        [scores] = scorer.score(read_sets([path]))
-    made = Evaluation(
-        recipe=run.recipe.name,
-        seed=run.recipe.train.seed,
+    return scored
+
+
+def origin(asked: Evaluate) -> Evaluation:
+    """Where the captions come from, for scores.json."""
+    recipe = read_resolved(asked.run / RECIPE_NAME)
+    return Evaluation(
+        recipe=recipe.name,
+        seed=recipe.train.seed,
         split=asked.split,
         run=str(asked.run),
         decoding=as_record(asked.options),
     )
-    write_results(asked.out, scores, predictions=PREDICTIONS_NAME, evaluation=made)
-    if asked.as_json:
-        result = to_json(as_result(scores, PREDICTIONS_NAME, made))
-        print(json.dumps(result, indent=2, ensure_ascii=False))
-    else:
-        print(score_table({str(asked.out): scores}))
+
+
+def score_folders(folders: Mapping[Path, Evaluation], *, spice: bool) -> list[Scores]:
+    """Score the predictions of evaluation folders, which share their clips and references.
+
+    Args:
+        folders: each with where its captions came from.
+        spice: False leaves SPICE out.
+
+    Raises:
+        TagbartError: if a scorer fails, or clips or references differ.
+    """
+    with new_scorer(use_spice=spice) as scorer:
+        found = scorer.score(read_sets([folder / PREDICTIONS_NAME for folder in folders]))
+    for (folder, made), scores in zip(folders.items(), found, strict=True):
+        write_results(folder, scores, predictions=PREDICTIONS_NAME, evaluation=made)
+    return found
 
 
 def caption_features(run: Run, features: Features, options: DecodingOptions) -> list[Caption]:

@@ -1,0 +1,78 @@
+"""`python -m evaluate paper`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features.console import log
+from features.errors import DONE, SOME_CLIPS_FAILED, ConfigError
+
+
+class Device(StrEnum):
+    """Where runs are trained and captions found."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+def paper_command(
+    features: Annotated[Path, typer.Argument(metavar="FEATURES", help="Features folder.")],
+    out: Annotated[Path, typer.Option(help="Gets a folder per recipe and seed, and the tables.")],
+    recipes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE,…", help="What to run.", show_default="all of the paper's tables"
+        ),
+    ] = None,
+    seeds: Annotated[str, typer.Option(metavar="N,…", help="Of every recipe.")] = "0,1,2",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="On top of every recipe; repeatable."),
+    ] = None,
+    device: Annotated[
+        Device | None, typer.Option(help="Where to compute.", show_default="cuda if there is one")
+    ] = None,
+    spice: Annotated[
+        bool, typer.Option("--spice/--no-spice", help="Leave SPICE and SPIDEr out.")
+    ] = True,
+) -> int:
+    """Train, caption and score the paper's experiments, and fill its two tables.
+
+    Runs are OUT/RECIPE/SEED, the tables OUT/tables.txt, .md and .csv: mean (standard deviation)
+    over seeds beside the paper's. The same command goes on after an interruption. A run that fails
+    is named at the end, with exit code 1; the others go on.
+
+    Example: python -m evaluate paper features-audiocaps --out runs/paper --recipes yamnet,vggish
+    """
+    import torch  # not for --help
+
+    from evaluate.paper_runs import Experiments, paper_recipes, run_experiments
+
+    if device is Device.cuda and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    failed = run_experiments(
+        Experiments(
+            features=features,
+            out=out,
+            recipes=tuple(recipes.split(",")) if recipes else paper_recipes(),
+            seeds=_seeds(seeds),
+            settings=tuple(settings or ()),
+            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            spice=spice,
+        )
+    )
+    for path, why in failed.items():
+        log(f"failed: {path}: {why}")
+    return SOME_CLIPS_FAILED if failed else DONE
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(map(int, text.split(",")))
+    except ValueError as error:
+        raise ConfigError(f"--seeds {text}: expected numbers, e.g. 0,1,2") from error
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds {text}: names a seed twice")
+    return seeds

@@ -1,0 +1,150 @@
+"""The paper's experiments: recipes with several seeds, trained, captioned, scored, put into tables.
+
+OUT/<recipe>/<seed>/         a run folder (train/checkpoint.py)
+OUT/<recipe>/<seed>/test/    predictions.jsonl, scores.json, scores.csv
+OUT/tables.txt .md .csv      the paper's two tables with all of these beside its own rows
+
+What is finished is not done again, what was interrupted goes on. All predictions are scored at the
+end, in one go, since SPICE then parses the references once instead of once per run.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluate import table
+from evaluate.evaluation import Evaluate, caption_split, origin, score_folders
+from evaluate.options import DecodingOptions
+from evaluate.paper import TABLES
+from evaluate.results import JSON_NAME, PREDICTIONS_NAME
+from features.console import log
+from features.errors import ConfigError, RunError, TagbartError
+from features.publish import published
+from train.checkpoint import FINISHED_NAME
+from train.config import Recipe
+from train.recipe import FILE_NAME as RECIPE_NAME
+from train.recipe import load_recipe, read_resolved
+from train.run import Job, train
+
+SPLIT = "test"
+FORMS = {"txt": table.as_text, "md": table.as_markdown, "csv": table.as_csv}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiments:
+    """What `python -m evaluate paper` was asked for.
+
+    Attributes:
+        features: with splits train, val and test.
+        out: gets a folder per recipe and seed, and the tables.
+        recipes: as `load_recipe` takes them.
+        seeds: of every recipe.
+        settings: section.key=value, on top of every recipe.
+        device: "cpu" or "cuda".
+        spice: False leaves SPICE and SPIDEr out.
+    """
+
+    features: Path
+    out: Path
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    settings: tuple[str, ...] = ()
+    device: str = "cpu"
+    spice: bool = True
+
+
+def paper_recipes() -> tuple[str, ...]:
+    """The recipes that repeat a row of the paper's tables, in the tables' order."""
+    rows = [row for each in TABLES for row in each.rows]
+    return tuple(dict.fromkeys(row.recipe for row in rows if row.recipe))
+
+
+def run_experiments(asked: Experiments) -> dict[str, str]:
+    """Do every run that is not done yet, score, write the tables and print them as text.
+
+    Returns:
+        Why runs failed, by folder; the others are in the tables.
+
+    Raises:
+        TagbartError: if the recipes cannot be used, every run failed, or scoring fails.
+    """
+    runs = list(_runs(asked))
+    failed: dict[str, str] = {}
+    for number, (path, recipe) in enumerate(runs, start=1):
+        log(f"run {number} of {len(runs)}: {recipe.name}, seed {recipe.train.seed}")
+        try:
+            _train(asked, path, recipe)
+            _caption(_evaluation(asked, path))
+        except TagbartError as error:
+            log(f"{path} failed, going on with the others: {error}")
+            failed[str(path)] = str(error)
+    done = [path for path, _ in runs if str(path) not in failed]
+    if not done:
+        raise TagbartError(f"every run failed, the first with: {next(iter(failed.values()))}")
+    _score([_evaluation(asked, path) for path in done], spice=asked.spice)
+    _write_tables(asked, done)
+    return failed
+
+
+def _runs(asked: Experiments) -> Iterator[tuple[Path, Recipe]]:
+    """Run folders with their recipes, every recipe's first seed before any second."""
+    for seed in asked.seeds:
+        seen: set[str] = set()
+        for name in asked.recipes:
+            recipe = load_recipe(name, [*asked.settings, f"train.seed={seed}"])
+            if recipe.name in seen:
+                raise ConfigError(f"two of the recipes are called {recipe.name!r}; name each once")
+            seen.add(recipe.name)
+            yield asked.out / recipe.name / str(seed), recipe
+
+
+def _train(asked: Experiments, path: Path, recipe: Recipe) -> None:
+    begun = path / RECIPE_NAME
+    if begun.is_file() and read_resolved(begun) != recipe:
+        raise RunError(
+            f"{begun}: the run was begun with other settings than those asked for now; delete "
+            f"{path} or name another --out"
+        )
+    if not (path / FINISHED_NAME).is_file():
+        train(
+            Job(features=asked.features, out=path, recipe=recipe, device=asked.device, resume=True)
+        )
+
+
+def _evaluation(asked: Experiments, path: Path) -> Evaluate:
+    return Evaluate(
+        run=path,
+        features=asked.features,
+        split=SPLIT,
+        out=path / SPLIT,
+        device=asked.device,
+        options=DecodingOptions(),
+        exports=(),
+        spice=asked.spice,
+        as_json=False,
+    )
+
+
+def _caption(evaluation: Evaluate) -> None:
+    if not (evaluation.out / PREDICTIONS_NAME).is_file() and not caption_split(evaluation):
+        raise TagbartError(f"{evaluation.features}: no clip of split {SPLIT} has a caption")
+
+
+def _score(evaluations: Sequence[Evaluate], *, spice: bool) -> None:
+    """Score what has no scores yet."""
+    origins = {
+        item.out: origin(item) for item in evaluations if not (item.out / JSON_NAME).is_file()
+    }
+    if origins:
+        log(f"scoring the captions of {len(origins)} runs; METEOR takes some 10 s to start")
+        score_folders(origins, spice=spice)
+
+
+def _write_tables(asked: Experiments, runs: Sequence[Path]) -> None:
+    ours = table.gather([path / SPLIT for path in runs])
+    changed = f"\n\nOurs with --set {' '.join(asked.settings)}" if asked.settings else ""
+    texts = {form: write(ours) + changed * (form != "csv") for form, write in FORMS.items()}
+    for form, text in texts.items():
+        with published(asked.out / f"tables.{form}") as draft:
+            draft.write_text(text + "\n", encoding="utf-8")
+    print(texts["txt"])
