@@ -34,7 +34,8 @@ class Batch:
     Attributes:
         attention_mask: int64 [B, L], 1 at encoder positions that exist.
         input_ids: int64 [B, L], prompt tokens.
-        audio: float [B, R, D] as the shards hold it, zeros after a clip's last row.
+        audio: float [B, R, D] as the shards hold it, zeros after a clip's last row; or, where the
+            rows live on the device, int [B, R, 1], their numbers (train/resident.py).
         audio_row: int64 [B, L], the row of `audio` behind each token, NO_ROW where it is zero.
         decoder_ids: int64 [B, T], what the decoder reads.
         labels: int64 [B, T], what it shall say, IGNORED where nothing counts.
@@ -48,8 +49,20 @@ class Batch:
     labels: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> Self:
-        """The same batch on another device."""
-        return self._each(lambda name, tensor: tensor.to(device, non_blocking=True))
+        """The same batch on another device; the host waits for no copy to a GPU."""
+        to_gpu = torch.device(device).type == "cuda" and not self.attention_mask.is_cuda
+
+        def moved(_: str, tensor: torch.Tensor) -> torch.Tensor:
+            if to_gpu:  # a copy runs by itself from pinned memory only
+                tensor = tensor.contiguous().pin_memory()
+            return tensor.to(device, non_blocking=True)
+
+        return self._each(moved)
+
+    def looked_up(self, table: torch.Tensor) -> Self:
+        """The batch with the rows of `table` [rows, D] that its audio numbers."""
+        assert self.audio is not None
+        return replace(self, audio=table[self.audio.squeeze(-1).long()])
 
     def part(self, rows: slice, *, inputs: int, audio: int, labels: int) -> Self:
         """Some rows, cut to so many encoder positions, audio rows and labels; views."""
@@ -103,14 +116,16 @@ class Block:
     def _start(self) -> np.ndarray:
         return np.cumsum(self.length) - self.length
 
-    def batch(self, members: np.ndarray) -> Batch:
-        """Pad the samples `members`, int [B], to the longest of them."""
+    def batch(self, members: np.ndarray, *, columns: int = 0) -> Batch:
+        """Pad the samples `members`, int [B], to the longest of them, to `columns` at least."""
         length = self.length[members]
-        column = np.arange(length.max())
+        column = np.arange(max(columns, length.max()))
         present = column < length[:, None]
         tensors = {"attention_mask": torch.from_numpy(present.astype(np.int64))}
         if self.audio is not None:
-            tensors["audio"] = torch.from_numpy(self._padded_audio(self.audio, members))
+            tensors["audio"] = torch.from_numpy(
+                self._padded_audio(self.audio, members, columns if self.prompts is None else 0)
+            )
         if self.prompts is not None:
             source = np.where(present, self._start[members][:, None] + column, 0)
             ids = np.where(present, self.prompts.tokens[source], self.pad)
@@ -123,9 +138,9 @@ class Block:
         return Batch(**tensors)
 
     @staticmethod
-    def _padded_audio(audio: Rows, members: np.ndarray) -> np.ndarray:
+    def _padded_audio(audio: Rows, members: np.ndarray, columns: int) -> np.ndarray:
         counts = audio.counts[members]
-        column = np.arange(counts.max())
+        column = np.arange(max(columns, counts.max()))
         source = audio.start[members][:, None] + np.minimum(column, counts[:, None] - 1)
         padded = audio.values[source]
         padded[column >= counts[:, None]] = 0

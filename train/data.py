@@ -63,7 +63,13 @@ class Captions:
     length: np.ndarray
 
     def targets(
-        self, samples: np.ndarray, *, pad: int, decoder_start: int, pad_to: int = 0
+        self,
+        samples: np.ndarray,
+        *,
+        pad: int,
+        decoder_start: int,
+        pad_to: int = 0,
+        columns: int = 0,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What the decoder reads and shall say for some captions, padded.
 
@@ -73,12 +79,13 @@ class Captions:
             decoder_start: the token that the decoder begins with.
             pad_to: 0 pads to the longest and leaves padding out of the loss; a length pads to it
                 and makes padding count, as the paper's published code does.
+            columns: pad to so many at least, which counts nothing.
 
         Returns:
             decoder_ids and labels, int64 [B, T] each.
         """
         length = self.length[samples]
-        column = np.arange(pad_to or length.max())
+        column = np.arange(pad_to or max(columns, length.max()))
         present = column < length[:, None]
         source = np.where(present, self.start[samples][:, None] + column, 0)
         labels = np.where(present, self.tokens[source].astype(np.int64), pad if pad_to else IGNORED)
@@ -98,6 +105,8 @@ class SplitData:
         keys: uint64 [S], what a sample's tag draws depend on besides seed and epoch.
         streams: feature rows by stream.
         shard_start: int64 [shards], the first clip of each shard.
+        audio_table: the audio's rows on the device, where the stream holds their numbers
+            (train/resident.py).
     """
 
     features: Features
@@ -106,6 +115,7 @@ class SplitData:
     keys: np.ndarray
     streams: dict[str, StreamRows]
     shard_start: np.ndarray
+    audio_table: torch.Tensor | None = None
 
     @classmethod
     def load(cls, features: Features, builder: InputBuilder, tokenizer: Any) -> Self:

@@ -29,11 +29,18 @@ class Piece:
         batch: this process's share of it.
         samples: int [B], all samples of it, over all processes.
         labels: how many labels count in the loss, over all processes.
+        audio_table: where the batch's audio numbers rows instead of holding them.
     """
 
     batch: Batch
     samples: np.ndarray
     labels: int
+    audio_table: torch.Tensor | None = None
+
+    def on(self, device: torch.device | str) -> Batch:
+        """The batch on a device, ready for the model."""
+        batch = self.batch.to(device)
+        return batch if self.audio_table is None else batch.looked_up(self.audio_table)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +54,7 @@ class Loader:
         decoder_start: the token that BART's decoder begins with.
         pad_labels_to: see Captions.targets.
         bucket_batches: batches of similar length are cut from so many batches of the order.
+        length_multiple: pad lengths up to multiples of this, as far as the recipe's longest.
         rank, world: this process among those that share every batch.
         threads: prepare windows of `bucket_batches` ahead; 0 prepares when asked.
     """
@@ -57,6 +65,7 @@ class Loader:
     decoder_start: int
     pad_labels_to: int = 0
     bucket_batches: int = 64
+    length_multiple: int = 1
     rank: int = 0
     world: int = 1
     threads: int = 1
@@ -123,13 +132,17 @@ class Loader:
         if self.bucket_batches > 1:
             order = np.lexsort((block.length, self.data.captions.length[samples]))
         samples = samples[order]
+        limits = self.builder.inputs
+        longest_caption = int(self.data.captions.length[samples].max())
         decoder_ids, labels = self.data.captions.targets(
             samples,
             pad=self.builder.pad,
             decoder_start=self.decoder_start,
             pad_to=self.pad_labels_to,
+            columns=self._rounded(longest_caption, limits.max_caption_tokens),
         )
-        whole = replace(block.batch(order), decoder_ids=decoder_ids, labels=labels)
+        columns = self._rounded(int(block.length.max()), limits.max_prompt_tokens)
+        whole = replace(block.batch(order, columns=columns), decoder_ids=decoder_ids, labels=labels)
         pieces = self._cut(whole, samples, block, order)
         if shuffle is not None and self.bucket_batches > 1:
             pieces = [pieces[index] for index in shuffle.permutation(len(pieces))]
@@ -141,11 +154,18 @@ class Loader:
         """Batches of a window that is in order already, each trimmed to its longest."""
         starts = np.arange(0, len(samples), self.batch_size)
         captions = self.data.captions.length[samples]
-        inputs = np.maximum.reduceat(block.length[order], starts).tolist()
-        longest = np.maximum.reduceat(captions, starts).tolist()
+        limits = self.builder.inputs
+        inputs = [
+            self._rounded(length, limits.max_prompt_tokens)
+            for length in np.maximum.reduceat(block.length[order], starts).tolist()
+        ]
+        longest = [
+            self._rounded(length, limits.max_caption_tokens)
+            for length in np.maximum.reduceat(captions, starts).tolist()
+        ]
         counted = np.add.reduceat(captions, starts).tolist()
         rows = np.ones(len(order), int) if block.audio is None else block.audio.counts[order]
-        audio = np.maximum.reduceat(rows, starts).tolist()
+        audio = np.maximum.reduceat(rows, starts).tolist() if block.prompts else inputs
         pieces = []
         for number, start in enumerate(starts.tolist()):
             everyone = samples[start : start + self.batch_size]
@@ -162,8 +182,14 @@ class Loader:
             if idle and batch.labels is not None:
                 batch = replace(batch, labels=torch.full_like(batch.labels, IGNORED))
             labels = len(everyone) * self.pad_labels_to or counted[number]
-            pieces.append(Piece(batch=batch, samples=everyone, labels=labels))
+            table = self.data.audio_table
+            pieces.append(Piece(batch=batch, samples=everyone, labels=labels, audio_table=table))
         return pieces
+
+    def _rounded(self, length: int, limit: int) -> int:
+        """A length as it is padded: shapes that come again let a device reuse its plans."""
+        rounded = -(-length // self.length_multiple) * self.length_multiple
+        return max(length, min(rounded, limit))
 
     def _ahead(self, prepare: Callable[[int], list[Piece]], numbers: range) -> Iterator[Piece]:
         """Pieces of the windows in order, prepared by threads one window each ahead of use."""

@@ -27,10 +27,12 @@ from train.optim import make_optimizer
 from train.pretrained import build_model, load_tokenizer, quiet_transformers, train_tokenizer
 from train.prompts import clean_name
 from train.recipe import FILE_NAME as RECIPE_NAME
+from train.resident import fits, with_resident_audio
 from train.state import NAME as STATE_NAME
 from train.state import Progress, load_state
 
 SPLITS = ("train", "val")
+_GPU_LENGTHS = 8  # lengths are padded to multiples of this there: tensor cores, fewer shapes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +178,13 @@ def _trainer(run: Run, splits: dict[str, Features], processes: Processes) -> Tra
     recipe = run.recipe
     builder = InputBuilder.create(recipe.inputs, run.streams, run.tokenizer)
     train_data, val_data = (SplitData.load(splits[name], builder, run.tokenizer) for name in SPLITS)
+    if recipe.inputs.audio and all(
+        fits(data, recipe.inputs.audio, processes.device) for data in (train_data, val_data)
+    ):
+        train_data, val_data = (
+            with_resident_audio(data, recipe.inputs.audio, processes.device)
+            for data in (train_data, val_data)
+        )
     loader = Loader(
         data=train_data,
         builder=builder,
@@ -183,6 +192,7 @@ def _trainer(run: Run, splits: dict[str, Features], processes: Processes) -> Tra
         decoder_start=run.model.config.bart.decoder_start_token_id,
         pad_labels_to=recipe.inputs.max_caption_tokens if recipe.optim.loss_on_padding else 0,
         bucket_batches=recipe.train.bucket_batches,
+        length_multiple=_GPU_LENGTHS if processes.device.type == "cuda" else 1,
         rank=processes.rank,
         world=processes.world,
     )

@@ -112,7 +112,7 @@ class Updater:
         bf16 = self.recipe.train.precision == "bf16"
         device = self.processes.device
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            return (network or self.model)(piece.batch.to(device), label_smoothing)
+            return (network or self.model)(piece.on(device), label_smoothing)
 
     def check(self, launched: Launched, loader: Loader) -> tuple[float, float, bool]:
         """What an update came to: loss per label, gradient norm, whether any process shall stop.

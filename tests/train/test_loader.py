@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from features.reader import Features
 from train.batches import IGNORED
+from train.data import SplitData
 from train.loader import Loader
+from train.resident import with_resident_audio
 
 
 @pytest.fixture
@@ -136,3 +139,35 @@ def test_validation_takes_the_likeliest_tags(loader):
         clip = features[int(loader.data.clip[sample])]
         batch = loader.builder.batch([clip.streams])
         assert tuple(batch.input_ids[0].tolist()) == tokens
+
+
+@pytest.mark.parametrize("tags", ["yamnet", ""])
+@pytest.mark.parametrize("audio", ["vggish", "panns"])
+def test_rows_looked_up_on_the_device_are_those_that_the_host_gathers(
+    toy_features, make_toy, tags, audio
+):
+    toy = make_toy(inputs__tags=tags, inputs__audio=audio)
+    data = SplitData.load(Features(toy_features, "train"), toy.builder, toy.tokenizer)
+    host = Loader(data=data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
+    device = host.of(with_resident_audio(data, audio, torch.device("cpu")))
+    pairs = [(host.epoch(0, 1), device.epoch(0, 1)), (host.evaluation(), device.evaluation())]
+    for expected, found in pairs:
+        for one, other in zip(expected, found, strict=True):
+            assert other.batch.audio.shape[-1] == 1  # numbers only
+            for name, value in vars(one.on("cpu")).items():
+                there = getattr(other.on("cpu"), name)
+                assert value is there is None or torch.equal(value, there), name
+
+
+@pytest.mark.parametrize("tags", ["yamnet", ""])
+def test_lengths_padded_to_a_multiple_change_shapes_and_no_loss(toy_features, make_toy, tags):
+    toy = make_toy(inputs__tags=tags, inputs__max_caption_tokens=13)
+    data = SplitData.load(Features(toy_features, "train"), toy.builder, toy.tokenizer)
+    plain = Loader(data=data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
+    padded = replace(plain, length_multiple=8)
+    for one, other in zip(plain.epoch(0, 0), padded.epoch(0, 0), strict=True):
+        assert other.batch.attention_mask.shape[1] % 8 == 0
+        assert other.batch.labels.shape[1] in (8, 13)  # never longer than the recipe's longest
+        assert one.labels == other.labels
+        with torch.inference_mode():
+            assert torch.allclose(toy.model(one.batch), toy.model(other.batch), rtol=1e-5)

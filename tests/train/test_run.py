@@ -259,7 +259,7 @@ def test_a_validation_loss_that_is_not_finite_stops_and_names_the_clips(
         return real(self, piece, *others) * (torch.nan if broken else 1)
 
     monkeypatch.setattr(Updater, "loss", loss)
-    with pytest.raises(RunError, match="validation after update 3: loss is nan.* clip2_0"):
+    with pytest.raises(RunError, match=r"validation after update 3: loss is nan.* clip2_0"):
         train(job(toy_features, tmp_path / "run", train__validate_every=3))
 
 
@@ -279,7 +279,7 @@ def test_an_update_that_is_refused_leaves_the_weights_and_so_do_those_after_it(
         return launched
 
     monkeypatch.setattr(Updater, "launch", launch)
-    with pytest.raises(RunError, match="update 3: loss is .* gradient norm (inf|nan)"):
+    with pytest.raises(RunError, match=r"update 3: loss is .* gradient norm (inf|nan)"):
         train(job(toy_features, tmp_path / "run"))  # the fourth update is under way by then
     assert kept
 
