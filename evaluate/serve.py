@@ -1,162 +1,43 @@
 """A web page on this machine: a sound in, a caption out, with what the model heard.
 
-`answer` does the work and knows no web; `page` lays it out with Gradio; `serve` runs it in a
-temporary folder of its own and takes everything away at the end.
+`page` lays out what evaluate/answer.py says, with Gradio; `serve` runs it in a temporary folder of
+its own and takes everything away at the end.
 """
 
-import base64
-import io
 import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
+import soundfile
+
+from evaluate.answer import Limits, answer, as_html, as_record, as_text
 from evaluate.caption import Listener, find_audio, load_listener
-from evaluate.generate import Caption, caption_clips
-from evaluate.options import DecodingOptions
-from evaluate.report.pages import TEMPLATES, environment
-from evaluate.report.pictures import BANDS_HZ, save_spectrogram, spectrogram
-from evaluate.report.timeline import Timeline, timeline
-from extract.audio import Audio, load_audio
+from evaluate.report.pages import TEMPLATES
+from extract.demo_dsp import Desk
+from extract.demo_scenes import render
 from features.console import log
 from features.errors import ClipError, ConfigError
-from features.spec import TAG_LOGITS
 
 HOST = "127.0.0.1"
-N_BEST = 4
 EXAMPLES = 6
+# Made here when no folder of examples is named: file name, seed, layout and kinds, as in the demo.
+MADE_EXAMPLES = (
+    ("dog-in-the-rain.wav", 5, "over", ["Dog", "Rain"]),
+    ("siren-then-speech.wav", 7, "sequence", ["Siren", "Speech"]),
+    ("helicopter.wav", 1, "single", ["Helicopter"]),
+)
+NOTHING = "There is no sound yet: drop a file, record one, or pick an example."
 WAITING = 32  # people in the queue; the next one is asked to come back
 # The browser itself refuses whatever would come from elsewhere.
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What the page accepts."""
-
-    max_mb: float
-    max_seconds: float
-
-    def __post_init__(self) -> None:
-        for name in ("max_mb", "max_seconds"):
-            if getattr(self, name) <= 0:
-                option = f"--{name.replace('_', '-')}"
-                raise ConfigError(f"{option} is {getattr(self, name)}, expected more than 0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """Ten seconds of a recording, or what there is: caption, tags, spectrogram as PNG."""
-
-    start_s: float
-    end_s: float
-    caption: Caption
-    timeline: Timeline | None
-    picture: bytes
-
-
-def answer(
-    listener: Listener,
-    file: Path,
-    limits: Limits,
-    *,
-    tell: Callable[[float, str], object] = lambda share, what: None,
-) -> list[Part]:
-    """Caption a recording and show what was heard in it.
-
-    Args:
-        listener: a run and its encoders.
-        file: what somebody sent.
-        limits: what is accepted.
-        tell: hears how far this is, from 0 to 1, and what comes next.
-
-    Raises:
-        ClipError: with a reason for people, if the file cannot be used.
-    """
-    tell(0.05, "Reading the file")
-    audio = _accepted(file, limits)
-    windows = []
-    for window in listener.hear(audio, file.name):
-        windows.append(window)
-        tell(0.1 + 0.5 * window.end_s / audio.duration_s, "Listening")
-    tell(0.6, "Looking for words")
-    captions = caption_clips(listener.run, windows, DecodingOptions(n_best=N_BEST))
-    tell(0.9, "Drawing")
-    tags = next((s for s in listener.run.builder.streams.values() if s.kind == TAG_LOGITS), None)
-    rate_hz = audio.sample_rate_hz
-    parts = []
-    for window, caption in zip(windows, captions, strict=True):
-        start, end = (round(seconds * rate_hz) for seconds in (window.start_s, window.end_s))
-        picture = io.BytesIO()
-        sound = Audio(waveform=audio.waveform[start:end], sample_rate_hz=rate_hz)
-        save_spectrogram(spectrogram(sound), picture)
-        parts.append(
-            Part(
-                start_s=window.start_s,
-                end_s=window.end_s,
-                caption=caption,
-                timeline=timeline(window.streams[tags.name], tags.classes, tags.hop_s)
-                if tags
-                else None,
-                picture=picture.getvalue(),
-            )
-        )
-    return parts
-
-
-def _accepted(file: Path, limits: Limits) -> Audio:
-    size_mb = file.stat().st_size / 1e6
-    if size_mb > limits.max_mb:
-        raise ClipError(
-            f"This file has {size_mb:.1f} MB; this page takes up to {limits.max_mb:g} MB."
-        )
-    try:
-        audio = load_audio(file)
-    except ClipError as error:
-        raise ClipError(
-            f"This file cannot be read as sound: {error}. Try a wav, flac, ogg or mp3 file."
-        ) from error
-    if audio.duration_s > limits.max_seconds:
-        raise ClipError(
-            f"This recording lasts {audio.duration_s:.0f} s; this page takes up to "
-            f"{limits.max_seconds:g} s. Cut out the part that matters."
-        )
-    return audio
-
-
-def as_record(parts: Sequence[Part]) -> dict[str, Any]:
-    """An answer for programs."""
-    return {
-        "caption": as_text(parts),
-        "windows": [
-            {
-                "start_s": round(part.start_s, 3),
-                "end_s": round(part.end_s, 3),
-                "tags": list(part.caption.tags),
-                "n_best": [candidate.as_json() for candidate in part.caption.n_best],
-            }
-            for part in parts
-        ],
-    }
-
-
-def as_text(parts: Sequence[Part]) -> str:
-    """The captions of all windows, a line each."""
-    return "\n".join(part.caption.text for part in parts)
-
-
-def as_html(parts: Sequence[Part]) -> str:
-    """What was heard, as the page shows it."""
-    shown = [
-        {"part": part, "picture": base64.b64encode(part.picture).decode("ascii")} for part in parts
-    ]
-    return environment().get_template("answer.html").render(parts=shown, bands_hz=BANDS_HZ)
 
 
 def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
@@ -165,27 +46,28 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
 
     def describe(sound: str | None, progress: Any = gr.Progress()) -> tuple[str, str, dict]:
         if not sound:
-            raise gr.Error("Drop a sound file, record one, or pick an example first.",
-                           title="Nothing to listen to", print_exception=False)  # fmt: skip
+            raise gr.Error(NOTHING, print_exception=False)
         try:
             parts = answer(
                 listener, Path(sound), limits, tell=lambda share, what: progress(share, desc=what)
             )
         except ClipError as error:
-            raise gr.Error(
-                str(error),
-                title="This file cannot be used",
-                print_exception=False,
-                duration=None,  # stays until it is closed: people read at their own pace
-            ) from error
+            raise gr.Error(str(error), print_exception=False) from error
         return as_text(parts), as_html(parts), as_record(parts)
+
+    def show(sound: str | None, progress: Any = gr.Progress()) -> tuple[str, str, dict | None]:
+        # People read the reason in the page, as long as they like; programs get an error.
+        try:
+            return describe(sound, progress)
+        except gr.Error as error:
+            return "", f'<p class="refused" role="alert">{escape(error.message)}</p>', None
 
     with gr.Blocks(title="What does it sound like?", analytics_enabled=False) as blocks:
         gr.Markdown(
             "# What does it sound like?\n"
             f"Drop or record a sound of up to {limits.max_seconds:g} s and {limits.max_mb:g} MB: "
-            "the model says in a sentence what is heard. It runs on this machine; your sound goes "
-            "nowhere else and is deleted when the page is stopped."
+            "the model says in a sentence what is heard. It runs on this machine: your sound goes "
+            "nowhere else, and is deleted when the page is stopped."
         )
         sound = gr.Audio(
             sources=["upload", "microphone"],
@@ -198,13 +80,23 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
         if examples:
             gr.Examples([str(path) for path in examples], sound, label="Examples",
                         cache_examples=False, preload=False)  # fmt: skip
-        caption = gr.Textbox(label="Caption", elem_id="caption", interactive=False, max_lines=8)
+        caption = gr.Textbox(
+            label="Caption",
+            elem_id="caption",
+            interactive=False,
+            max_lines=8,
+            placeholder="A sentence about the sound will stand here.",
+        )
         heard = gr.HTML(elem_id="heard")
         with gr.Accordion("For programs", open=False):
             record = gr.JSON(label="The same as JSON, endpoint /describe", elem_id="record")
-        button.click(
-            describe, sound, [caption, heard, record], api_name="describe", concurrency_limit=1
-        )
+        outputs = [caption, heard, record]
+        # One queue for both: the model works on one sound at a time.
+        queue: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
+        button.click(show, sound, outputs, api_visibility="private", show_progress_on=caption,
+                     **queue)  # fmt: skip
+        hidden = gr.Button(visible=False)
+        hidden.click(describe, sound, outputs, api_name="describe", **queue)
     return blocks.queue(max_size=WAITING)
 
 
@@ -218,7 +110,8 @@ def serve(
     """
     shown = find_audio([examples])[:EXAMPLES] if examples else []
     listener = load_listener(run, weights, device)
-    with own_folder():
+    with own_folder() as folder:
+        shown = shown or make_examples(folder / "made")
         blocks = page(listener, limits, shown)
         launch(blocks, limits, port)
         log(f"http://{HOST}:{port} is open; Ctrl-C ends it and deletes what was sent")
@@ -226,6 +119,16 @@ def serve(
             _wait()
         finally:
             blocks.close(verbose=False)
+
+
+def make_examples(folder: Path) -> list[Path]:
+    """Write a few synthetic sounds, so that a page without examples has something to try."""
+    folder.mkdir()
+    for name, seed, layout, kinds in MADE_EXAMPLES:
+        desk = Desk(rng=np.random.default_rng(seed), rate_hz=32_000)
+        _, sides = render(desk, layout, list(kinds), 10.0)
+        soundfile.write(folder / name, sides, desk.rate_hz)
+    return [folder / name for name, *_ in MADE_EXAMPLES]
 
 
 @contextmanager

@@ -18,7 +18,11 @@ def serve_command(
         Path, typer.Option(help="Folder with the networks' weights.", envvar="TAGBART_WEIGHTS")
     ] = Path("weights"),
     examples: Annotated[
-        Path | None, typer.Option(help="Folder of sounds to offer as examples (the first six).")
+        Path | None,
+        typer.Option(
+            help="Folder of sounds to offer as examples (the first six).",
+            show_default="three synthetic sounds",
+        ),
     ] = None,
     port: Annotated[int, typer.Option(help="On loopback, 127.0.0.1.")] = 7860,
     device: Device = "cpu",
@@ -50,7 +54,8 @@ def serve_command(
     """
     if find_spec("gradio") is None:
         raise ConfigError("the page needs gradio, which is not installed; run: make setup-page")
-    from evaluate.serve import Limits, serve
+    from evaluate.answer import Limits
+    from evaluate.serve import serve
 
     limits = Limits(max_mb=max_mb, max_seconds=max_seconds)
     serve(run, weights, limits=limits, port=port, examples=examples, device=device)

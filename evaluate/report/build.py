@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from evaluate.paper import TEST_CLIPS
 from evaluate.report import pages
 from evaluate.report.folders import Study, read_study
 from evaluate.report.inside import Insight
@@ -106,6 +107,7 @@ class _Writer:
             "groups": {"Where the systems differ most": different, **groups}
             if different
             else groups,
+            "paper_clips": TEST_CLIPS,
             "speech": pages.speech(study),
             "by_tag": pages.by_tag(study, tags),
             "not_available": {

@@ -11,7 +11,7 @@ import numpy as np
 from evaluate.bootstrap import draw_weights, interval, weighted_means
 from evaluate.dataset import words
 from evaluate.layout import percent
-from evaluate.paper import HUMAN, TABLE1, TABLE1_METRICS, TEST_CLIPS
+from evaluate.paper import HUMAN, TABLE1, TABLE1_METRICS
 from evaluate.report.folders import Study, System
 from evaluate.results import METRICS
 
@@ -77,8 +77,7 @@ def score_rows(study: Study) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": row.name,
-                "note": f"paper, {TEST_CLIPS} clips"
-                + (" (this recipe)" if row.recipe in recipes else ""),
+                "note": "this recipe" if row.recipe in recipes else "",
                 "kind": "same" if row.recipe in recipes else "human" if row is HUMAN else "paper",
                 "cells": [
                     (_paper(values.get(name)), f"± {spread[name]:.1f}" if name in spread else "")

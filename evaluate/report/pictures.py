@@ -114,7 +114,7 @@ def draw_histograms(
     for axis, (title, series) in zip(axes.flat, columns.items(), strict=False):
         present = {label: values[np.isfinite(values)] for label, values in series.items()}
         everything = np.concatenate(list(present.values()))
-        edges = np.histogram_bin_edges(everything, bins=bins)
+        edges = bar_edges(everything, bins)
         for number, (label, values) in enumerate(present.items()):
             kind = "stepfilled" if number == 0 else "step"
             axis.hist(
@@ -123,12 +123,21 @@ def draw_histograms(
             )  # fmt: skip
         axis.set_title(title, fontsize=9, loc="left")
         axis.tick_params(labelsize=7)
-        axis.set_ylabel("clips", fontsize=7)
+        axis.set_ylabel("count", fontsize=7)
         axis.spines[["top", "right"]].set_visible(False)
     if any(len(series) > 1 for series in columns.values()):
         handles, labels = axes.flat[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", fontsize=7, ncols=3)
     figure.savefig(path, dpi=150, format="png")
+
+
+def bar_edges(values: np.ndarray, bins: int) -> np.ndarray:
+    """Edges of the bars; whole numbers get whole widths, or else some bars would stay empty."""
+    low, high = values.min(), values.max()
+    if (values == np.round(values)).all() and high - low < 4 * bins:
+        step = np.ceil((high - low + 1) / (2 * bins))
+        return np.arange(low, high + step + 1, step) - 0.5
+    return np.histogram_bin_edges(values, bins=bins)
 
 
 # Told apart by most colour-blind eyes (Okabe and Ito 2008).

@@ -12,10 +12,11 @@ import pytest
 import soundfile
 import torch
 
+from evaluate.answer import Limits
 from evaluate.caption import Listener
 from evaluate.predictions import Prediction, write_predictions
 from evaluate.results import Scores, write_results
-from evaluate.serve import HOST, Limits, launch, own_folder, page
+from evaluate.serve import HOST, launch, own_folder, page
 from features.reader import Features
 from features.spec import StreamSpec
 from train.checkpoint import Run

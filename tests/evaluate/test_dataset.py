@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from evaluate.cli import app
 from evaluate.dataset import as_text, lost_clips, overview
+from evaluate.report.pictures import bar_edges
 from features.reader import Features
 from tests.train.toy import CLASSES, ToyClip, write_features
 
@@ -66,3 +67,12 @@ def test_the_command_prints_json_for_programs_and_draws(root, tmp_path):
     record = json.loads(done.stdout)
     assert record["splits"][0]["captions"] == 3 and record["lost"][0]["clip"] == "x"
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_whole_numbers_get_a_bar_each_without_gaps():
+    # 1 to 60 words once each: bars two wide, each holding two, none empty.
+    values = np.arange(1, 61, dtype=float)
+    counts, _ = np.histogram(values, bar_edges(values, 24))
+    assert set(counts) == {2} and counts.sum() == 60
+    counts, _ = np.histogram([3.0, 4, 4, 7], bar_edges(np.array([3.0, 4, 4, 7]), 24))
+    assert counts.tolist() == [1, 2, 0, 0, 1]

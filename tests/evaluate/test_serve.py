@@ -6,10 +6,13 @@ import tempfile
 import urllib.request
 import uuid
 
+import numpy as np
 import pytest
+import soundfile
 
+from evaluate.answer import Limits, answer, as_html, as_record, as_text
 from evaluate.cli import app
-from evaluate.serve import Limits, answer, as_html, as_record, as_text, own_folder
+from evaluate.serve import make_examples, own_folder
 from features.errors import ClipError, ConfigError
 from tests.evaluate.listening import listener_of, served, write_sound
 
@@ -73,6 +76,14 @@ def test_the_folder_of_the_page_is_gone_afterwards_and_settings_are_as_before(mo
         (folder / "left").write_text("over")
     assert not folder.exists()
     assert "GRADIO_TEMP_DIR" not in os.environ and tempfile.tempdir == before
+
+
+def test_without_a_folder_of_examples_there_are_synthetic_ones(tmp_path):
+    made = make_examples(tmp_path / "made")
+    assert len(made) == 3
+    for path in made:
+        sound, rate_hz = soundfile.read(path)
+        assert len(sound) == 10 * rate_hz and np.abs(sound).max() > 0.2
 
 
 def test_without_gradio_one_line_says_how_to_get_it(monkeypatch, tmp_path):

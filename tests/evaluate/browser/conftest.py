@@ -9,7 +9,9 @@ import pytest
 ARTEFACTS = Path(__file__).parents[3] / "artefacts"
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
+    "--disable-component-update --disable-sync "
+    # A microphone that hums, and a user who allows it.
+    "--use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
 ).split()
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 1000}

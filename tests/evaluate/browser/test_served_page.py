@@ -2,7 +2,7 @@
 
 import pytest
 
-from evaluate.serve import Limits, answer, as_text
+from evaluate.answer import Limits, answer, as_text
 from tests.evaluate.listening import listener_of, served, write_sound
 
 pytestmark = pytest.mark.browser
@@ -62,16 +62,56 @@ def test_a_real_clip_gets_a_caption(window, address, real_data):
     ("name", "words"),
     [("poem.wav", "is text, not audio"), ("long.wav", "takes up to 20 s")],
 )
-def test_a_file_that_cannot_be_used_gets_a_message(window, address, sounds, name, words):
+def test_a_file_that_cannot_be_used_gets_a_message_that_stays(window, address, sounds, name, words):
     page = window.page
     page.goto(address)
     send(page, sounds / name)
-    message = page.get_by_text(words).first
+    message = page.get_by_role("alert").filter(has_text=words)
     message.wait_for()
-    # Playwright waits until what it points at has stopped fading in.
-    message.hover()
+    assert page.get_by_text("Error", exact=True).count() == 0
     window.picture(f"page-refuses-{name.removesuffix('.wav')}")
     assert page.locator(".answer").count() == 0
+    # The next sound takes the message's place.
+    page.get_by_role("button", name="example.wav").click()
+    page.wait_for_selector("#sound .waveform-container")
+    page.get_by_role("button", name="Describe it").click()
+    assert caption(page)
+    assert message.count() == 0
+
+
+def test_without_a_sound_the_page_says_what_to_do(window, address):
+    page = window.page
+    page.goto(address)
+    page.get_by_role("button", name="Describe it").click()
+    page.get_by_role("alert").filter(has_text="pick an example").wait_for()
+    window.picture("page-nothing")
+
+
+def test_two_people_at_once_both_get_their_caption(browser, address, sounds):
+    contexts = [browser.new_context() for _ in range(2)]
+    pages = [context.new_page() for context in contexts]
+    for page, name in zip(pages, ("swell.wav", "example.wav"), strict=True):
+        page.goto(address)
+        send(page, sounds / name)
+    captions = [caption(page) for page in pages]
+    assert all(captions)
+    for context in contexts:
+        context.close()
+
+
+def test_the_microphone_records_a_sound_to_describe(window, address):
+    page = window.page
+    page.context.grant_permissions(["microphone"])
+    page.goto(address)
+    page.get_by_role("button", name="Record audio").click()
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.locator("#sound .timer, #sound time").filter(has_text="0:01").first.wait_for()
+    page.locator("#sound button:visible").filter(has_text="Stop").first.click()
+    page.wait_for_selector("#sound .waveform-container")
+    page.get_by_role("button", name="Describe it").click()
+    assert caption(page)
+    window.picture("page-recorded")
+    assert not window.errors
 
 
 def test_the_keyboard_alone_picks_the_example_and_asks(window, address):
