@@ -1,4 +1,4 @@
-"""FENSE and SPIDEr-FL through aac-metrics 0.5.4, an optional part: `score --fense`.
+"""FENSE and SPIDEr-FL through aac-metrics 0.5.4, the lock's part [fense]: `score --fense`.
 
 Its weights are three: the fluency detector's file, the BERT behind it, a sentence BERT. Left alone
 it asks the network for what is absent and tries again for over a minute; here the worker runs
@@ -19,7 +19,6 @@ from evaluate.child import LineProcess, ScoreError
 
 TIMEOUT_S = 1800.0  # on a CPU a thousand clips take minutes
 PENALTY = 0.9  # of SPIDEr for a caption that the fluency detector objects to (DCASE 2023)
-PACKAGE = "aac-metrics==0.5.4"
 DETECTOR_NAME = "echecker_clotho_audiocaps_base.ckpt"
 DETECTOR_URL = f"https://github.com/blmoistawinde/fense/releases/download/V0.1/{DETECTOR_NAME}"
 DETECTOR_SHA256 = "1a719f090af70614bbdb9f9437530b7e133c48cfa4a58d964de0d47fc974a2fa"
@@ -51,7 +50,7 @@ def detector_path() -> Path:
 def missing() -> str | None:
     """Why FENSE cannot run here and what to do about it; None when package and weights exist."""
     if importlib.util.find_spec("aac_metrics") is None:
-        return f"aac-metrics is not installed; install it with: pip install {PACKAGE}"
+        return "aac-metrics is not installed; add it with: make setup-fense"
     if not detector_path().is_file():
         return f"{detector_path()} is not there; get it with: {FETCH_COMMAND}"
     from huggingface_hub import try_to_load_from_cache

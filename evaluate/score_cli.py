@@ -23,7 +23,8 @@ WithSpice = Annotated[
     bool, typer.Option("--spice/--no-spice", help="Leave SPICE and SPIDEr out: they take minutes.")
 ]
 WithFense = Annotated[
-    bool, typer.Option("--fense", help="Add FENSE and SPIDEr-FL; needs aac-metrics and weights.")
+    bool,
+    typer.Option("--fense", help="Add FENSE, SPIDEr-FL; needs `make setup-fense` and weights."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 

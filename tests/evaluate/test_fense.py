@@ -1,5 +1,6 @@
 """FENSE and SPIDEr-FL: an optional part that says at once what it lacks."""
 
+import subprocess
 import sys
 from importlib import util
 from pathlib import Path
@@ -32,8 +33,40 @@ def test_a_tenth_of_spider_is_left_where_the_fluency_detector_objects():
 
 def test_without_the_package_asking_for_fense_ends_at_once(monkeypatch):
     monkeypatch.setattr(util, "find_spec", lambda name: None)
-    with pytest.raises(ScoreError, match=r"FENSE: aac-metrics is not installed; .*==0\.5\.4"):
+    with pytest.raises(
+        ScoreError, match=r"FENSE: aac-metrics is not installed; .*make setup-fense"
+    ):
         new_scorer(use_fense=True)
+
+
+def test_the_lock_has_the_part_that_make_setup_fense_installs():
+    root = Path(__file__).parents[2]
+    lock = (root / "requirements.lock").read_text()
+    part = lock.split("# [fense]\n")[1].split("\n\n")[0].splitlines()
+    assert "aac-metrics==0.5.4" in part  # newer ones want transformers 4 and numpy 1
+    others = lock.replace("\n".join(part), "").splitlines()
+    names = {line.partition("==")[0] for line in others if "==" in line}
+    assert not names & {line.partition("==")[0] for line in part}  # one pin a package
+    made = subprocess.run(
+        ["make", "--dry-run", "--always-make", "setup-fense"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    assert "--requirement .venv/fense.txt" in made.stdout, made.stderr
+
+
+def test_missing_weights_are_said_before_any_library_is_loaded(weights):
+    """aac-metrics itself would try to download them for over a minute."""
+    code = (
+        "import sys, importlib.util\nfrom evaluate import fense\n"
+        "importlib.util.find_spec = lambda name: object()\n"
+        "print(fense.missing(), {'torch', 'transformers', 'aac_metrics'} & set(sys.modules))"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(python(code), capture_output=True, text=True, cwd=root)
+    assert f"{weights}/echecker_clotho_audiocaps_base.ckpt is not there" in done.stdout
+    assert done.stdout.endswith("set()\n"), done.stderr
 
 
 def test_weights_that_are_missing_are_named_with_the_command_that_gets_them(weights, monkeypatch):
