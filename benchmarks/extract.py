@@ -22,6 +22,7 @@ import resampy
 import soundfile
 import torch
 
+from benchmarks import extract_gpu
 from features.errors import ConfigError
 from features.reader import Shard
 
@@ -61,6 +62,10 @@ def main(clips: int = 24, rounds: int = 3) -> None:
     }
     _print(medians, peak, clips, rounds)
     print(f"  bf16 against float32, over these clips: {fidelity}")
+    if torch.cuda.is_available():
+        extract_gpu.main()
+    else:
+        print("  no CUDA device: files to shards on a GPU not measured (benchmarks.extract_gpu)")
 
 
 def _print(medians: dict[str, dict[str, float]], peak: float, clips: int, rounds: int) -> None:

@@ -9,6 +9,10 @@ from features.errors import TagbartError
 
 NO_SHARED_MEMORY = "no shared memory for a decoded clip"
 GO_ON = "finished shards are intact: run the same command again to go on"
+_WORKER_LOST = (
+    "a decoding process was ended from outside, as the kernel does when memory runs out, "
+    f"or /dev/shm is full; {GO_ON}, with fewer --workers if it happens again"
+)
 
 
 @contextmanager
@@ -20,6 +24,8 @@ def plain_endings(out: Path) -> Iterator[None]:
     """
     try:
         yield
+    except (ConnectionError, EOFError) as error:  # it died while it handed a clip over
+        raise TagbartError(_WORKER_LOST) from error
     except OSError as error:
         if not out.is_dir():
             raise TagbartError(f"{out}: the output folder is gone; {GO_ON}") from error
@@ -32,7 +38,4 @@ def plain_endings(out: Path) -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker (pid" not in str(error) and NO_SHARED_MEMORY not in str(error):
             raise
-        raise TagbartError(
-            "a decoding process was ended from outside, as the kernel does when memory runs out, "
-            f"or /dev/shm is full; {GO_ON}, with fewer --workers if it happens again"
-        ) from error
+        raise TagbartError(_WORKER_LOST) from error

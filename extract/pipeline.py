@@ -59,14 +59,35 @@ class _OpenShard:
         self.failures.append(Failure(clip=clip.id, path=clip.path or "", reason=reason))
 
 
+class _Rows:
+    """One stream's rows of a batch, on their way from the device to main memory."""
+
+    def __init__(self, rows: Sequence[torch.Tensor]) -> None:
+        self.counts = [len(of_clip) for of_clip in rows]
+        self.joined = torch.cat(list(rows)).float()
+        self.arrived: torch.cuda.Event | None = None
+        if self.joined.is_cuda:
+            # Asked for now: a copy asked for later would wait for the batch launched in between.
+            home = torch.empty(self.joined.shape, pin_memory=True)
+            self.joined = home.copy_(self.joined, non_blocking=True)
+            self.arrived = torch.cuda.Event()
+            self.arrived.record()
+
+    def numpy(self) -> list[np.ndarray]:
+        """float32 [T, D] per clip, once they are here."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return [rows.numpy() for rows in self.joined.split(self.counts)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """Clips of one shard on their way through the device; `rows[stream][i]` belongs to clip i."""
+    """Clips of one shard on their way through the device, none when `rows` is empty."""
 
     shard: _OpenShard
     clips: list[PlannedClip]
     durations_s: list[float]
-    rows: dict[str, list[torch.Tensor]]
+    rows: dict[str, _Rows]
     last: bool
 
 
@@ -163,7 +184,7 @@ def _launch(
     *,
     last: bool,
 ) -> _Batch:
-    rows: dict[str, list[torch.Tensor]] = {name: [] for name in shard.new}
+    rows = {}
     if sounds:
         native = [sound.waveform.to(device, non_blocking=True) for sound in sounds]  # type: ignore[union-attr]
         rates_hz = [sound.sample_rate_hz for sound in sounds]
@@ -172,7 +193,7 @@ def _launch(
             for to_hz in {encoder.spec.sample_rate_hz for encoder in shard.new.values()}
         }
         for name, encoder in shard.new.items():
-            rows[name] = encoder.encode(by_rate[encoder.spec.sample_rate_hz])
+            rows[name] = _Rows(encoder.encode(by_rate[encoder.spec.sample_rate_hz]))
     durations_s = [sound.duration_s for sound in sounds]
     return _Batch(shard=shard, clips=clips, durations_s=durations_s, rows=rows, last=last)
 
@@ -180,7 +201,7 @@ def _launch(
 def _store(batch: _Batch) -> None:
     """Put a batch's rows into its shard's writer."""
     shard = batch.shard
-    home = {name: [_numpy(rows) for rows in of_clips] for name, of_clips in batch.rows.items()}
+    home = {name: rows.numpy() for name, rows in batch.rows.items()}
     for i, clip in enumerate(batch.clips):
         values = {name: rows[i] for name, rows in home.items()}
         if shard.kept is not None:
@@ -195,10 +216,6 @@ def _store(batch: _Batch) -> None:
 def _as_stored(text: str) -> str:
     """A name as it comes back from a shard, where what is not UTF-8 stands escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _numpy(rows: torch.Tensor) -> np.ndarray:
-    return rows.float().cpu().numpy()
 
 
 def _publish(shard: _OpenShard, out: Path, folder: int | None) -> DoneMark:

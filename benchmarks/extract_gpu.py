@@ -1,0 +1,131 @@
+"""Stage one on a GPU: from real files to published shards, all three streams.
+
+    python -m benchmarks.extract_gpu [--clips 20000] [--precision bf16] [--folder DIR]
+
+Prints clips per second, the device's idle share, and how fast decoding alone would go, which is to
+be the only limit. The files need 1.8 MB each. The networks have random weights, which run as fast.
+"""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import soundfile
+import torch
+import typer
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.machine import header
+from extract.decode import Settings, decoded
+from extract.dump import Plan, PlannedClip
+from extract.encoders import load_encoders
+from extract.panns import WavegramLogmelCnn14
+from extract.pipeline import make_shards
+from extract.shards import plan_shards
+from extract.vggish import VGGish
+from extract.weights import save_network
+from extract.yamnet import YAMNet
+from features.console import progress
+
+TARGET = 1000  # clips per second on an H100 with 16 cores
+PROFILED = 1024  # clips, after the timed ones: profiling slows down
+RATE_HZ, SECONDS = 44_100, 10
+STREAMS = ("yamnet", "vggish", "panns")
+
+
+def main(
+    clips: Annotated[int, typer.Option(help="Files to make, 10 s, 44.1 kHz, stereo.")] = 20_000,
+    precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "bf16",
+    folder: Annotated[Path | None, typer.Option(help="Where; a temporary folder if not.")] = None,
+    device: Annotated[str, typer.Option(help="cpu tries the bench itself out.")] = "cuda",
+) -> None:
+    """Make the files, extract them, and print the figures."""
+    print(header("extract_gpu"))
+    cores = len(os.sched_getaffinity(0))
+    settings = Settings(device=device, workers=max(1, cores - 2), batch_clips=64, threads=1)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        root = Path(place)
+        names = write_clips(root / "dump", clips)
+        write_random_weights(root / "weights")
+        encoders = load_encoders(
+            STREAMS, root / "weights", device=device, precision=precision, dtype="float16"
+        )
+
+        def extract(part: list[str], out: str) -> float:
+            """Seconds from files to published shards."""
+            (root / out / "all").mkdir(parents=True)
+            plan = Plan(kind="bench", splits={"all": [PlannedClip(name, name) for name in part]})
+            tasks = plan_shards(plan)
+            start = time.perf_counter()
+            with progress(total=len(part), what=out, unit="clips") as bar:
+                for _ in make_shards(
+                    tasks,
+                    dump=root / "dump",
+                    out=root / out,
+                    encoders=encoders,
+                    settings=settings,
+                    heard=bar.update,
+                ):
+                    pass
+            return time.perf_counter() - start
+
+        few = names[:PROFILED]
+        extract(few[:256], "warming")  # cuDNN chooses its algorithms
+        seconds = extract(names, "timed")
+        busy_s = _device_seconds(lambda: extract(few, "profiled")) / len(few)
+        start = time.perf_counter()
+        for _ in decoded(root / "dump", few, settings):
+            pass
+        decoding = len(few) / (time.perf_counter() - start)
+    rate = clips / seconds
+    print(f"  {clips:,} files to shards in {seconds:.1f} s, {precision}: {rate:,.0f} clips/s")
+    print(f"  target on an H100 with 16 cores: {TARGET:,} clips/s")
+    if device == "cuda":
+        idle = 1 - busy_s * rate
+        print(f"  device busy {1e3 * busy_s:.3f} ms per clip, idle {idle:.0%} of the time")
+    print(f"  decoding alone, {settings.workers} processes, started anew: {decoding:,.0f} clips/s")
+
+
+def write_clips(folder: Path, count: int) -> list[str]:
+    """Files of noise, each its own; gives their names."""
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(-3000, 3000, (3 * RATE_HZ * SECONDS, 2), np.int16)
+    names = []
+    for number in progress(range(count), what="files", unit="files"):
+        start = number * 7919 % (2 * RATE_HZ * SECONDS)
+        names.append(f"{number:06d}.wav")
+        soundfile.write(
+            folder / names[-1], noise[start : start + RATE_HZ * SECONDS], RATE_HZ, subtype="PCM_16"
+        )
+    return names
+
+
+def write_random_weights(folder: Path) -> None:
+    """All three networks at full size."""
+    torch.manual_seed(0)
+    networks = {"yamnet": YAMNet(), "vggish": VGGish(), "panns": WavegramLogmelCnn14()}
+    for name, network in networks.items():
+        classes = [f"class {number}" for number in range(521)] if name == "yamnet" else ()
+        save_network(
+            folder / f"{name}.safetensors",
+            network.eval(),
+            network=f"random {name}",
+            config={},
+            classes=classes,
+        )
+
+
+def _device_seconds(work) -> float:
+    """Seconds that kernels and copies took on the device; on a CPU, nothing."""
+    if not torch.cuda.is_available():
+        return 0.0
+    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+        work()
+    return sum(event.device_time_total for event in seen.key_averages()) / 1e6
+
+
+if __name__ == "__main__":
+    typer.run(main)
