@@ -14,10 +14,7 @@ import torch
 from transformers import BartForConditionalGeneration
 
 from evaluate.options import DecodingOptions
-from evaluate.step_decoder import StepDecoder
-
-# Clips that are done leave the batch when so many have gathered: moving the others has a price.
-_LEAVE_SHARE = 0.2
+from evaluate.step_decoder import StepDecoder, likeliest_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +109,16 @@ class _ClipBeams:
         """End every beam with `token` at no cost."""
         self.advance([(node.total, i, token) for i, node in enumerate(self.running)], length)
 
-    def banned(self, beam: int) -> list[int]:
-        """Tokens that would repeat an n-gram of this beam."""
+    def banned(self, beam: int, length: int) -> list[int]:
+        """Tokens that may not come next in a beam, which will then hold `length` tokens."""
+        banned = [self.special.eos] if length <= self._options.min_length else []
         size = self._options.no_repeat_ngram
+        if not size:
+            return banned
         tokens = [node.token for node in self.running[beam].back()][::-1]
         starts = range(len(tokens) - size + 1)
         tail = tokens[len(tokens) - size + 1 :]
-        return [tokens[i + size - 1] for i in starts if tokens[i : i + size - 1] == tail]
+        return banned + [tokens[i + size - 1] for i in starts if tokens[i : i + size - 1] == tail]
 
     def _finish(self, node: _Node, length: int) -> None:
         nodes = [*node.back()][::-1][1:]  # without the start token
@@ -168,55 +168,58 @@ def beam_search(
         bart, encoder_states, attention_mask, beams=options.beams, max_length=options.max_length
     )
     device = encoder_states.device
-    rows = clips  # those in the decoder's batch; done ones stay for a while
+    rows = list(clips)  # those in the decoder's batch, in its order
     prefix = torch.tensor([special.start, special.bos], device=device)
-    logits = decoder.start(prefix)[:, None]
-    for length in range(len(prefix) + 1, options.max_length + 1):
-        if length == options.max_length:
-            for clip in rows:
-                clip.force(special.eos, length)
-            break
+    hidden = decoder.start(prefix)[:, None]
+    for length in range(len(prefix) + 1, options.max_length):
         if length > len(prefix) + 1:
-            logits = decoder.step(*_next_tokens(rows, options.beams, device))
-        candidates = _candidates(logits, rows, length, options)
+            hidden = decoder.step(*_next_tokens(rows, options.beams, device))
+        candidates = _candidates(bart, hidden, rows, length, options)
         for clip, of_clip in zip(rows, candidates, strict=True):
             clip.advance(of_clip, length)
-        going = [i for i, clip in enumerate(rows) if not clip.done]
-        if not going:
-            break
-        if len(rows) - len(going) >= _LEAVE_SHARE * len(rows):
-            rows = [rows[i] for i in going]
-            decoder.keep(torch.tensor(going, device=device))
+        done = [place for place, clip in enumerate(rows) if clip.done]
+        if len(done) == len(rows):
+            return [clip.finished for clip in clips]
+        if done:
+            rows = [rows[place] for place in decoder.drop(done)]
+    for clip in rows:
+        clip.force(special.eos, options.max_length)
     return [clip.finished for clip in clips]
 
 
 def _candidates(
-    logits: torch.Tensor, rows: Sequence[_ClipBeams], length: int, options: DecodingOptions
+    bart: BartForConditionalGeneration,
+    hidden: torch.Tensor,
+    rows: Sequence[_ClipBeams],
+    length: int,
+    options: DecodingOptions,
 ) -> list[list[tuple[float, int, int]]]:
     """Per clip the 2 · beams likeliest continuations of all its beams, best first.
 
     Args:
-        logits: float32 [rows, Q, vocabulary], Q is 1 at first, then beams. Overwritten.
+        bart: whose output layer to use.
+        hidden: [rows, Q, d_model], Q is 1 at first, then beams.
         rows: the clips.
         length: tokens of a beam with the one looked for.
         options: what may follow.
     """
-    normaliser = logits.logsumexp(dim=2, keepdim=True)
-    # transformers, too, bans after normalising: what is left keeps its probability.
-    if length <= options.min_length:
-        logits[:, :, rows[0].special.eos] = -inf
-    if options.no_repeat_ngram:
-        for i, clip in enumerate(rows):
-            for beam in range(len(clip.running)):
-                logits[i, beam, clip.banned(beam)] = -inf
-    count = 2 * options.beams
-    best, tokens = logits.topk(min(count, logits.shape[2]), dim=2)
-    totals = torch.tensor(
-        [[*clip.totals(), *[-inf] * (logits.shape[1] - len(clip.running))] for clip in rows]
-    ).to(logits.device, non_blocking=True)
-    best = (best - normaliser + totals[:, :, None]).flatten(1)
-    width = tokens.shape[2]
-    best, index = best.topk(min(count, best.shape[1]), dim=1)
+    count, places = 2 * options.beams, hidden.shape[1]
+    banned = [
+        [clip.banned(beam, length) for beam in range(len(clip.running))]
+        + [[]] * (places - len(clip.running))
+        for clip in rows
+    ]
+    most = max(len(tokens) for of_clip in banned for tokens in of_clip)
+    best, tokens = likeliest_tokens(bart, hidden, count + most)
+    if most:
+        # transformers, too, bans after normalising: what is left keeps its probability.
+        filled = [[beam + [-1] * (most - len(beam)) for beam in of_clip] for of_clip in banned]
+        ban = torch.tensor(filled, device=tokens.device)
+        best[(tokens[..., None] == ban[:, :, None, :]).any(-1)] = -inf
+    totals = [clip.totals() + [-inf] * (places - len(clip.running)) for clip in rows]
+    best = best + torch.tensor(totals, device=best.device)[:, :, None]
+    width = best.shape[2]
+    best, index = best.flatten(1).topk(min(count, places * width), dim=1)
     chosen = tokens.flatten(1).gather(1, index)
     columns = (best.tolist(), (index // width).tolist(), chosen.tolist())
     return [list(zip(*of_clip, strict=True)) for of_clip in zip(*columns, strict=True)]

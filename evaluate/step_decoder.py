@@ -7,19 +7,26 @@ The same arithmetic as transformers' BartDecoder, arranged for beam search:
 - clips that are done leave the batch.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional
 from transformers import BartForConditionalGeneration
 from transformers.models.bart.modeling_bart import BartAttention, BartDecoderLayer
 
+Pair = tuple[torch.Tensor, torch.Tensor]  # keys and values, [clips, heads, N, d_model / heads]
+
+_FIRST_STEPS = 16
+_CPU_TOKENS = 2048
+
 
 class StepDecoder:
-    """The decoder's state for a batch of clips. Beams per clip are set by the first `step`.
+    """The decoder's state for a batch of clips.
 
     Example:
         decoder = StepDecoder(bart, encoder_states, attention_mask, beams=4, max_length=64)
-        logits = decoder.start(torch.tensor([2, 0]))       # [clips, vocabulary]
-        logits = decoder.step(tokens, origins)             # [clips, 4, vocabulary]
+        hidden = decoder.start(torch.tensor([2, 0]))       # [clips, d_model]
+        hidden = decoder.step(tokens, origins)             # [clips, 4, d_model]
     """
 
     def __init__(
@@ -41,10 +48,9 @@ class StepDecoder:
             max_length: the most tokens that a beam may hold, those given to `start` included.
         """
         assert not bart.training
-        self._bart = bart
         self._decoder = bart.model.decoder
-        self._beams = beams
-        self._max_length = max_length
+        self._beams, self._max_length = beams, max_length
+        self._clips = len(encoder_states)
         self._length = 0  # tokens of a beam
         self._slots = 0  # rows of the past in use
         self._visible = attention_mask.bool()[:, None, None, :]
@@ -53,8 +59,8 @@ class StepDecoder:
              _heads(layer.encoder_attn.v_proj(encoder_states), layer.encoder_attn))
             for layer in self._decoder.layers
         ]  # fmt: skip
-        self._past: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self._ancestors = torch.zeros(0)
+        self._past = [(keys[:, :, :0], values[:, :, :0]) for keys, values in self._sources]
+        self._ancestors = attention_mask.bool()[:, None, :0].expand(-1, beams, -1)
 
     @torch.inference_mode()
     def start(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -64,20 +70,14 @@ class StepDecoder:
             tokens: int64 [P].
 
         Returns:
-            float32 [clips, vocabulary], logits of the next token.
+            [clips, d_model], the decoder's output at the last of them.
         """
-        clips, count = len(self._visible), len(tokens)
-        capacity = count + self._beams * (self._max_length - count)
-        self._past = [
-            (_room_for(keys, capacity), _room_for(values, capacity))
-            for keys, values in self._sources
-        ]
-        device = tokens.device
-        own = torch.ones(count, count, dtype=torch.bool, device=device).tril()
-        hidden = self._forward(tokens.expand(clips, -1), own)
-        self._ancestors = torch.zeros(clips, self._beams, capacity, dtype=torch.bool, device=device)
+        count = len(tokens)
+        self._make_room(count)
+        own = torch.ones(count, count, dtype=torch.bool, device=tokens.device).tril()
+        hidden = self._forward(tokens.expand(self._clips, -1), own)
         self._ancestors[:, :, :count] = True
-        return self._logits(hidden[:, -1])
+        return hidden[:, -1]
 
     @torch.inference_mode()
     def step(self, tokens: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
@@ -88,21 +88,53 @@ class StepDecoder:
             origins: int64 [clips, beams], which beam of the last step each one goes on from.
 
         Returns:
-            float32 [clips, beams, vocabulary], logits of the next tokens.
+            [clips, beams, d_model], the decoder's output.
         """
-        index = origins[:, :, None].expand(-1, -1, self._ancestors.shape[2])
-        self._ancestors = self._ancestors.gather(1, index)
+        self._make_room(self._beams)
+        lines = self._ancestors[: self._clips]
+        lines.copy_(lines.gather(1, origins[:, :, None].expand(-1, -1, lines.shape[2])))
         beams = torch.arange(self._beams, device=tokens.device)
-        self._ancestors[:, beams, self._slots + beams] = True
-        mask = self._ancestors[:, None, :, : self._slots + self._beams]
-        return self._logits(self._forward(tokens, mask))
+        lines[:, beams, self._slots + beams] = True
+        return self._forward(tokens, lines[:, None, :, : self._slots + self._beams])
 
-    def keep(self, clips: torch.Tensor) -> None:
-        """Go on with these clips only, int64 [kept]."""
-        self._visible = self._visible[clips]
-        self._ancestors = self._ancestors[clips]
-        self._sources = [(keys[clips], values[clips]) for keys, values in self._sources]
-        self._past = [(keys[clips], values[clips]) for keys, values in self._past]
+    @torch.inference_mode()
+    def drop(self, clips: Sequence[int]) -> list[int]:
+        """Take clips out of the batch; those at its end move into their places.
+
+        Args:
+            clips: their places, in ascending order.
+
+        Returns:
+            The old place of each clip that stays, in the new order.
+        """
+        gone, left = set(clips), self._clips - len(clips)
+        movers = [place for place in range(left, self._clips) if place not in gone]
+        order = list(range(left))
+        for hole, mover in zip(clips, movers, strict=False):
+            order[hole] = mover
+        # So few rows are moved that it pays at once, whenever a clip is done.
+        self._clips = left
+        if movers:
+            device = self._visible.device
+            to, source = torch.tensor([list(clips[: len(movers)]), movers], device=device)
+            for pair in self._past:
+                for rows in pair:
+                    rows[to, :, : self._slots] = rows[source, :, : self._slots]
+            for rows in (self._visible, self._ancestors, *(r for p in self._sources for r in p)):
+                rows[to] = rows[source]
+        return order
+
+    def _make_room(self, count: int) -> None:
+        """Let the past hold so many rows more."""
+        capacity, needed = self._ancestors.shape[2], self._slots + count
+        if needed <= capacity:
+            return
+        # Twice what is there, so that long captions are moved seldom and short ones take little.
+        most = needed + self._beams * (self._max_length - self._length)
+        larger = min(most, max(2 * capacity, count + _FIRST_STEPS * self._beams))
+        self._past = [tuple(_larger(rows, larger) for rows in pair) for pair in self._past]  # type: ignore[misc]
+        self._ancestors = _larger(self._ancestors, larger)
+        self._ancestors[:, :, capacity:] = False
 
     def _forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Tokens [clips, Q] to hidden states [clips, Q, d_model]; `mask` [.., Q, past and own]."""
@@ -124,27 +156,54 @@ class StepDecoder:
         self,
         layer: BartDecoderLayer,
         hidden: torch.Tensor,
-        past: tuple[torch.Tensor, torch.Tensor],
-        source: tuple[torch.Tensor, torch.Tensor],
+        past: Pair,
+        source: Pair,
         mask: torch.Tensor,
     ) -> torch.Tensor:
-        attention, end = layer.self_attn, self._slots + hidden.shape[1]
+        attention, clips, end = layer.self_attn, self._clips, self._slots + hidden.shape[1]
         for rows, projection in zip(past, (attention.k_proj, attention.v_proj), strict=True):
-            rows[:, :, self._slots : end] = _heads(projection(hidden), attention)
-        keys, values = (rows[:, :, :end] for rows in past)
+            rows[:clips, :, self._slots : end] = _heads(projection(hidden), attention)
+        keys, values = (rows[:clips, :, :end] for rows in past)
         attended = _attend(attention, hidden, keys, values, mask)
         hidden = layer.self_attn_layer_norm(hidden + attended)
-        attended = _attend(layer.encoder_attn, hidden, *source, self._visible)
+        keys, values = (rows[:clips] for rows in source)
+        attended = _attend(layer.encoder_attn, hidden, keys, values, self._visible[:clips])
         hidden = layer.encoder_attn_layer_norm(hidden + attended)
         inner = layer.activation_fn(layer.fc1(hidden))
         return layer.final_layer_norm(hidden + layer.fc2(inner))
 
-    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        # In float32 even under autocast: bf16 logits near 10 are 0.06 apart, more than what
-        # separates many beams.
-        with torch.autocast(hidden.device.type, enabled=False):
-            logits = self._bart.lm_head(hidden.to(self._bart.lm_head.weight.dtype))
-            return logits + self._bart.final_logits_bias
+
+@torch.inference_mode()
+def likeliest_tokens(
+    bart: BartForConditionalGeneration, hidden: torch.Tensor, count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The likeliest next tokens.
+
+    Args:
+        bart: whose output layer to use. It works in float32 even under autocast: bf16 logits near
+            10 are 0.06 apart, more than what separates many beams.
+        hidden: [..., d_model], the decoder's output.
+        count: tokens wanted.
+
+    Returns:
+        Log-probabilities and ids, [..., count], the likeliest first.
+    """
+    weight, bias = bart.lm_head.weight, bart.final_logits_bias[0]
+    # On a CPU a part of the vocabulary at a time: its logits stay in the cache.
+    size = _CPU_TOKENS if hidden.device.type == "cpu" else len(weight)
+    tops, tokens, masses = [], [], []
+    with torch.autocast(hidden.device.type, enabled=False):
+        rows = hidden.to(weight.dtype)
+        for start in range(0, len(weight), size):
+            part = slice(start, start + size)
+            logits = functional.linear(rows, weight[part], bias[part])
+            masses.append(logits.logsumexp(dim=-1, keepdim=True))
+            top, index = logits.topk(min(count, logits.shape[-1]))
+            tops.append(top)
+            tokens.append(index + start)
+    top, index = torch.cat(tops, dim=-1).topk(min(count, len(weight)))
+    mass = torch.cat(masses, dim=-1).logsumexp(dim=-1, keepdim=True)
+    return top - mass, torch.cat(tokens, dim=-1).gather(-1, index)
 
 
 def _attend(
@@ -166,6 +225,8 @@ def _heads(rows: torch.Tensor, attention: BartAttention) -> torch.Tensor:
     return rows.unflatten(2, (attention.num_heads, attention.head_dim)).transpose(1, 2)
 
 
-def _room_for(like: torch.Tensor, capacity: int) -> torch.Tensor:
-    clips, heads, _, width = like.shape
-    return like.new_empty(clips, heads, capacity, width)
+def _larger(rows: torch.Tensor, capacity: int) -> torch.Tensor:
+    """A copy of [clips, H, N, ...] with room for `capacity` instead of N."""
+    grown = rows.new_empty(*rows.shape[:2], capacity, *rows.shape[3:])
+    grown[:, :, : rows.shape[2]] = rows
+    return grown
