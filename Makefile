@@ -12,7 +12,7 @@ OUT      ?= $(RUN)/$(SPLIT)
 PAPER    ?= runs/paper
 ARGS     ?=
 
-.PHONY: help setup demo extract train eval paper test bench lint setup-tensorflow setup-page setup-fense setup-cluster setup-development clean
+.PHONY: help setup demo extract train eval report serve paper test bench lint setup-tensorflow setup-page setup-fense setup-cluster setup-development clean
 
 help:  ## list the targets in the order of use
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,8 @@ help:  ## list the targets in the order of use
 	@echo "  make extract DUMP=$(DUMP) FEATURES=$(FEATURES)"
 	@echo "  make train   FEATURES=$(FEATURES) RECIPE=$(RECIPE) RUN=$(RUN)"
 	@echo "  make eval    RUN=$(RUN) FEATURES=$(FEATURES) SPLIT=$(SPLIT) OUT=$(OUT)"
-	@echo "  ARGS=… passes further options to any of the three"
+	@echo "  make report  OUT=$(OUT) FEATURES=$(FEATURES) DUMP=$(DUMP)"
+	@echo "  ARGS=… passes further options to any of them"
 
 setup: .venv/part-base  ## build .venv with what extract, train and eval need
 
@@ -36,6 +37,12 @@ train: setup  ## stage two: fine-tune BART on the features
 
 eval: setup  ## captions by beam search, and their scores
 	$(PY) -m evaluate run $(RUN) $(FEATURES) --split $(SPLIT) --out $(OUT) $(ARGS)
+
+report: setup  ## an evaluation as a folder that opens in any browser: OUT/report
+	$(PY) -m evaluate report $(OUT) --out $(OUT)/report --features $(FEATURES) --audio $(DUMP) $(ARGS)
+
+serve: setup setup-page  ## a local web page: a sound in, a caption out
+	$(PY) -m evaluate serve $(RUN) $(ARGS)
 
 paper: setup  ## the paper's experiments with three seeds each, and its two tables (hours on a GPU)
 	$(PY) -m evaluate paper $(FEATURES) --out $(PAPER) $(ARGS)

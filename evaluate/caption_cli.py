@@ -21,6 +21,7 @@ from evaluate.decode_cli import (
     RunFolder,
     Seed,
     TagDraws,
+    Weights,
     decoding_options,
 )
 from features.console import log
@@ -29,21 +30,30 @@ from features.errors import SOME_CLIPS_FAILED, ConfigError
 if TYPE_CHECKING:
     from evaluate.caption import Said
 
+_PRINTED = "What is printed"
 CSV_COLUMNS = ("file", "start_s", "end_s", "caption", "probability", "tags")
 
 
 def caption_command(
     run: RunFolder,
-    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO …", help="Files or folders.")],
-    weights: Annotated[
-        Path, typer.Option(help="Folder with the networks' weights.", envvar="TAGBART_WEIGHTS")
-    ] = Path("weights"),
+    audio: Annotated[
+        list[Path], typer.Argument(metavar="AUDIO …", help="Sound files, or folders of them.")
+    ],
+    weights: Weights = Path("weights"),
     device: Device = "cpu",
     precision: Precision = "float32",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row per window.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="A JSON list, an object per window.", rich_help_panel=_PRINTED),
+    ] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="CSV, a row per window.", rich_help_panel=_PRINTED)
+    ] = False,
     n_best: Annotated[
-        int, typer.Option(help="Captions with probabilities per window (text and JSON).")
+        int,
+        typer.Option(
+            help="Captions with probabilities per window (text and JSON).", rich_help_panel=_PRINTED
+        ),
     ] = 1,
     beams: Beams = None,
     length_penalty: LengthPenalty = None,

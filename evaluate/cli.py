@@ -15,15 +15,18 @@ from evaluate.serve_cli import serve_command
 from evaluate.tables_cli import human_command, table_command
 from features.console import new_app
 
-app = new_app("Captions by beam search, scores, tables.")
-app.command("run")(run_command)
-app.command("caption")(caption_command)
-app.command("score")(score_command)
-app.command("human")(human_command)
-app.command("table")(table_command)
-app.command("paper")(paper_command)
-app.command("demo")(demo_command)
-app.command("report")(report_command)
-app.command("fetch")(fetch_command)
-app.command("dataset")(dataset_command)
-app.command("serve")(serve_command)
+app = new_app("Stage three: captions by beam search, their scores, and pages to look at.")
+for _name, _command, _panel in (
+    ("run", run_command, "Captions"),
+    ("caption", caption_command, "Captions"),
+    ("score", score_command, "Scores"),
+    ("human", human_command, "Scores"),
+    ("table", table_command, "Scores"),
+    ("paper", paper_command, "Scores"),
+    ("report", report_command, "To look at"),
+    ("dataset", dataset_command, "To look at"),
+    ("serve", serve_command, "To look at"),
+    ("demo", demo_command, "To begin with"),
+    ("fetch", fetch_command, "To begin with"),
+):
+    app.command(_name, rich_help_panel=_panel)(_command)

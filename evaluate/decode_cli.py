@@ -12,14 +12,37 @@ if TYPE_CHECKING:
     from evaluate.options import DecodingOptions
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Precision = Annotated[str, typer.Option(help="float32 or bf16.")]
 
+_WRITTEN = "What is written"
+COMPUTING = "Computing"
 _SEARCH = "Search"
 _PROMPTS = "Several prompts per clip"
+Device = Annotated[
+    str,
+    typer.Option(metavar="cpu|cuda", help="What the model runs on.", rich_help_panel=COMPUTING),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="float32|bf16",
+        help="Arithmetic; bf16 needs a GPU to be faster.",
+        rich_help_panel=COMPUTING,
+    ),
+]
+Weights = Annotated[
+    Path,
+    typer.Option(
+        help="Folder with the networks' weights; python -m extract fetch fills it.",
+        envvar="TAGBART_WEIGHTS",
+        rich_help_panel=COMPUTING,
+    ),
+]
 # None stands for the default, so that --published-decoding can tell what was asked for.
 Beams = Annotated[
-    int | None, typer.Option(help="Beams.", show_default="4", rich_help_panel=_SEARCH)
+    int | None,
+    typer.Option(
+        help="Captions that the search keeps open.", show_default="4", rich_help_panel=_SEARCH
+    ),
 ]
 LengthPenalty = Annotated[
     float | None,
@@ -55,17 +78,19 @@ NoRepeat = Annotated[
 TagDraws = Annotated[
     int,
     typer.Option(
-        help="Prompts of drawn tags besides the likeliest tags'.", rich_help_panel=_PROMPTS
+        help="Prompts of drawn tags, besides the one of the likeliest tags.",
+        rich_help_panel=_PROMPTS,
     ),
 ]
 Choose = Annotated[
     str,
     typer.Option(
-        help="Pick by consensus, or by likelihood given the likeliest tags.",
+        metavar="consensus|likelihood",
+        help="How one caption is picked; likelihood is that given the likeliest tags.",
         rich_help_panel=_PROMPTS,
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Of the drawn tags.", rich_help_panel=_PROMPTS)]
+Seed = Annotated[int, typer.Option(help="Draws the tags.", rich_help_panel=_PROMPTS)]
 
 
 class Export(StrEnum):
@@ -82,14 +107,24 @@ def run_command(
     split: Annotated[str, typer.Option(help="Split to caption.")] = "test",
     device: Device = "cpu",
     precision: Precision = "float32",
-    batch_size: Annotated[int, typer.Option(help="Clips decoded together.")] = 32,
-    n_best: Annotated[int, typer.Option(help="Captions with probabilities per clip.")] = 1,
+    batch_size: Annotated[
+        int, typer.Option(help="Clips decoded together.", rich_help_panel=COMPUTING)
+    ] = 32,
+    n_best: Annotated[
+        int, typer.Option(help="Captions with probabilities per clip.", rich_help_panel=_WRITTEN)
+    ] = 1,
     export: Annotated[
         list[Export] | None,
-        typer.Option(help="Write captions.coco.json or captions.dcase.csv too; may be repeated."),
+        typer.Option(
+            help="Write captions.coco.json or captions.dcase.csv too; may be repeated.",
+            rich_help_panel=_WRITTEN,
+        ),
     ] = None,
     spice: Annotated[
-        bool, typer.Option("--spice/--no-spice", help="Leave SPICE out: it takes minutes.")
+        bool,
+        typer.Option(
+            "--spice/--no-spice", help="SPICE and SPIDEr too: minutes.", rich_help_panel=_WRITTEN
+        ),
     ] = True,
     beams: Beams = None,
     length_penalty: LengthPenalty = None,
@@ -115,12 +150,16 @@ def run_command(
     tag_draws: TagDraws = 0,
     choose: Choose = "consensus",
     seed: Seed = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON for a program.", rich_help_panel=_WRITTEN)
+    ] = False,
 ) -> None:
     """Caption a split and score it: OUT/predictions.jsonl, scores.json and scores.csv.
 
     Tags are each row's likeliest, as in the paper. Clips without references are captioned, but not
     scored: they go to OUT/unscored.jsonl.
+
+    Next: python -m evaluate report OUT --out REPORT --features FEATURES --audio DUMP
 
     Example: python -m evaluate run runs/demo features --split test --out runs/demo/test
     """

@@ -20,7 +20,7 @@ Out = Annotated[
     Path | None, typer.Option(help="Folder for scores.json and scores.csv; made when absent.")
 ]
 WithSpice = Annotated[
-    bool, typer.Option("--spice/--no-spice", help="Leave SPICE and SPIDEr out: they take minutes.")
+    bool, typer.Option("--spice/--no-spice", help="SPICE and SPIDEr too: minutes.")
 ]
 WithFense = Annotated[
     bool,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from evaluate.decode_cli import Device, RunFolder
+from evaluate.decode_cli import Device, RunFolder, Weights
 from features.errors import ConfigError
 
 _LIMITS = "What is accepted"
@@ -14,9 +14,7 @@ _LIMITS = "What is accepted"
 
 def serve_command(
     run: RunFolder,
-    weights: Annotated[
-        Path, typer.Option(help="Folder with the networks' weights.", envvar="TAGBART_WEIGHTS")
-    ] = Path("weights"),
+    weights: Weights = Path("weights"),
     examples: Annotated[
         Path | None,
         typer.Option(
@@ -24,7 +22,7 @@ def serve_command(
             show_default="three synthetic sounds",
         ),
     ] = None,
-    port: Annotated[int, typer.Option(help="On loopback, 127.0.0.1.")] = 7860,
+    port: Annotated[int, typer.Option(help="Port on loopback, 127.0.0.1.")] = 7860,
     device: Device = "cpu",
     max_mb: Annotated[
         float, typer.Option(help="Largest file, megabytes.", rich_help_panel=_LIMITS)
@@ -50,7 +48,7 @@ def serve_command(
     [bold]curl -N http://127.0.0.1:7860/gradio_api/call/describe/ID[/bold]
     ends with "data:" and a JSON list: caption, HTML, and a record with n-best and tags.
 
-    Example: python -m evaluate serve runs/demo --weights weights --examples demo/dump/test
+    Example: python -m evaluate serve demo/run --weights extract/demo_weights
     """
     if find_spec("gradio") is None:
         raise ConfigError("the page needs gradio, which is not installed; run: make setup-page")

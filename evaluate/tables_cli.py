@@ -23,7 +23,7 @@ def human_command(
         Path, typer.Argument(metavar="CAPTIONS.csv", help="AudioCaps' or Clotho's captions file.")
     ],
     spice: Annotated[
-        bool, typer.Option("--spice/--no-spice", help="Leave SPICE out: it takes minutes.")
+        bool, typer.Option("--spice/--no-spice", help="SPICE and SPIDEr too: minutes.")
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
@@ -64,7 +64,7 @@ def table_command(
         typer.Argument(metavar="RUN …", help="Evaluation folders (with scores.json), any seeds."),
     ],
     form: Annotated[
-        TableFormat, typer.Option("--format", help="text, markdown or csv.")
+        TableFormat, typer.Option("--format", help="Form of the tables.")
     ] = TableFormat.text,
 ) -> None:
     """Print the paper's Table 1 and 2 with our results beside them, mean (std) over seeds.

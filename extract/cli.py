@@ -8,13 +8,20 @@ import typer
 from features.console import new_app
 from features.errors import ConfigError
 
+_STORED = "What is stored"
+_COMPUTING = "Computing"
+_MACHINES = "Many machines"
+
 app = new_app("Stage one: three frozen networks turn a folder of clips into shards of features.")
 
 
 @app.command("run")
 def run_command(
     dump: Annotated[
-        Path, typer.Argument(help="Folder with the audio: AudioCaps, Clotho or any clips.")
+        Path,
+        typer.Argument(
+            metavar="DUMP", help="Folder with the audio: AudioCaps, Clotho or any clips."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Features folder to make, or to go on with.")],
     captions: Annotated[
@@ -22,30 +29,59 @@ def run_command(
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option(help="audiocaps, clotho or folder.", show_default="recognised"),
+        typer.Option(
+            metavar="audiocaps|clotho|folder",
+            help="Layout of the dump.",
+            show_default="recognised",
+        ),
     ] = None,
     split: Annotated[
         list[str] | None, typer.Option(help="Split to do; may be repeated.", show_default="all")
     ] = None,
     streams: Annotated[
-        str, typer.Option(help="What to extract; streams added later join those already there.")
+        str,
+        typer.Option(
+            metavar="NAME,…",
+            help="What to extract; streams added later join those already there.",
+            rich_help_panel=_STORED,
+        ),
     ] = "yamnet,vggish,panns",
-    weights: Annotated[
-        Path, typer.Option(help="Folder with the networks' weights.", envvar="TAGBART_WEIGHTS")
-    ] = Path("weights"),
-    device: Annotated[str, typer.Option(help="cpu or cuda.", rich_help_panel="Computing")] = "cpu",
-    precision: Annotated[
-        str, typer.Option(help="float32, or bf16: faster, ±3 %.", rich_help_panel="Computing")
-    ] = "float32",
     dtype: Annotated[
-        str, typer.Option(help="float16 or float32, of the stored values.")
+        str,
+        typer.Option(
+            metavar="float16|float32",
+            help="Type of the stored values; 17 kB or 34 kB a clip of 10 s.",
+            rich_help_panel=_STORED,
+        ),
     ] = "float16",
+    weights: Annotated[
+        Path,
+        typer.Option(
+            help="Folder with the networks' weights; python -m extract fetch fills it.",
+            envvar="TAGBART_WEIGHTS",
+            rich_help_panel=_COMPUTING,
+        ),
+    ] = Path("weights"),
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="cpu|cuda", help="What the networks run on.", rich_help_panel=_COMPUTING
+        ),
+    ] = "cpu",
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="float32|bf16",
+            help="Arithmetic of the networks; bf16 is faster and moves values by up to 3 %.",
+            rich_help_panel=_COMPUTING,
+        ),
+    ] = "float32",
     workers: Annotated[
         int | None,
         typer.Option(
             help="Decoding processes.",
             show_default="1 on cpu, all cores but 2 on cuda",
-            rich_help_panel="Computing",
+            rich_help_panel=_COMPUTING,
         ),
     ] = None,
     batch_clips: Annotated[
@@ -53,28 +89,30 @@ def run_command(
         typer.Option(
             help="Clips encoded together.",
             show_default="8 on cpu, 64 on cuda",
-            rich_help_panel="Computing",
+            rich_help_panel=_COMPUTING,
         ),
     ] = None,
     threads: Annotated[
         int | None,
         typer.Option(
-            help="Threads of the networks.", show_default="all cores", rich_help_panel="Computing"
+            help="Threads of the networks.", show_default="all cores", rich_help_panel=_COMPUTING
         ),
     ] = None,
     shard_clips: Annotated[
-        int, typer.Option(help="Clips listed per shard.", rich_help_panel="Many machines")
+        int, typer.Option(help="Clips listed per shard.", rich_help_panel=_MACHINES)
     ] = 2000,
     part: Annotated[
         str,
         typer.Option(
-            help="i/n: do the i-th of n shares of the shards.", rich_help_panel="Many machines"
+            metavar="i/n", help="Do the i-th of n shares of the shards.", rich_help_panel=_MACHINES
         ),
     ] = "1/1",
     engine: Annotated[
         str,
         typer.Option(
-            help="local, or ray: the Ray cluster at $RAY_ADDRESS.", rich_help_panel="Many machines"
+            metavar="local|ray",
+            help="This machine, or the Ray cluster at $RAY_ADDRESS.",
+            rich_help_panel=_MACHINES,
         ),
     ] = "local",
 ) -> None:
@@ -83,6 +121,8 @@ def run_command(
     Exit code 0: done (missing clips are counted and listed). 1: done, but clips that are there
     could not be used. 2: could not run. Lost clips of both kinds stand in failures.csv.
 
+    Next: python -m train run FEATURES --out RUN
+
     Example: python -m extract run audiocaps --out features-audiocaps --weights weights
     """
     import os
@@ -90,6 +130,8 @@ def run_command(
     from extract.pipeline import Settings
     from extract.run import Extraction, extract
 
+    if not device.startswith(("cpu", "cuda")):
+        raise ConfigError(f"--device is {device!r}, expected cpu or cuda")
     on_gpu = device.startswith("cuda")
     cores = len(os.sched_getaffinity(0))
     settings = Settings(
@@ -120,10 +162,17 @@ def run_command(
 def fetch_command(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="yamnet, vggish, panns, torchvggish; the first three when none."),
+        typer.Argument(
+            metavar="NAME",
+            help="Of yamnet, vggish, panns, torchvggish.",
+            show_default="the first three",
+        ),
     ] = None,
     weights: Annotated[
-        Path, typer.Option(help="Folder to put them into.", envvar="TAGBART_WEIGHTS")
+        Path,
+        typer.Option(
+            help="Folder to put them into; PANNs alone has 329 MB.", envvar="TAGBART_WEIGHTS"
+        ),
     ] = Path("weights"),
 ) -> None:
     """Get the networks' official weights, resuming what broke off, and check that they load.
@@ -147,7 +196,9 @@ def fetch_command(
 
 @app.command("demo")
 def demo_command(
-    dump: Annotated[Path, typer.Argument(help="Folder to write the synthetic dump into.")],
+    dump: Annotated[
+        Path, typer.Argument(metavar="DUMP", help="Folder to write the synthetic dump into.")
+    ],
     clips: Annotated[int, typer.Option(help="How many clips of 10 s.")] = 2000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
 ) -> None:
@@ -162,7 +213,7 @@ def demo_command(
 
 @app.command("demo-encoders")
 def demo_encoders_command(
-    out: Annotated[Path, typer.Argument(help="Weights folder to write.")],
+    out: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Weights folder to write.")],
     seed: Annotated[int, typer.Option(help="Of the sounds and of the initial weights.")] = 1,
 ) -> None:
     """Train the three small encoders that the demo uses, on synthetic sounds.

@@ -55,7 +55,10 @@ def run_command(
 def recipes_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List every recipe with its trainable parameters."""
+    """List every recipe with its trainable parameters.
+
+    Example: python -m train recipes --json
+    """
     from train.model import trainable_parameters
     from train.pretrained import meta_model
     from train.recipe import load_recipe, recipe_names

@@ -42,7 +42,8 @@ def report_command(
         ),
     ] = None,
     device: Annotated[
-        str, typer.Option(help="cpu or cuda, for the model.", rich_help_panel=_MORE)
+        str,
+        typer.Option(metavar="cpu|cuda", help="What the model runs on.", rich_help_panel=_MORE),
     ] = "cpu",
 ) -> None:
     """Turn evaluations into a folder to look at: OUT/index.html opens in any browser, offline.
@@ -50,7 +51,10 @@ def report_command(
     Scores beside the paper's, a table of all clips, and a page per clip. What cannot be shown for
     want of features, run or audio is named in the report and here.
 
-    Example: python -m evaluate report runs/demo/test --out report --features features --audio dump
+    Several DIR are compared clip by clip: python -m evaluate report runs/a/test runs/b/test --out r
+
+    Example: python -m evaluate report demo/evaluation --out report --features demo/features
+    --audio demo/dump
     """
     from evaluate.report.build import build_report
     from evaluate.report.material import Sources

@@ -1,0 +1,34 @@
+"""Every command's help: an example that begins with the command, a word on every option."""
+
+import importlib
+import shlex
+
+import pytest
+import typer
+
+GROUPS = ("extract", "train", "evaluate", "features")
+
+
+def commands():
+    """Group and command of every page of help."""
+    for group in GROUPS:
+        app = typer.main.get_command(importlib.import_module(f"{group}.cli").app)
+        for name, command in app.commands.items():
+            yield pytest.param(group, name, command, id=f"{group} {name}")
+
+
+@pytest.mark.parametrize(("group", "name", "command"), commands())
+def test_a_page_of_help_has_an_example_with_options_that_exist(group, name, command):
+    text = " ".join(command.help.split())
+    _, found, example = text.partition("Example: ")
+    assert found, f"{group} {name} has no example"
+    words = shlex.split(example)
+    assert words[:4] == ["python", "-m", group, name]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize(("group", "name", "command"), commands())
+def test_every_option_and_argument_is_explained(group, name, command):
+    silent = [parameter.name for parameter in command.params if not parameter.help]
+    assert not silent
