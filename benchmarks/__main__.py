@@ -1,4 +1,9 @@
-"""`python -m benchmarks PART …`: each part prints its figures and ratios, measured in this run."""
+"""`python -m benchmarks PART …`: each part prints its figures and ratios, measured in this run.
+
+A part is a module here with a main(). Some have more to measure by commands of their own, on a GPU
+or for longer: `python -m benchmarks.train`, `benchmarks.decode`, `benchmarks.extract_gpu`,
+`benchmarks.consensus`.
+"""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -6,10 +11,11 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.machine import header
 from features.console import new_app, run_app
 from features.errors import ConfigError
 
-PARTS = ("extract", "score", "decode")
+PARTS = ("extract", "train", "score", "decode", "planning", "memory")
 
 app = new_app("Ratios between our way and the published way, measured in one run.", several=False)
 
@@ -29,7 +35,7 @@ def bench(
     if unknown:
         raise ConfigError(f"no benchmark {unknown[0]!r}; there are {', '.join(PARTS)}")
     for part in chosen:
-        print(f"\n{part}", flush=True)
+        print(header(part), flush=True)
         main: Callable[[], object] = import_module(f"benchmarks.{part}").main
         main()
 

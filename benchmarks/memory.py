@@ -9,7 +9,9 @@ and not their size. Resident memory of the main process and of its decoding proc
 
 import argparse
 import os
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +35,13 @@ EVERY = 1_000
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Print resident memory by clips done, and the growth from 1,000 clips to the last."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=10_000)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--streams", default="yamnet,vggish")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as name:
@@ -112,4 +114,4 @@ def _resident_mb(pid: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -11,9 +11,10 @@ import argparse
 import csv
 import os
 import resource
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
@@ -36,12 +37,12 @@ class _Entry:
         return self._is_folder
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Print the figures of one plan."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=2_000_000)
     parser.add_argument("--layout", choices=("folder", "audiocaps"), default="folder")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     idle_mb = _peak_mb()
     with tempfile.TemporaryDirectory() as name:
         dump, out = Path(name, "dump"), Path(name, "out")
@@ -135,4 +136,4 @@ def _peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -4,13 +4,15 @@ Captions are real; features are made so that there is something to learn from th
 caption is planted in the tag logits (a class of its own for a stretch of rows) and enters the
 embedding by a random projection, under noise.
 
-    python -m benchmarks.simulate CAPTIONS OUT --classes yamnet_class_map.csv [--splits train,val]
+    python -m benchmarks.simulate CAPTIONS OUT --classes yamnet_class_map.csv [--splits train,val:9]
 """
 
 import csv
 import hashlib
+import os
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +21,7 @@ import numpy as np
 import typer
 
 from features.console import progress
+from features.errors import ConfigError
 from features.publish import write_json
 from features.spec import (
     EMBEDDING,
@@ -33,6 +36,7 @@ from features.writer import ShardWriter
 
 CLIPS_PER_SHARD = 2000
 ROWS, WIDTH = 10, 2048
+CLASS_MAP = "weights/yamnet_class_map.csv"
 COMMON_WORDS = set("a an the and is are as of in on at by with to then while it its".split())
 
 
@@ -40,14 +44,16 @@ def simulate(
     captions: Annotated[Path, typer.Argument(help="Folder with <split>.csv of AudioCaps.")],
     out: Annotated[Path, typer.Argument(help="Features folder to write.")],
     classes: Annotated[Path, typer.Option(help="YAMNet's class map: index, mid, display_name.")],
-    splits: Annotated[str, typer.Option(help="Comma-separated.")] = "train,val,test",
-    clips: Annotated[int, typer.Option(help="At most so many clips of a split; 0 for all.")] = 0,
+    splits: Annotated[
+        str, typer.Option(help="Comma-separated; `val:9` takes the first nine clips only.")
+    ] = "train,val,test",
 ) -> None:
     """Write a features folder with the captions' clips and simulated streams."""
     specs = stream_specs(classes)
     entries = {}
-    for split in splits.split(","):
-        rows = list(islice(_clips(captions / f"{split}.csv"), clips or None))
+    for wanted in splits.split(","):
+        split, _, most = wanted.partition(":")
+        rows = list(islice(_clips(captions / f"{split}.csv"), int(most) if most else None))
         shards = []
         for start in progress(range(0, len(rows), CLIPS_PER_SHARD), what=split, unit="shards"):
             writer = ShardWriter(split, specs)
@@ -59,6 +65,28 @@ def simulate(
         )
     index = Index(streams={spec.name: spec.attrs() for spec in specs}, splits=entries)
     write_json(out / INDEX_NAME, index.to_json())
+
+
+def real_data() -> Path:
+    """The folder with AudioCaps' captions, a tokenizer and YAMNet's class map.
+
+    Raises:
+        ConfigError: if they are not there.
+    """
+    folder = Path(os.environ.get("TAGBART_REAL_DATA", "../shared")).resolve()
+    for name in ("audiocaps/captions/train.csv", "bpe/tokenizer.json", CLASS_MAP):
+        if not (folder / name).is_file():
+            raise ConfigError(
+                f"{folder}: holds no {name}; set TAGBART_REAL_DATA to the folder that does"
+            )
+    return folder
+
+
+def simulate_audiocaps(out: Path, splits: str) -> Path:
+    """Shards of AudioCaps' real captions, from the folder with real data; returns `out`."""
+    real = real_data()
+    simulate(real / "audiocaps" / "captions", out, classes=real / CLASS_MAP, splits=splits)
+    return out
 
 
 def stream_specs(class_map: Path) -> list[StreamSpec]:
@@ -90,8 +118,14 @@ def features_of(clip: str, caption: str, specs: list[StreamSpec]) -> dict[str, n
         middle = ROWS * (place + 0.5) / len(words)
         heard = np.exp(-(((np.arange(ROWS) - middle) / 2) ** 2))
         logits[:, _number(word) % specs[0].width] += 9 * heard
-        embedding += np.random.default_rng(_number(word)).normal(0, 1, WIDTH)
+        embedding += _projection(word)
     return {"yamnet": logits.astype(np.float16), "panns": embedding.astype(np.float16)}
+
+
+@cache
+def _projection(word: str) -> np.ndarray:
+    """A word's row of the random projection, float32 [2048]."""
+    return np.random.default_rng(_number(word)).normal(0, 1, WIDTH).astype(np.float32)
 
 
 def _clips(path: Path) -> Iterator[tuple[str, list[str]]]:

@@ -1,0 +1,110 @@
+"""Stage two: loader, updates, memory and learning, ours beside the published way in one run.
+
+    python -m benchmarks train               loader, then updates on the CPU and on a GPU
+    python -m benchmarks.train loader        one of these alone
+    python -m benchmarks.train cpu
+    python -m benchmarks.train gpu
+    python -m benchmarks.train memory        1,000,000 clips
+    python -m benchmarks.train learning      a small model on simulated AudioCaps
+
+Captions, tokenizer and class map are real, from the folder that TAGBART_REAL_DATA names; features
+are simulated (benchmarks/simulate.py), weights random.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.machine import header
+from benchmarks.simulate import simulate_audiocaps
+from benchmarks.train_learning import SHAPES, measure_learning
+from benchmarks.train_loader import BATCH, measure_loader, measure_memory
+from benchmarks.train_updates import measure_cpu, measure_gpu
+from features.console import new_app, run_app
+from features.errors import ConfigError
+
+TARGET_SHARE = 0.01
+
+app = new_app("The trainer beside the published way.")
+
+
+def main() -> None:
+    """Print what the loader and an update take."""
+    with _folder() as folder:
+        captions_per_s = measure_loader(_audiocaps(folder), folder)
+    with _folder() as folder:
+        updates_per_s = measure_cpu(folder)
+    share = BATCH / captions_per_s * updates_per_s
+    print(f"  loader's share of an update on the CPU {share:8.2%}   (target: {TARGET_SHARE:.0%})")
+    with _folder() as folder:
+        measure_gpu(folder)
+
+
+@app.command("loader")
+def loader_command() -> None:
+    """Captions per second from shards to batches."""
+    print(header("train, loader"), flush=True)
+    with _folder() as folder:
+        measure_loader(_audiocaps(folder), folder)
+
+
+@app.command("cpu")
+def cpu_command() -> None:
+    """Updates per second with bart-base's shape."""
+    print(header("train, CPU"), flush=True)
+    with _folder() as folder:
+        measure_cpu(folder)
+
+
+@app.command("gpu")
+def gpu_command() -> None:
+    """Updates per second with bart-large's shape; takes 10 GB of disk."""
+    print(header("train, GPU"), flush=True)
+    with _folder() as folder:
+        measure_gpu(folder)
+
+
+@app.command("memory")
+def memory_command() -> None:
+    """Memory of the loader over 100,000 and 1,000,000 clips."""
+    print(header("train, memory"), flush=True)
+    with _folder() as folder:
+        measure_memory(folder)
+
+
+@app.command("learning")
+def learning_command(
+    out: Annotated[
+        Path | None, typer.Option(help="Keep features and run here; else they are removed.")
+    ] = None,
+    shape: Annotated[str, typer.Option(help=f"One of {', '.join(SHAPES)}.")] = "small",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    epochs: Annotated[int, typer.Option(help="Passes over the captions.", min=1)] = 1,
+) -> None:
+    """Train on simulated AudioCaps, and score captions of the real test split."""
+    if shape not in SHAPES:
+        raise ConfigError(f"--shape is {shape!r}, expected one of {', '.join(SHAPES)}")
+    print(header("train, learning"), flush=True)
+    if out is not None:
+        measure_learning(out, shape, device, epochs)
+        return
+    with _folder() as folder:
+        measure_learning(folder, shape, device, epochs)
+
+
+def _audiocaps(folder: Path) -> Path:
+    return simulate_audiocaps(folder / "features", "train")
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="tagbart-bench-") as name:
+        yield Path(name)
+
+
+if __name__ == "__main__":
+    run_app(app, "benchmarks.train")
