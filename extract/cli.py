@@ -125,20 +125,18 @@ def run_command(
 
     Example: python -m extract run audiocaps --out features-audiocaps --weights weights
     """
-    import os
-
     from extract.pipeline import Settings
     from extract.run import Extraction, extract
+    from features.machine import cores
 
     if not device.startswith(("cpu", "cuda")):
         raise ConfigError(f"--device is {device!r}, expected cpu or cuda")
     on_gpu = device.startswith("cuda")
-    cores = len(os.sched_getaffinity(0))
     settings = Settings(
         device=device,
-        workers=workers if workers is not None else (max(1, cores - 2) if on_gpu else 1),
+        workers=workers if workers is not None else (max(1, cores() - 2) if on_gpu else 1),
         batch_clips=batch_clips if batch_clips is not None else (64 if on_gpu else 8),
-        threads=threads if threads is not None else cores,
+        threads=threads if threads is not None else cores(),
     )
     config = Extraction(
         dump=dump,

@@ -7,7 +7,6 @@ DUMP/README.txt                     says that it is no real data, and how it was
 """
 
 import csv
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +23,7 @@ from extract.demo_dsp import Desk
 from extract.demo_scenes import CLIP_S, Scene, draw_kinds, held_out_pairs, render
 from features.console import log, progress
 from features.errors import ConfigError, DumpError
+from features.machine import cores
 
 GENERATOR = "tagbart demo dump, version 1"
 FEWEST_CLIPS = 25
@@ -156,7 +156,7 @@ def _plan(clips: int, seed: int) -> list[DemoClip]:
 def _make_all(plan: Sequence[DemoClip], root: Path, seed: int) -> list[Scene]:
     """Make every clip's audio file, on all cores; scenes in the plan's order."""
     make = partial(_make_clip, root=root, seed=seed)
-    workers = min(len(os.sched_getaffinity(0)), len(plan) // 50)
+    workers = min(cores(), len(plan) // 50)
     if workers <= 1:
         return list(progress(map(make, plan), total=len(plan), what="demo dump", unit="clips"))
     # spawn: a forked child could hang on locks that the parent's threads (torch, tqdm) hold.

@@ -4,7 +4,6 @@ The labels are the kinds of sound and, for the embeddings, their traits as well:
 often it barks, whether it is far away or lasts through the clip.
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from extract.demo_sounds import KINDS
 from extract.resample import resample
 from extract.yamnet import LOG_OFFSET
 from features.console import progress
+from features.machine import cores
 
 KIND_NAMES = tuple(KINDS)
 TRAIT_NAMES = tuple(
@@ -88,7 +88,7 @@ class Hearing:
 def hear(seed: int, clips: int) -> Hearing:
     """Make clips 0 … clips − 1 of a seed and run the networks' front ends over them."""
     parts = [range(start, min(start + CHUNK, clips)) for start in range(0, clips, CHUNK)]
-    workers = len(os.sched_getaffinity(0))
+    workers = cores()
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         made = pool.map(partial(_hear_part, seed), parts)
         heard = list(progress(made, total=len(parts), what="sounds", unit=f"x {CHUNK} clips"))

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -97,3 +98,20 @@ def test_every_file_that_a_page_points_to_is_there():
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} points to {target}"
+
+
+def test_the_picture_is_the_one_that_its_script_draws(tmp_path):
+    drawn = tmp_path / "data-flow.svg"
+    done = run(tmp_path, [sys.executable, str(ROOT / "docs" / "data_flow.py"), str(drawn)])
+    assert done.returncode == 0, done.stderr
+    assert words_of(drawn) == words_of(ROOT / "docs" / "data-flow.svg")
+    assert {"extract/", "features/", "train/", "evaluate/"} <= words_of(drawn)
+
+
+def words_of(picture: Path) -> set[str]:
+    """The texts in an SVG."""
+    return {
+        "".join(node.itertext())
+        for node in ElementTree.parse(picture).iter()
+        if node.tag.endswith("}text")
+    }
