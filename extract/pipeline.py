@@ -64,13 +64,11 @@ class _Rows:
 
     def __init__(self, rows: Sequence[torch.Tensor]) -> None:
         self.counts = [len(of_clip) for of_clip in rows]
-        self.joined = torch.cat(list(rows)).float()
-        self.arrived: torch.cuda.Event | None = None
-        if self.joined.is_cuda:
-            # Asked for now: a copy asked for later would wait for the batch launched in between.
-            home = torch.empty(self.joined.shape, pin_memory=True)
-            self.joined = home.copy_(self.joined, non_blocking=True)
-            self.arrived = torch.cuda.Event()
+        joined = torch.cat(list(rows)).float()
+        # Asked for now: a copy asked for later would wait for the batch launched in between.
+        self.joined = joined.to("cpu", non_blocking=True)
+        self.arrived = torch.cuda.Event() if joined.is_cuda else None
+        if self.arrived is not None:
             self.arrived.record()
 
     def numpy(self) -> list[np.ndarray]:
