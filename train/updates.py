@@ -76,7 +76,11 @@ class Updater:
     def __post_init__(self) -> None:
         bart = self.recipe.bart
         idle = bart.encoder_layerdrop > 0 or bart.decoder_layerdrop > 0
-        self._network = self.processes.shared(self.model, some_idle=idle)
+        # Wrapped, not in place: validation, in other shapes, goes through the model as it is.
+        network: nn.Module = self.model
+        if self.recipe.train.compile:
+            network = torch.compile(network)  # type: ignore[assignment]
+        self._network = self.processes.shared(network, some_idle=idle)
         self._refused = torch.zeros((), device=self.processes.device)
         self.optimizer.found_inf = self._refused  # type: ignore[attr-defined]
 
@@ -112,7 +116,7 @@ class Updater:
         bf16 = self.recipe.train.precision == "bf16"
         device = self.processes.device
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            return (network or self.model)(piece.on(device), label_smoothing)
+            return (self.model if network is None else network)(piece.on(device), label_smoothing)
 
     def check(self, launched: Launched, loader: Loader) -> tuple[float, float, bool]:
         """What an update came to: loss per label, gradient norm, whether any process shall stop.

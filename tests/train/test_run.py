@@ -1,5 +1,6 @@
 """Whole runs of a small model: what they learn, leave behind, refuse and survive."""
 
+import functools
 import json
 import os
 import signal
@@ -217,6 +218,23 @@ def test_accumulated_forward_passes_learn_as_one_batch_of_their_sum(toy_features
         for name in ("one", "parts")
     ]
     assert len(losses[0]) == 6
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_compiled_model_has_the_losses_of_the_plain_one(toy_features, tmp_path, monkeypatch):
+    # The real back end needs a minute a shape on a CPU; this one traces both passes all the same.
+    traced = functools.partial(torch.compile, backend="aot_eager")
+    still = {f"bart__{name}": 0.0 for name in
+             ("dropout", "attention_dropout", "activation_dropout")}  # fmt: skip
+    still |= {"optim__max_updates": 2, "train__log_every": 1}
+    train(job(toy_features, tmp_path / "plain", **still))
+    monkeypatch.setattr(torch, "compile", traced)
+    train(job(toy_features, tmp_path / "compiled", train__compile=True, **still))
+    losses = [
+        [line.get("train_loss", line.get("val_loss")) for line in read_metrics(tmp_path / name)]
+        for name in ("plain", "compiled")
+    ]
+    assert len(losses[0]) == 3
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
