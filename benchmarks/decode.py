@@ -4,14 +4,19 @@ Random weights never end a caption sensibly, and training this shape takes hours
 the output layer alone is fitted, in closed form, to random weights: 48 clips of random prompts each
 get a caption of random tokens, as long as AudioCaps' training captions are. The search then runs
 one to two tokens past a caption's end, as it does with trained models, and every method must find
-all 48 captions exactly. `python -m benchmarks.decode RUN FEATURES [DEVICE]` measures a trained run
-instead: captions per second in float32 and bf16, and how many captions are equal.
+all 48 captions exactly.
+
+A trained run is measured by naming it: captions per second in float32 and bf16, and how many
+captions are equal. On a GPU, a run of bart-large's shape that says whole captions comes from:
+
+    python -m benchmarks.train learning --shape large --device cuda --epochs 8 --out FOLDER
+    python -m benchmarks.decode FOLDER/run FOLDER/features cuda
 """
 
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +25,10 @@ import numpy as np
 import torch
 from transformers import BartForConditionalGeneration, GenerationConfig
 
+from benchmarks.machine import header
 from evaluate.generate import caption_clips
 from evaluate.options import DecodingOptions
 from evaluate.search import Searcher, open_run
-from features.errors import ConfigError
 from features.reader import Features
 from train.batches import Block
 from train.checkpoint import Run
@@ -53,6 +58,8 @@ BOS, PAD, EOS = 0, 1, 2
 REFERENCES = 5  # the published loop decodes a test clip once for each
 ROUNDS = 3
 TARGET = 4.0  # times the captions per second of one clip at a time
+# Of a trained run on a GPU, bart-large's shape.
+GPU_CLIPS, GPU_SECONDS, GPU_EQUAL, GPU_WORDS = 957, 5.0, 0.99, 8.0
 
 Captions = list[tuple[int, ...]]
 
@@ -219,29 +226,29 @@ def _fit_head(
 def compare_precisions(run_folder: Path, features: Path, device: str) -> None:
     """Print captions per second of a trained run in both precisions, and how many are equal."""
     run = open_run(run_folder, device)
-    clips = list(_clips(Features(features, "test")))
-    texts = {}
+    split = Features(features, "test")
+    clips = [split[index] for index in range(min(len(split), GPU_CLIPS))]
+    print(f"  {len(clips)} clips, {device}")
+    texts = []
     for precision in ("float32", "bf16"):
         options = DecodingOptions(batch_size=256 if device == "cuda" else 32, precision=precision)
-        caption_clips(run, clips[: options.batch_size], options)  # warm up
+        caption_clips(run, clips[: options.batch_size], options)  # warms up
         start = time.perf_counter()
-        captions = caption_clips(run, clips, options)
+        texts.append([caption.text for caption in caption_clips(run, clips, options)])
         seconds = time.perf_counter() - start
-        texts[precision] = [caption.text for caption in captions]
-        words = np.mean([len(text.split()) for text in texts[precision]])
-        print(
-            f"{precision:8} {len(clips):,} clips in {seconds:.2f} s, "
-            f"{len(clips) / seconds:,.1f} clips/s, {words:.1f} words on average"
-        )
-    equal = np.mean([one == other for one, other in zip(*texts.values(), strict=True)])
-    print(f"equal    {equal:.2%} of the captions")
-
-
-def _clips(features: Features) -> Iterator:
-    return (features[index] for index in range(len(features)))
+        print(f"  {precision:8} {seconds:8.2f} s {len(clips) / seconds:10,.1f} clips/s", flush=True)
+    equal = np.mean([one == other for one, other in zip(*texts, strict=True)])
+    words = np.mean([len(text.split()) for text in texts[0]])
+    print(f"  equal captions        {equal:8.2%}   (target: {GPU_EQUAL:.0%})")
+    print(f"  words in a caption    {words:8.1f}   (target: {GPU_WORDS:.0f})")
+    print(
+        f"  target with bart-large's shape on an H100: {GPU_CLIPS} clips in bf16 in less than "
+        f"{GPU_SECONDS:.0f} s"
+    )
 
 
 if __name__ == "__main__":
+    print(header("decode"), flush=True)
     if len(sys.argv) == 1:
         main()
     elif len(sys.argv) in (3, 4):
@@ -249,4 +256,4 @@ if __name__ == "__main__":
             Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] if len(sys.argv) == 4 else "cpu"
         )
     else:
-        raise ConfigError("expected no arguments, or RUN FEATURES [DEVICE]")
+        sys.exit("error: expected no arguments, or RUN FEATURES [DEVICE]")
