@@ -6,7 +6,8 @@ RUN/recipe.toml             every setting
 RUN/streams.json            the feature streams that it reads: networks, clocks, tag names
 RUN/metrics.jsonl           a line per logged update and validation; RUN/tensorboard/ the same
 RUN/state.safetensors       what resuming needs (train/state.py); gone when the run is finished
-RUN/finished.json           written last
+RUN/curves.png, README.md   the losses as a picture; the model card of a finished run
+RUN/finished.json           what the run came to
 """
 
 import json
@@ -15,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from features.errors import FormatError, RunError
@@ -114,11 +116,21 @@ def reopen_run(path: Path) -> Run:
     return _opened(path, model)
 
 
-def save_weights(model: TagBart, path: Path) -> None:
-    """Publish weights and config; a reader sees the old file or the new one, never a part."""
+def save_weights(
+    model: TagBart, path: Path, weights: dict[str, torch.Tensor] | None = None
+) -> None:
+    """Publish weights and config; a reader sees the old file or the new one, never a part.
+
+    Args:
+        model: whose.
+        path: the run folder.
+        weights: the model's own, tied ones once, as they were when copied; its present ones if
+            not given.
+    """
     with published(path / WEIGHTS_NAME) as draft:
         folder = draft.with_suffix(".d")
-        model.save_pretrained(folder, max_shard_size="1TB")
+        own = None if weights is None else dict(weights)  # save_pretrained takes entries out
+        model.save_pretrained(folder, max_shard_size="1TB", state_dict=own)
         (folder / WEIGHTS_NAME).replace(draft)
         # safetensors lets only the owner read; a run folder is there to be shared.
         draft.chmod((path / RECIPE_NAME).stat().st_mode)

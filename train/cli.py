@@ -1,4 +1,4 @@
-"""`python -m train`: train a recipe, list recipes."""
+"""`python -m train`: train a recipe, list recipes, describe a run."""
 
 import json
 from dataclasses import asdict
@@ -81,6 +81,20 @@ def recipes_command(
     for row in rows:
         count = f"{row['trainable_parameters']:,}"
         print(f"{row['name']:{width}}  {count:>11}  {row['description']}")
+
+
+@app.command("card")
+def card_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+) -> None:
+    """Write RUN/README.md again, the model card, with the scores in RUN/<split>/ by now.
+
+    Example: python -m train card runs/yamnet-panns
+    """
+    from train.card import write_model_card
+
+    write_model_card(run)
+    print(run / "README.md")
 
 
 def _recipe(out: Path, name: str | None, settings: list[str], resume: bool) -> Recipe:

@@ -73,7 +73,7 @@ class Processes:
             return model
         return DistributedDataParallel(
             model,
-            broadcast_buffers=False,
+            forward_sync_buffers=False,
             gradient_as_bucket_view=True,
             find_unused_parameters=some_idle,
         )

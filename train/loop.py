@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from features.console import progress as progress_bar
 from features.errors import INTERRUPTED, RunError
-from train.checkpoint import save_weights
 from train.config import Recipe
 from train.distributed import Processes, Quiet
 from train.loader import Loader, Piece
 from train.metrics import Metrics
 from train.model import TagBart
-from train.state import Progress, save_state
+from train.saver import Saver
+from train.state import Progress
 from train.updates import Launched, Updater, refuse
 
 
@@ -48,7 +48,8 @@ class Trainer:
     progress: Progress = field(default_factory=Progress)
     _updater: Updater = field(init=False)
     _stopping: bool = False  # every process knows that one was asked to
-    _metrics: Metrics | None = field(init=False, default=None)  # the first process's
+    _metrics: Metrics | None = field(init=False, default=None)  # the first process's, as is
+    _saver: Saver | None = field(init=False, default=None)
     _logged: tuple[float, int] = field(init=False)  # when, after how many captions
 
     def __post_init__(self) -> None:
@@ -103,11 +104,13 @@ class Trainer:
                     if logs:
                         self._log(loss, norm, bar.n)
                         bar.set_postfix_str(self._shown(loss), refresh=False)
-                    if validates:
-                        self._validate()
-                if saves or self._stopping:
-                    self._save()
+                    best = validates and self._validate()
+                if self._saver and (validates or saves or self._stopping):
+                    state = saves or self._stopping
+                    self._saver.save(self.progress, best=best, state=state, curves=validates)
                 if self._stopping:
+                    if self._saver:
+                        self._saver.wait()
                     self.processes.wait()
                     raise KeyboardInterrupt if self.processes.first else SystemExit(INTERRUPTED)
         return self.progress
@@ -129,17 +132,17 @@ class Trainer:
         self._stopping = self._stopping or stops
         return loss, norm
 
-    def _validate(self) -> None:
-        """Token loss over every caption; the best weights so far are published."""
+    def _validate(self) -> bool:
+        """Measure the token loss over every caption; whether it is the lowest so far."""
         update = self.progress.update
         loss, captions = self._validation_loss()
         if self._metrics:
             self._metrics.write(update, {"val_loss": loss, "val_captions": captions})
         best = self.progress.best_loss
-        if best is None or loss < best:
-            self.progress = replace(self.progress, best_loss=loss, best_update=update)
-            if self.processes.first:
-                save_weights(self.model, self.path)
+        if best is not None and loss >= best:
+            return False
+        self.progress = replace(self.progress, best_loss=loss, best_update=update)
+        return True
 
     def _validation_loss(self) -> tuple[float, int]:
         """The mean loss over the labels of all captions, and how many captions there are.
@@ -169,10 +172,6 @@ class Trainer:
             refuse(what, self.val, wrong)
         return total / all_labels, int(captions)
 
-    def _save(self) -> None:
-        if self.processes.first:
-            save_state(self.path, self.model, self.optimizer, self.progress)
-
     def _log(self, loss: float, norm: float, captions: int) -> None:
         now = time.monotonic()
         seconds, since = now - self._logged[0], captions - self._logged[1]
@@ -195,12 +194,13 @@ class Trainer:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Keep the metrics' files open, in the first process."""
+        """Keep open what the first process writes."""
         if not self.processes.first:
             yield
             return
         self._metrics = Metrics(self.path, self.progress.update)
-        with closing(self._metrics):
+        self._saver = Saver(self.path, self.model, self.optimizer)
+        with closing(self._metrics), closing(self._saver):
             yield
 
     @contextmanager

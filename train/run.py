@@ -16,6 +16,7 @@ from features.reader import Features
 from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
 from features.verify import verify
 from train.batches import InputBuilder
+from train.card import write_model_card
 from train.checkpoint import FINISHED_NAME, Run, begin_run, reopen_run
 from train.config import TRAIN_TOKENIZER, Recipe
 from train.data import SplitData, caption_texts
@@ -222,7 +223,7 @@ def _announce(trainer: Trainer) -> None:
 
 
 def _finish(job: Job, trainer: Trainer) -> None:
-    """Write what the run came to; its presence says that the run is finished."""
+    """Write what the run came to, whose presence says that it is finished, and the model card."""
     progress = trainer.progress
     if not trainer.recipe.train.keep_state:
         (job.out / STATE_NAME).unlink(missing_ok=True)
@@ -238,3 +239,4 @@ def _finish(job: Job, trainer: Trainer) -> None:
             "epochs": trained / trainer.updates_per_epoch,
         },
     )
+    write_model_card(job.out)

@@ -38,19 +38,33 @@ class Progress:
     seconds: float = 0.0
 
 
-def save_state(
-    path: Path, model: TagBart, optimizer: torch.optim.Optimizer, progress: Progress
-) -> None:
-    """Publish the state in the run folder `path`."""
-    tensors = {f"model.{name}": value for name, value in _weights(model).items()}
+def weights(model: TagBart) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by name, tied ones once."""
+    named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {name: tensor.detach() for name, tensor in named.items()}
+
+
+def moments(model: TagBart, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Both moments of AdamW of every weight that has learnt, as the state file names them."""
+    found = {}
     for name, weight in model.named_parameters():
-        moments = optimizer.state.get(weight)
-        if moments:
-            tensors[f"first.{name}"] = moments["exp_avg"]
-            tensors[f"second.{name}"] = moments["exp_avg_sq"]
+        if own := optimizer.state.get(weight):
+            found[f"first.{name}"] = own["exp_avg"]
+            found[f"second.{name}"] = own["exp_avg_sq"]
+    return found
+
+
+def write_state(
+    path: Path,
+    weights: dict[str, torch.Tensor],
+    moments: dict[str, torch.Tensor],
+    progress: Progress,
+) -> None:
+    """Publish the state in the run folder `path`; contiguous tensors on the CPU."""
+    tensors = {**{f"model.{name}": value for name, value in weights.items()}, **moments}
     header = {"version": str(VERSION), "progress": json.dumps(asdict(progress))}
     with published(path / NAME) as draft:
-        save_file({key: value.contiguous() for key, value in tensors.items()}, draft, header)
+        save_file(tensors, draft, header)
 
 
 def load_state(path: Path, model: TagBart, optimizer: torch.optim.Optimizer) -> Progress:
@@ -70,7 +84,7 @@ def load_state(path: Path, model: TagBart, optimizer: torch.optim.Optimizer) -> 
                 )
             progress = Progress(**json.loads(header["progress"]))
             with torch.no_grad():
-                for name, value in _weights(model).items():
+                for name, value in weights(model).items():
                     value.copy_(file.get_tensor(f"model.{name}"))
             _load_moments(file, model, optimizer, progress.update)
     except RunError:
@@ -100,8 +114,3 @@ def _load_moments(
 
 def _step_device(weight: torch.Tensor) -> torch.device:
     return weight.device  # where fused AdamW keeps its step count
-
-
-def _weights(model: TagBart) -> dict[str, torch.Tensor]:
-    """Parameters and buffers, tied ones once."""
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}

@@ -53,7 +53,7 @@ def test_a_finished_run_holds_all_that_is_needed_and_no_pickle(toy_features, tmp
     assert names == {
         "model.safetensors", "config.json", "generation_config.json", "tokenizer.json",
         "tokenizer_config.json", "recipe.toml", "streams.json", "metrics.jsonl", "tensorboard",
-        "finished.json",
+        "finished.json", "README.md", "curves.png",
     }  # fmt: skip
     losses = validation_losses(out)
     assert result["updates"] == losses[-1][0] == 2 * 12
@@ -222,11 +222,11 @@ def test_accumulated_forward_passes_learn_as_one_batch_of_their_sum(toy_features
 
 
 def test_a_compiled_model_has_the_losses_of_the_plain_one(toy_features, tmp_path, monkeypatch):
-    # The real back end needs a minute a shape on a CPU; this one traces both passes all the same.
-    traced = functools.partial(torch.compile, backend="aot_eager")
+    # The real back end needs a minute a shape on a CPU; this one traces the forward pass only.
+    traced = functools.partial(torch.compile, backend="eager")
     still = {f"bart__{name}": 0.0 for name in
              ("dropout", "attention_dropout", "activation_dropout")}  # fmt: skip
-    still |= {"optim__max_updates": 2, "train__log_every": 1}
+    still |= {"optim__max_updates": 1, "train__log_every": 1}
     train(job(toy_features, tmp_path / "plain", **still))
     monkeypatch.setattr(torch, "compile", traced)
     train(job(toy_features, tmp_path / "compiled", train__compile=True, **still))
@@ -234,7 +234,7 @@ def test_a_compiled_model_has_the_losses_of_the_plain_one(toy_features, tmp_path
         [line.get("train_loss", line.get("val_loss")) for line in read_metrics(tmp_path / name)]
         for name in ("plain", "compiled")
     ]
-    assert len(losses[0]) == 3
+    assert len(losses[0]) == 2
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
