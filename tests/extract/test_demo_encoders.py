@@ -127,3 +127,28 @@ def test_the_same_seed_hears_the_same_sounds_and_another_seed_others():
     np.testing.assert_array_equal(a.waves, b.waves)
     assert a.scenes == b.scenes
     assert not np.array_equal(a.waves, c.waves)
+
+
+@pytest.mark.parametrize("stream", ["vggish", "panns"])
+def test_scaling_an_embedding_leaves_the_logits_as_they_are(stream):
+    sounds = hear(6, 3)
+    pupil, courses = demo_encoders.enrol(stream, sounds, seed=0)
+    pupil.trained.eval()
+    starts = np.zeros((3, 1), int)
+    with torch.inference_mode():
+        before = pupil.logits(sounds, range(3), starts, courses[-1].frames)
+        demo_encoders.quieten(pupil, sounds, courses[-1].frames)
+        after = pupil.logits(sounds, range(3), starts, courses[-1].frames)
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stream", ["vggish", "panns"])
+def test_the_committed_embeddings_are_about_as_large_as_they_say(stream):
+    encoder = load_encoders(
+        [stream], COMMITTED, device="cpu", precision="float32", dtype="float16"
+    )[stream]
+    waves = torch.from_numpy(hear(7, 8).waves).float() / 2**15
+    heard = resample(waves, 32_000, encoder.spec.sample_rate_hz)
+    rows = torch.cat(encoder.encode(list(heard)))
+    rms = float(rows.square().mean().sqrt())
+    assert rms == pytest.approx(demo_encoders.EMBEDDING_RMS, rel=0.5)
