@@ -155,6 +155,8 @@ def _vggish() -> Pupil:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             nn.init.zeros_(module.bias)  # type: ignore[arg-type]
     head = nn.Linear(VGGISH["embedding"], len(CLASSES))
+    last = network.embeddings[-1]
+    assert isinstance(last, nn.Linear)
 
     def logits(sounds: Hearing, which: Sequence[int], starts: np.ndarray, frames: int) -> Tensor:
         log_mel = _cut(sounds.frames, which, starts, frames)
@@ -167,7 +169,7 @@ def _vggish() -> Pupil:
         config=VGGISH,
         trained=nn.ModuleList([network, head]),
         head=head,
-        scaled=network.embeddings[-1],
+        scaled=last,
         logits=logits,
         classes=len(CLASSES),
     )
@@ -241,7 +243,7 @@ def quieten(pupil: Pupil, sounds: Hearing, frames: int) -> None:
     some = range(min(len(sounds), 50))
     pupil.logits(sounds, some, np.zeros((len(some), 1), int), frames)
     hook.remove()
-    factor = EMBEDDING_RMS / inputs[0].square().mean().sqrt()
+    factor = EMBEDDING_RMS / float(inputs[0].square().mean().sqrt())
     pupil.scaled.weight *= factor
     pupil.scaled.bias *= factor
     pupil.head.weight /= factor
