@@ -22,7 +22,10 @@ def read_captions(path: Path) -> dict[str, tuple[str, ...]]:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             clotho = "file_name" in file.readline()
     except OSError as error:
-        raise DumpError(f"{path}: cannot be read ({error.strerror})") from error
+        raise DumpError(
+            f"{path}: cannot be read ({error.strerror}); name a captions file, such as AudioCaps' "
+            "test.csv"
+        ) from error
     listed = read_clotho(path) if clotho else read_audiocaps(path)
     return {listed.ids[i]: listed.captions_of(i) for i in range(len(listed.ids))}
 

@@ -81,7 +81,10 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
                     )
                 found[item.clip] = item
     except OSError as error:
-        raise PredictionsError(f"{path}: cannot be read ({error.strerror})") from error
+        raise PredictionsError(
+            f"{path}: cannot be read ({error.strerror}); captions of a run are written by: "
+            "python -m evaluate run RUN FEATURES --out OUT"
+        ) from error
     except UnicodeDecodeError as error:
         raise PredictionsError(f"{path}: is not UTF-8 text ({error.reason})") from error
     if not found:

@@ -181,7 +181,8 @@ def launch(blocks: Any, limits: Limits, port: int) -> None:
             ssr_mode=False,
             pwa=False,
             enable_monitoring=False,
-            max_file_size=f"{limits.max_mb:g}mb",
+            # Up to here our own words refuse a file, beyond it Gradio's, before it is all here.
+            max_file_size=f"{4 * limits.max_mb:g}mb",
             footer_links=[],
             theme=theme,
             css_paths=[TEMPLATES / "timeline.css", TEMPLATES / "answer.css"],

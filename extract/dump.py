@@ -196,7 +196,8 @@ def _plan_folder(dump: Path) -> list[PlannedClip]:
     if not clips:
         raise DumpError(
             f"{dump}: found neither captions (train.csv, val.csv, test.csv or "
-            "clotho_captions_<split>.csv) nor audio files"
+            "clotho_captions_<split>.csv) nor audio files; name the folder that holds the clips, "
+            "or make a synthetic dump with: python -m extract demo DUMP"
         )
     return clips
 

@@ -33,8 +33,16 @@ def environment() -> Any:
     )
     env.filters["percent"] = percent
     env.filters["share"] = share
-    env.filters["signed"] = lambda value: "–" if value != value else f"{100 * value:+.1f}"
+    env.filters["signed"] = signed
     return env
+
+
+def signed(value: float) -> str:
+    """A difference × 100: +4.1, −4.1 with a true minus, 0.0; a dash for NaN."""
+    if value != value:
+        return "–"
+    text = f"{100 * value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
 
 
 def share(value: float) -> str:

@@ -11,7 +11,7 @@ from evaluate.report.build import build_report, published_folder
 from evaluate.report.folders import read_clip_scores, read_study
 from evaluate.report.inside import look_inside
 from evaluate.report.material import Sources
-from evaluate.report.pages import by_tag, differences, most_different, share
+from evaluate.report.pages import by_tag, differences, most_different, share, signed
 from evaluate.report.pictures import spectrogram
 from evaluate.report.timeline import timeline
 from extract.audio import Audio
@@ -227,3 +227,8 @@ def test_shares_read_like_shares():
         "1.2 %",
         "< 0.1 %",
     ]
+
+
+def test_differences_carry_their_sign():
+    values = (0.0412, -0.0412, -0.0001, math.nan)
+    assert [signed(value) for value in values] == ["+4.1", "−4.1", "0.0", "–"]

@@ -9,7 +9,7 @@
   const headings = Array.from(table.tHead.rows[0].cells);
   const text = (row, column) => row.cells[column].textContent.trim();
   const number = (row, column) => {
-    const value = parseFloat(text(row, column).replace("+", ""));
+    const value = parseFloat(text(row, column).replace("+", "").replace("−", "-"));
     return Number.isNaN(value) ? -Infinity : value; // a dash comes last when the best comes first
   };
   headings.forEach((heading, column) => {

@@ -3,6 +3,7 @@
 import pytest
 
 from evaluate.answer import Limits, answer, as_text
+from tests.evaluate.browser.conftest import ARTEFACTS
 from tests.evaluate.listening import listener_of, served, write_sound
 
 pytestmark = pytest.mark.browser
@@ -14,6 +15,7 @@ def sounds(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sounds")
     (folder / "poem.wav").write_text("a dog barks, said the poem")
     write_sound(folder / "long.wav", seconds=25)
+    write_sound(folder / "large.wav", seconds=80)
     write_sound(folder / "example.wav", seconds=5, seed=2)
     write_sound(folder / "swell.wav", seconds=10, seed=1)
     return folder
@@ -60,7 +62,11 @@ def test_a_real_clip_gets_a_caption(window, address, real_data):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("poem.wav", "is text, not audio"), ("long.wav", "takes up to 20 s")],
+    [
+        ("poem.wav", "is text, not audio"),
+        ("long.wav", "takes up to 20 s"),
+        ("large.wav", "has 2.6 MB; this page takes up to 2 MB"),
+    ],
 )
 def test_a_file_that_cannot_be_used_gets_a_message_that_stays(window, address, sounds, name, words):
     page = window.page
@@ -132,3 +138,15 @@ def test_a_phone_needs_no_sideways_scrolling(phone, address, sounds):
     assert caption(page)
     assert phone.fits()
     phone.picture("page-phone")
+
+
+def test_a_file_far_too_large_is_refused_before_it_is_sent_whole(window, address, sounds):
+    write_sound(sounds / "huge.wav", seconds=280)  # 9 MB, over four times the limit
+    page = window.page
+    page.goto(address)
+    page.locator("#sound input[type=file]").set_input_files(sounds / "huge.wav")
+    message = page.get_by_text("exceed").first
+    message.wait_for()
+    # Playwright waits until what it points at has stopped fading in.
+    message.hover()
+    page.screenshot(path=ARTEFACTS / "page-refuses-huge.png")
