@@ -11,28 +11,68 @@ from features.console import new_app
 from features.errors import ConfigError, RunError
 from train.config import Recipe
 
+_EXPERIMENT = "The experiment"
+_COMPUTING = "Computing"
+
 app = new_app("Fine-tune BART on cached features.")
 
 
 @app.command("run")
 def run_command(
     features: Annotated[
-        Path, typer.Argument(metavar="FEATURES", help="Folder with features.json.")
+        Path,
+        typer.Argument(
+            metavar="FEATURES", help="Folder with features.json and the splits train and val."
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run folder to write.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="RUN", help="Run folder to make, or to go on with.")
+    ],
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with what RUN holds, exactly; begin if it holds nothing.",
+        ),
+    ] = False,
     recipe: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="Default: yamnet-panns.")
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Experiment: a name of python -m train recipes, or a TOML file.",
+            show_default="yamnet-panns, with --resume RUN's own",
+            rich_help_panel=_EXPERIMENT,
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="E.g. optim.batch_size=16; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting over the recipe's; may be repeated. E.g. optim.batch_size=16 (captions "
+            "a forward pass, over all processes), optim.grad_accumulation=2 (passes an update), "
+            "optim.epochs=4, optim.learning_rate=1e-5, train.seed=1, train.precision=bf16, "
+            "train.deterministic=true, train.validate_every=1000 (updates). docs/recipes.md has "
+            "all.",
+            show_default="the recipe's",
+            rich_help_panel=_EXPERIMENT,
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with what RUN holds.")] = False,
     device: Annotated[
-        str | None, typer.Option(metavar="cpu|cuda", help="Default: cuda where there is one.")
+        str | None,
+        typer.Option(
+            metavar="cpu|cuda",
+            help="What the model trains on.",
+            show_default="cuda where there is one",
+            rich_help_panel=_COMPUTING,
+        ),
     ] = None,
 ) -> None:
     """Train a recipe on a features folder.
+
+    Ctrl-C saves and stops. Then: python -m evaluate run RUN FEATURES --out RUN/test
+
+    Several GPUs: torchrun --standalone --nproc-per-node 4 -m train run … (docs/recipes.md).
 
     Example: python -m train run features-audiocaps --out runs/first --set train.seed=1
     """

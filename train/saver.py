@@ -1,5 +1,6 @@
 """Weights, state and curves written by a thread, from copies, while training goes on."""
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -7,9 +8,10 @@ from pathlib import Path
 import torch
 
 from features.errors import RunError
-from train.checkpoint import save_weights
+from train.checkpoint import WEIGHTS_NAME, save_weights
 from train.curves import draw_curves
 from train.model import TagBart
+from train.state import NAME as STATE_NAME
 from train.state import Progress, moments, weights, write_state
 
 
@@ -24,6 +26,7 @@ class Saver:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="saver")
         self._under_way: list[Future[None]] = []
         self._copies: dict[str, torch.Tensor] = {}
+        self._clear_drafts()
 
     def save(self, progress: Progress, *, best: bool, state: bool, curves: bool) -> None:
         """Copy what is to be written now, write it later.
@@ -66,6 +69,12 @@ class Saver:
         """Wait for what is being written, then end the thread."""
         with self._pool:
             self.wait()
+
+    def _clear_drafts(self) -> None:
+        """Delete what a killed run was writing; the folder's lock says that it is dead."""
+        for name in (WEIGHTS_NAME, STATE_NAME):
+            for draft in self._path.glob(f".{name}.*"):
+                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
 
     def _later(self, write: Callable[[], None]) -> None:
         self._under_way.append(self._pool.submit(write))

@@ -48,6 +48,18 @@ def test_weights_that_change_while_a_state_is_written_are_not_in_it(
     assert torch.equal(toy.model.dense.weight, expected)
 
 
+def test_drafts_of_a_killed_run_are_deleted_and_nothing_else(make_toy, tmp_path):
+    dead = [tmp_path / f".{name}.host.1.part" for name in (NAME, "model.safetensors")]
+    folder = tmp_path / ".model.safetensors.host.1.d"
+    folder.mkdir()
+    kept = [tmp_path / name for name in (NAME, "model.safetensors", ".lock")]
+    for path in (*dead, *kept, folder / "config.json"):
+        path.write_text("")
+    toy = make_toy()
+    Saver(tmp_path, toy.model, make_optimizer(toy.model, toy.recipe.optim)).close()
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+
+
 def test_a_disk_that_is_full_ends_in_one_line(saver, monkeypatch):
     def write_state(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
