@@ -23,7 +23,8 @@ from evaluate.score_cli import score_table
 from evaluate.search import open_run
 from features.console import log, progress
 from features.reader import Features
-from train.checkpoint import Run, check_streams
+from train.card import write_model_card
+from train.checkpoint import FINISHED_NAME, Run, check_streams
 from train.recipe import FILE_NAME as RECIPE_NAME
 from train.recipe import read_resolved
 
@@ -111,6 +112,9 @@ def score_folders(folders: Mapping[Path, Evaluation], *, spice: bool) -> list[Sc
         found = scorer.score(read_sets([folder / PREDICTIONS_NAME for folder in folders]))
     for (folder, made), scores in zip(folders.items(), found, strict=True):
         write_results(folder, scores, predictions=PREDICTIONS_NAME, evaluation=made)
+        run = Path(made.run)
+        if folder.parent.resolve() == run.resolve() and (run / FINISHED_NAME).is_file():
+            write_model_card(run)  # it lists the scores of evaluations inside the run folder
     return found
 
 

@@ -58,6 +58,8 @@ def test_recipes_and_seeds_fill_the_tables_and_nothing_is_done_twice(asked, caps
         scores = json.loads((asked.out / recipe / str(seed) / "test" / "scores.json").read_text())
         made = scores["evaluation"]
         assert (made["recipe"], made["seed"], made["split"]) == (recipe, seed, "test")
+        card = (asked.out / recipe / str(seed) / "README.md").read_text()
+        assert f"| cider_d | {100 * scores['corpus']['cider_d']:.1f} |" in card
     for recipe in ("vggish", "yamnet"):
         assert f"ours: {recipe}, 2 seeds, 4 of 975 clips" in said.out
     assert "Ours with --set model.pretrained=none" in said.out
