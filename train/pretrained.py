@@ -111,11 +111,13 @@ def build_model(recipe: Recipe, *, vocab: int, audio_width: int) -> TagBart:
             f"the tokenizer has {vocab} entries, BART {config.vocab_size}: model.tokenizer does "
             f"not belong to {recipe.model.pretrained}"
         )
-    if recipe.inputs.max_prompt_tokens > config.max_position_embeddings:
-        raise ConfigError(
-            f"inputs.max_prompt_tokens is {recipe.inputs.max_prompt_tokens}, BART has "
-            f"{config.max_position_embeddings} positions (bart.max_position_embeddings)"
-        )
+    for name in ("max_prompt_tokens", "max_caption_tokens"):
+        asked = getattr(recipe.inputs, name)
+        if asked > config.max_position_embeddings:
+            raise ConfigError(
+                f"inputs.{name} is {asked}, BART has {config.max_position_embeddings} positions "
+                "(bart.max_position_embeddings)"
+            )
     model = TagBart(
         TagBartConfig(bart=config, tags=bool(recipe.inputs.tags), audio_width=audio_width)
     )

@@ -1,8 +1,8 @@
 """Everything that resuming needs, in one safetensors file: one rename publishes all of it.
 
 Tensors: every trainable or frozen weight and buffer as `model.…`, both moments of AdamW as
-`first.…` and `second.…`. Header: Progress as JSON. There is no generator state to keep: order, tag
-draws and dropout follow from (seed, epoch, update).
+`first.…` and `second.…`, its count of steps as `step.…`. Header: Progress as JSON. There is no
+generator state to keep: order, tag draws and dropout follow from (seed, epoch, update).
 """
 
 import json
@@ -45,12 +45,13 @@ def weights(model: TagBart) -> dict[str, torch.Tensor]:
 
 
 def moments(model: TagBart, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Both moments of AdamW of every weight that has learnt, as the state file names them."""
+    """AdamW's moments and step of every weight that has learnt, as the state file names them."""
     found = {}
     for name, weight in model.named_parameters():
         if own := optimizer.state.get(weight):
             found[f"first.{name}"] = own["exp_avg"]
             found[f"second.{name}"] = own["exp_avg_sq"]
+            found[f"step.{name}"] = own["step"]
     return found
 
 
@@ -86,7 +87,7 @@ def load_state(path: Path, model: TagBart, optimizer: torch.optim.Optimizer) -> 
             with torch.no_grad():
                 for name, value in weights(model).items():
                     value.copy_(file.get_tensor(f"model.{name}"))
-            _load_moments(file, model, optimizer, progress.update)
+            _load_moments(file, model, optimizer)
     except RunError:
         raise
     except Exception as error:
@@ -96,9 +97,7 @@ def load_state(path: Path, model: TagBart, optimizer: torch.optim.Optimizer) -> 
     return progress
 
 
-def _load_moments(
-    file: safe_open, model: TagBart, optimizer: torch.optim.Optimizer, update: int
-) -> None:
+def _load_moments(file: safe_open, model: TagBart, optimizer: torch.optim.Optimizer) -> None:
     names = {weight: name for name, weight in model.named_parameters()}
     known = set(file.keys())
     for group in optimizer.param_groups:
@@ -106,11 +105,7 @@ def _load_moments(
             name = names[weight]
             if f"first.{name}" in known:
                 optimizer.state[weight] = {
-                    "step": torch.tensor(float(update), device=_step_device(weight)),
+                    "step": file.get_tensor(f"step.{name}").to(weight.device),
                     "exp_avg": file.get_tensor(f"first.{name}").to(weight.device),
                     "exp_avg_sq": file.get_tensor(f"second.{name}").to(weight.device),
                 }
-
-
-def _step_device(weight: torch.Tensor) -> torch.device:
-    return weight.device  # where fused AdamW keeps its step count

@@ -123,6 +123,15 @@ def test_more_processes_than_validation_batches(tmp_path):
     assert np.allclose(*losses, rtol=1e-4)
 
 
+def test_weights_that_a_process_leaves_out_or_that_are_frozen_hold_nobody_up(
+    toy_features, tmp_path
+):
+    changes = {"bart__decoder_layerdrop": 0.5, "bart__encoder_layerdrop": 0.5,
+               "model__freeze_decoder": True, "optim__max_updates": 4}  # fmt: skip
+    assert together(job(toy_features, tmp_path / "run", **changes)) == [("done", "")] * 2
+    assert numbers(tmp_path / "run", "update", "val_loss")
+
+
 def stop_the_second_in_update_2(rank: int) -> None:
     if rank == 1:
         real = Updater.launch

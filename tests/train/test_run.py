@@ -204,6 +204,24 @@ def test_a_stop_signal_saves_first_and_resuming_ends_the_same(
     assert_same_end(out, unbroken)
 
 
+def test_resuming_is_exact_with_layers_left_out_at_random(toy_features, tmp_path):
+    # A layer that was left out has taken fewer steps of AdamW than the others.
+    changes = INTERRUPTED | {"bart__encoder_layerdrop": 0.5, "bart__decoder_layerdrop": 0.5}
+    train(job(toy_features, tmp_path / "whole", **changes))
+    real = Updater.launch
+
+    def stopped(self, number, pieces):
+        self.asked = number == 4
+        return real(self, number, pieces)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Updater, "launch", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            train(job(toy_features, tmp_path / "parts", **changes))
+    train(job(toy_features, tmp_path / "parts", resume=True, **changes))
+    assert_same_end(tmp_path / "parts", tmp_path / "whole")
+
+
 def test_accumulated_forward_passes_learn_as_one_batch_of_their_sum(toy_features, tmp_path):
     still = {f"bart__{name}": 0.0 for name in
              ("dropout", "attention_dropout", "activation_dropout")}  # fmt: skip
