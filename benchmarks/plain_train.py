@@ -71,7 +71,8 @@ def plain_losses(features: Path, recipe: Recipe, device: str) -> list[float]:
         bucket_batches=recipe.train.bucket_batches,
         threads=0,
     )
-    model = random_model(recipe, features).to(device).train()
+    model = random_model(recipe, features).train()
+    model.to(torch.device(device))  # type: ignore[arg-type]  # transformers' wrapper confuses mypy
     optimizer = torch.optim.AdamW(
         model.parameters(),
         betas=(settings.beta1, settings.beta2),
@@ -85,6 +86,7 @@ def plain_losses(features: Path, recipe: Recipe, device: str) -> list[float]:
     for update, piece in enumerate(islice(pieces, settings.max_updates)):
         batch = piece.batch.to(device)
         embeds, mask = model.encoder_inputs(batch)
+        assert batch.labels is not None
         loss = model.bart(
             inputs_embeds=embeds,
             attention_mask=mask,

@@ -108,7 +108,7 @@ class PublishedModel(nn.Module):
     def __init__(self, config: BartConfig, audio_width: int) -> None:
         super().__init__()
         self.bart = BartForConditionalGeneration(config)
-        self.dense = nn.Linear(audio_width, config.d_model)
+        self.dense = nn.Linear(audio_width, int(self.bart.model.shared.embedding_dim))
 
     def forward(
         self,

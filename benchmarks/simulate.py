@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -28,6 +28,7 @@ from features.spec import (
     INDEX_NAME,
     TAG_LOGITS,
     Index,
+    ShardEntry,
     SplitEntry,
     StreamSpec,
     shard_name,
@@ -54,7 +55,7 @@ def simulate(
     for wanted in splits.split(","):
         split, _, most = wanted.partition(":")
         rows = list(islice(_clips(captions / f"{split}.csv"), int(most) if most else None))
-        shards = []
+        shards: list[ShardEntry] = []
         for start in progress(range(0, len(rows), CLIPS_PER_SHARD), what=split, unit="shards"):
             writer = ShardWriter(split, specs)
             for clip, texts in rows[start : start + CLIPS_PER_SHARD]:
@@ -93,7 +94,7 @@ def stream_specs(class_map: Path) -> list[StreamSpec]:
     """YAMNet's and PANNs' streams as `extract` declares them, from no network."""
     with class_map.open(encoding="utf-8") as file:
         names = tuple(row["display_name"] for row in csv.DictReader(file))
-    common = {
+    common: dict[str, Any] = {
         "network": "simulated",
         "weights_sha256": "0" * 64,
         "resampler": "none",

@@ -14,6 +14,7 @@ are simulated (benchmarks/simulate.py), weights random.
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ from benchmarks.machine import header
 from benchmarks.simulate import simulate_audiocaps
 from benchmarks.train_learning import SHAPES, measure_learning
 from benchmarks.train_loader import BATCH, measure_loader, measure_memory
-from benchmarks.train_updates import measure_cpu, measure_gpu
+from benchmarks.train_updates import CPU_PLAN, measure_cpu, measure_gpu
 from features.console import new_app, run_app
 from features.errors import ConfigError
 
@@ -38,10 +39,17 @@ def main() -> None:
         captions_per_s = measure_loader(_audiocaps(folder), folder)
     with _folder() as folder:
         updates_per_s = measure_cpu(folder)
-    share = BATCH / captions_per_s * updates_per_s
-    print(f"  loader's share of an update on the CPU {share:8.2%}   (target: {TARGET_SHARE:.0%})")
+    _print_share(BATCH / captions_per_s * updates_per_s)
     with _folder() as folder:
-        measure_gpu(folder)
+        gpu_updates_per_s = measure_gpu(folder)
+    if gpu_updates_per_s:
+        _print_share(BATCH / captions_per_s * gpu_updates_per_s)
+
+
+def _print_share(share: float) -> None:
+    print(
+        f"  loading {BATCH} captions takes {share:.2%} of it (target: {TARGET_SHARE:.0%} at most)"
+    )
 
 
 @app.command("loader")
@@ -53,11 +61,13 @@ def loader_command() -> None:
 
 
 @app.command("cpu")
-def cpu_command() -> None:
+def cpu_command(
+    rounds: Annotated[int, typer.Option(help="Turns of each way.", min=1)] = CPU_PLAN.rounds,
+) -> None:
     """Updates per second with bart-base's shape."""
     print(header("train, CPU"), flush=True)
     with _folder() as folder:
-        measure_cpu(folder)
+        measure_cpu(folder, replace(CPU_PLAN, rounds=rounds))
 
 
 @app.command("gpu")
