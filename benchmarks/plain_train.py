@@ -36,7 +36,7 @@ def largest_difference(folder: Path, recipe: Recipe, device: str) -> float:
     recipe = replace(
         recipe,
         bart=replace(recipe.bart, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0),
-        optim=replace(recipe.optim, max_updates=UPDATES),
+        optim=replace(recipe.optim, epochs=UPDATES, max_updates=UPDATES),
         train=replace(recipe.train, log_every=1),
     )
     out = folder / "run-losses"
