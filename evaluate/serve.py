@@ -182,7 +182,7 @@ def launch(blocks: Any, limits: Limits, port: int) -> None:
             pwa=False,
             enable_monitoring=False,
             # Up to here our own words refuse a file, beyond it Gradio's, before it is all here.
-            max_file_size=f"{4 * limits.max_mb:g}mb",
+            max_file_size=round(4e6 * limits.max_mb),
             footer_links=[],
             theme=theme,
             css_paths=[TEMPLATES / "timeline.css", TEMPLATES / "answer.css"],
