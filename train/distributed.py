@@ -125,11 +125,11 @@ def joined_processes(device: str) -> Iterator[Processes]:
         torch.cuda.set_device(own)
     # What is said on the way (who failed) is told by gloo on the CPU, gradients by the GPUs' nccl.
     backend = "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, timeout=_PATIENCE)
     try:
+        dist.init_process_group(backend, timeout=_PATIENCE)
         yield Processes(rank=rank, world=world, device=own)
     except RuntimeError as error:
-        if isinstance(error, dist.DistError) or "gloo/transport" in str(error):
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
             raise RunError(
                 f"process {rank} of {world}: another process broke off; its own message, or "
                 "torchrun's below, says why"

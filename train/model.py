@@ -87,7 +87,9 @@ class TagBart(PreTrainedModel):
         embeds, mask = self.encoder_inputs(batch)
         hidden = self.bart.model(
             inputs_embeds=embeds,
-            attention_mask=mask,
+            # As [B, 1, 1, L] it is taken as it is. Into a mask [B, L] transformers would look, and
+            # make the host wait for a GPU twice a pass.
+            attention_mask=mask[:, None, None, :].bool(),
             decoder_input_ids=batch.decoder_ids,
             use_cache=False,
         ).last_hidden_state

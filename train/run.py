@@ -68,11 +68,6 @@ def train(job: Job) -> Progress | None:
     """
     quiet_transformers()
     with joined_processes(job.device) as processes, _deterministic(job.recipe), ExitStack() as lock:
-        if job.recipe.optim.batch_size < processes.world:
-            raise ConfigError(
-                f"optim.batch_size is {job.recipe.optim.batch_size}, over all processes together, "
-                f"but torchrun started {processes.world}: raise it, or start fewer"
-            )
         with processes.first_before_others():
             splits, run = _opened(job, processes)
             if processes.first:
@@ -92,6 +87,11 @@ def _opened(job: Job, processes: Processes) -> tuple[dict[str, Features], Run]:
     """Features and run folder; the first process checks and makes what the others find."""
     begun = (job.out / RECIPE_NAME).is_file()
     if processes.first:
+        if job.recipe.optim.batch_size < processes.world:
+            raise ConfigError(
+                f"optim.batch_size is {job.recipe.optim.batch_size}, over all processes together, "
+                f"but torchrun started {processes.world}: raise it, or start fewer"
+            )
         if (job.out / FINISHED_NAME).is_file():
             raise RunError(f"{job.out}: holds a finished run; name another --out to train again")
         if begun and not job.resume:

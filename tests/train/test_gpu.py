@@ -1,0 +1,52 @@
+"""Training on a GPU: the losses of a CPU, and a host that never waits for an update."""
+
+import pytest
+import torch
+
+from tests.train.toy import settings
+from train.metrics import read_metrics
+from train.recipe import load_recipe
+from train.run import Job, train
+from train.updates import Updater
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device"),
+]
+STILL = {"bart__dropout": 0.0, "bart__attention_dropout": 0.0, "bart__activation_dropout": 0.0,
+         "train__log_every": 1, "optim__epochs": 1}  # fmt: skip
+
+
+def losses(features, out, device: str, **changes) -> list[float]:
+    recipe = load_recipe("yamnet-panns", settings(**{**STILL, **changes}))
+    train(Job(features=features, out=out, recipe=recipe, device=device))
+    return [line.get("train_loss", line.get("val_loss")) for line in read_metrics(out)]
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("bf16", 2e-2)])
+def test_a_gpu_has_the_losses_of_a_cpu(toy_features, tmp_path, precision, tolerance):
+    expected = losses(toy_features, tmp_path / "cpu", "cpu")
+    found = losses(toy_features, tmp_path / "gpu", "cuda", train__precision=precision)
+    assert found == pytest.approx(expected, rel=tolerance)
+
+
+def test_deterministic_runs_on_a_gpu_are_equal_in_every_bit(toy_features, tmp_path):
+    changes = {"train__deterministic": True, "bart__dropout": 0.1}
+    runs = [losses(toy_features, tmp_path / str(run), "cuda", **changes) for run in range(2)]
+    assert runs[0] == runs[1]
+
+
+def test_launching_an_update_makes_the_host_wait_for_nothing(toy_features, tmp_path, monkeypatch):
+    real = Updater.launch
+
+    def launch(self, number, pieces):
+        if number < 2:  # the first ones make the optimiser's state
+            return real(self, number, pieces)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return real(self, number, pieces)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(Updater, "launch", launch)
+    assert losses(toy_features, tmp_path / "run", "cuda")
