@@ -244,9 +244,9 @@ def quieten(pupil: Pupil, sounds: Hearing, frames: int) -> None:
     pupil.logits(sounds, some, np.zeros((len(some), 1), int), frames)
     hook.remove()
     factor = EMBEDDING_RMS / float(inputs[0].square().mean().sqrt())
-    pupil.scaled.weight *= factor
-    pupil.scaled.bias *= factor
-    pupil.head.weight /= factor
+    pupil.scaled.weight.mul_(factor)
+    pupil.scaled.bias.mul_(factor)
+    pupil.head.weight.div_(factor)
 
 
 def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
