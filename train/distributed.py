@@ -60,22 +60,15 @@ class Processes:
         """Go on when every process has come here."""
         self.total(torch.zeros(()))
 
-    def shared(self, model: nn.Module, *, some_idle: bool) -> nn.Module:
+    def shared(self, model: nn.Module) -> nn.Module:
         """The model for forward passes whose backward pass gives every process the mean gradient.
 
-        Starts every process from the first one's weights.
-
-        Args:
-            model: on `device`.
-            some_idle: whether a pass may leave weights out, as layer dropout does.
+        Starts every process from the first one's weights. Every pass must use every weight.
         """
         if self.world == 1:
             return model
         return DistributedDataParallel(
-            model,
-            forward_sync_buffers=False,
-            gradient_as_bucket_view=True,
-            find_unused_parameters=some_idle,
+            model, forward_sync_buffers=False, gradient_as_bucket_view=True
         )
 
     def gradients_stay(self, network: nn.Module) -> AbstractContextManager[None]:

@@ -92,6 +92,12 @@ def _opened(job: Job, processes: Processes) -> tuple[dict[str, Features], Run]:
                 f"optim.batch_size is {job.recipe.optim.batch_size}, over all processes together, "
                 f"but torchrun started {processes.world}: raise it, or start fewer"
             )
+        bart = job.recipe.bart
+        if processes.world > 1 and (bart.encoder_layerdrop or bart.decoder_layerdrop):
+            raise ConfigError(
+                "bart.encoder_layerdrop and bart.decoder_layerdrop must be 0 with several "
+                "processes, whose gradients would no longer belong to the same layers"
+            )
         if (job.out / FINISHED_NAME).is_file():
             raise RunError(f"{job.out}: holds a finished run; name another --out to train again")
         if begun and not job.resume:

@@ -74,13 +74,11 @@ class Updater:
     _refused: torch.Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        bart = self.recipe.bart
-        idle = bart.encoder_layerdrop > 0 or bart.decoder_layerdrop > 0
         # Wrapped, not in place: validation, in other shapes, goes through the model as it is.
         network: nn.Module = self.model
         if self.recipe.train.compile:
             network = torch.compile(network)  # type: ignore[assignment]
-        self._network = self.processes.shared(network, some_idle=idle)
+        self._network = self.processes.shared(network)
         self._refused = torch.zeros((), device=self.processes.device)
         self.optimizer.found_inf = self._refused  # type: ignore[attr-defined]
 
