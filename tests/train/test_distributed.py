@@ -1,5 +1,6 @@
 """Two processes train as one: losses, validation, files, stops, errors."""
 
+import faulthandler
 import itertools
 import json
 import multiprocessing
@@ -40,6 +41,7 @@ def _process(rank: int, world: int, port: int, asked: Job, prepare, results) -> 
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test",
     }  # fmt: skip
     torch.set_num_threads(1)
+    faulthandler.dump_traceback_later(60, exit=True)  # a hang shows where, and ends
     if prepare:
         prepare(rank)
     try:
