@@ -156,9 +156,9 @@ def ours(root: Path, precision: str) -> dict[str, float]:
     from extract.clips import PlannedClip
     from extract.decode import Settings, resample_all
     from extract.encoders import load_encoders
-    from extract.memory import keep_freed_memory
     from extract.pipeline import make_shards
     from extract.shards import ShardTask
+    from features.memory import keep_freed_memory
 
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)

@@ -18,10 +18,10 @@ import torch
 
 from extract.decode import Settings
 from extract.encoders import Encoder, load_encoders
-from extract.memory import keep_freed_memory
 from extract.pipeline import make_shards
 from extract.shards import DoneMark, ShardTask
 from features.errors import ConfigError, TagbartError
+from features.memory import keep_freed_memory
 
 ROOT = Path(__file__).parent.parent
 # A shard whose workers die this often kills them itself, by its need of memory for instance.

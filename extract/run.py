@@ -12,7 +12,6 @@ from extract.dump import read_dump
 from extract.encoders import STREAMS, Encoder, load_encoders
 from extract.endings import plain_endings
 from extract.lock import only_run
-from extract.memory import keep_freed_memory
 from extract.pipeline import Settings, make_shards
 from extract.shards import (
     DEFAULT_SHARD_CLIPS,
@@ -25,6 +24,7 @@ from extract.shards import (
 )
 from features.console import log, progress
 from features.errors import DONE, SOME_CLIPS_FAILED, ConfigError, TagbartError
+from features.memory import keep_freed_memory
 from features.spec import DTYPES, INDEX_NAME, Index
 
 PRECISIONS = ("float32", "bf16")

@@ -11,6 +11,7 @@ import torch
 
 from features.console import log
 from features.errors import ConfigError, FormatError, RunError
+from features.memory import keep_freed_memory
 from features.publish import write_json
 from features.reader import Features
 from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
@@ -67,6 +68,7 @@ def train(job: Job) -> Progress | None:
         ConfigError: if the recipe's weights or tokenizer cannot be had.
     """
     quiet_transformers()
+    keep_freed_memory()
     with joined_processes(job.device) as processes, _deterministic(job.recipe), ExitStack() as lock:
         with processes.first_before_others():
             splits, run = _opened(job, processes)

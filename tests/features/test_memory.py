@@ -11,7 +11,7 @@ def test_large_blocks_come_back_without_page_faults():
     """In a process of its own, since it changes the allocator for good."""
     code = """
 import resource, torch
-from extract.memory import keep_freed_memory
+from features.memory import keep_freed_memory
 assert keep_freed_memory()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

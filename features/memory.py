@@ -1,4 +1,4 @@
-"""Keep freed memory in the process: the networks free and ask again for the same large tensors."""
+"""Keep freed memory in the process: networks free and ask again for the same large tensors."""
 
 import ctypes
 import sys
