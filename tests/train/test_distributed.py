@@ -39,6 +39,7 @@ def _process(rank: int, world: int, port: int, asked: Job, prepare, results) -> 
     os.environ |= {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world),
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test",
+        "GLOO_SOCKET_IFNAME": "lo",
     }  # fmt: skip
     torch.set_num_threads(1)
     faulthandler.dump_traceback_later(60, exit=True)  # a hang shows where, and ends
