@@ -21,7 +21,10 @@ help:  ## list the targets in the order of use
 	@echo "  make train   FEATURES=$(FEATURES) RECIPE=$(RECIPE) RUN=$(RUN)"
 	@echo "  make eval    RUN=$(RUN) FEATURES=$(FEATURES) SPLIT=$(SPLIT) OUT=$(OUT)"
 	@echo "  make report  OUT=$(OUT) FEATURES=$(FEATURES) DUMP=$(DUMP)"
+	@echo "  make serve   RUN=$(RUN)"
 	@echo "  ARGS=… passes further options to any of them"
+	@echo
+	@echo "  Commands that begin with python -m need .venv: source .venv/bin/activate, once per terminal"
 
 setup: .venv/part-base  ## build .venv with what extract, train and eval need
 

@@ -4,6 +4,7 @@ The stages are the commands that a user would type. What is added here is the co
 baselines without a model, and the model with every clip's features taken from another clip.
 """
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -177,16 +178,18 @@ def _examples(run: Run, test: Features, model: dict[str, str]) -> str:
 
 def _where_next(evaluation: Path) -> str:
     root = evaluation.parent
+    activate = ["  source .venv/bin/activate      once per terminal, for what begins with python"]
     return "\n".join(
         [
             "\nWhere to go next",
+            *([] if os.environ.get("VIRTUAL_ENV") else activate),
             f"  python -m features info {root / 'features'}",
             f"  python -m evaluate caption {root / 'run'} {root / 'dump' / SPLIT} "
             f"--weights {_shown(DEMO_WEIGHTS)}",
             f"  python -m evaluate report {evaluation} --out {root / 'report'} "
             f"--features {root / 'features'} --audio {root / 'dump'}",
-            f"  python -m evaluate serve {root / 'run'} --weights {_shown(DEMO_WEIGHTS)} "
-            f"--examples {root / 'dump' / SPLIT}",
+            f"  make serve RUN={root / 'run'} ARGS='--weights {_shown(DEMO_WEIGHTS)} "
+            f"--examples {root / 'dump' / SPLIT}'",
             f"  {evaluation / PREDICTIONS_NAME}, {evaluation / 'scores.csv'}: every clip",
             "  README.md: the three commands on a real AudioCaps dump",
         ]

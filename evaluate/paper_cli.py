@@ -35,7 +35,7 @@ def paper_command(
         Device | None, typer.Option(help="Where to compute.", show_default="cuda if there is one")
     ] = None,
     spice: Annotated[
-        bool, typer.Option("--spice/--no-spice", help="Leave SPICE and SPIDEr out.")
+        bool, typer.Option("--spice/--no-spice", help="SPICE and SPIDEr too: minutes a run.")
     ] = True,
 ) -> int:
     """Train, caption and score the paper's experiments, and fill its two tables.

@@ -35,6 +35,7 @@ MADE_EXAMPLES = (
     ("helicopter.wav", 1, "single", ["Helicopter"]),
 )
 NOTHING = "There is no sound yet: drop a file, record one, or pick an example."
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WAITING = 32  # people in the queue; the next one is asked to come back
 # The browser itself refuses whatever would come from elsewhere.
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
@@ -103,20 +104,21 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
 def serve(
     run: Path, weights: Path, *, limits: Limits, port: int, examples: Path | None, device: str
 ) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C, SIGTERM or SIGHUP.
 
     Raises:
         TagbartError: if the run or its networks cannot be loaded, or the port is taken.
     """
     shown = find_audio([examples])[:EXAMPLES] if examples else []
     listener = load_listener(run, weights, device)
-    with own_folder() as folder:
+    with end_asked_for() as ended, own_folder() as folder:
         shown = shown or make_examples(folder / "made")
         blocks = page(listener, limits, shown)
         launch(blocks, limits, port)
         log(f"http://{HOST}:{port} is open; Ctrl-C ends it and deletes what was sent")
         try:
-            _wait()
+            while not ended.wait(1.0):
+                pass
         finally:
             blocks.close(verbose=False)
 
@@ -129,6 +131,21 @@ def make_examples(folder: Path) -> list[Path]:
         _, sides = render(desk, layout, list(kinds), 10.0)
         soundfile.write(folder / name, sides, desk.rate_hz)
     return [folder / name for name, *_ in MADE_EXAMPLES]
+
+
+@contextmanager
+def end_asked_for() -> Iterator[Event]:
+    """Yield an event that Ctrl-C, a polite kill or a closed terminal sets; none of them ends the
+    process by itself meanwhile, so that what was begun is cleared away."""
+    ended = Event()
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number in ENDING:
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        yield ended
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -208,12 +225,3 @@ class OnlyFromHere:
             await send(message)
 
         await self._app(scope, receive, with_policy)
-
-
-def _wait() -> None:
-    """Return at Ctrl-C or when somebody ends the process politely."""
-    ended = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    while not ended.wait(1.0):
-        pass

@@ -34,19 +34,7 @@ def serve_command(
     """Open a local web page: drop or record a sound, get its caption and what was heard.
 
     Only this machine reaches the page. Uploads stay in a temporary folder that is deleted at the
-    end (Ctrl-C).
-
-    Programs use the same endpoint: upload, ask, fetch.
-
-    [bold]curl -F files=@rain.wav http://127.0.0.1:7860/gradio_api/upload[/bold]
-    answers ["PATH"];
-
-    [bold]curl -H 'Content-Type: application/json' http://127.0.0.1:7860/gradio_api/call/describe
-    -d '{"data": [{"path": "PATH", "meta": {"_type": "gradio.FileData"}}]}'[/bold]
-    answers {"event_id": "ID"};
-
-    [bold]curl -N http://127.0.0.1:7860/gradio_api/call/describe/ID[/bold]
-    ends with "data:" and a JSON list: caption, HTML, and a record with n-best and tags.
+    end (Ctrl-C). Programs get the same as JSON: docs/page.md has the three curl commands.
 
     Example: python -m evaluate serve demo/run --weights extract/demo_weights
     """

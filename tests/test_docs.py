@@ -1,5 +1,9 @@
-"""README and docs: every command is run here, or says that it needs a download or a cluster."""
+"""README and docs: every command is run here, or says that it needs a download or a cluster.
 
+What is marked so, and not run, at least has options that exist.
+"""
+
+import importlib
 import os
 import re
 import shlex
@@ -9,10 +13,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import typer
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-EXCUSES = ("needs a download", "needs a cluster", "takes minutes")
+EXCUSES = ("needs a download", "needs a cluster", "needs a GPU", "takes minutes")
 # Names that the pages use, and where the small demo of this test has the like.
 STANDS_FOR = {
     "features-audiocaps": "demo/features",
@@ -24,6 +29,8 @@ STANDS_FOR = {
     "RUN": "demo/run",
     "weights": "extract/demo_weights",
 }
+GROUPS = ("extract", "train", "evaluate", "features")
+KINDS = {"sh", "bash", "python", "toml", "json", ""}  # "": a picture of files
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -67,6 +74,39 @@ def small_demo(tmp_path_factory) -> Path:
 def run(place: Path, command: list[str]) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
+
+
+def scripts() -> list[str]:
+    """Blocks of shell that are more than commands one by one; docs/page.md's is run elsewhere."""
+    pages = [page for page in PAGES if page.name != "page.md"]
+    return [block for page in pages for block in blocks(page, "bash")]
+
+
+def calls_of_ours() -> list[str]:
+    """Every call of ours in every page, marked or not: what follows `python -m`."""
+    texts = [*scripts(), *(block for page in PAGES for block in blocks(page, "sh"))]
+    lines = [line.partition(" #")[0] for text in texts for line in joined(text)]
+    ours = re.compile(rf"-m ((?:{'|'.join(GROUPS)}) .*)")
+    return list(dict.fromkeys(found[1] for line in lines if (found := ours.search(line))))
+
+
+def test_every_block_is_of_a_kind_that_is_checked_here():
+    for page in PAGES:
+        fences = re.findall(r"^```(.*)$", page.read_text(encoding="utf-8"), re.M)
+        assert len(fences) % 2 == 0, page.name
+        assert set(fences[::2]) <= KINDS and set(fences[1::2]) <= {""}, page.name
+
+
+@pytest.mark.parametrize("script", scripts())
+def test_a_script_that_is_not_run_says_why(script):
+    assert any(excuse in script for excuse in EXCUSES)
+
+
+@pytest.mark.parametrize("call", calls_of_ours())
+def test_the_arguments_of_a_call_are_understood(call):
+    group, name, *arguments = shlex.split(call)
+    app = typer.main.get_command(importlib.import_module(f"{group}.cli").app)
+    app.commands[name].make_context(name, arguments)  # reads them, runs nothing
 
 
 @pytest.mark.parametrize("line", commands())

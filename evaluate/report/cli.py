@@ -53,8 +53,8 @@ def report_command(
 
     Several DIR are compared clip by clip: python -m evaluate report runs/a/test runs/b/test --out r
 
-    Example: python -m evaluate report demo/evaluation --out report --features demo/features
-    --audio demo/dump
+    Example: python -m evaluate report demo/evaluation --out report \\
+    --features demo/features --audio demo/dump
     """
     from evaluate.report.build import build_report
     from evaluate.report.material import Sources

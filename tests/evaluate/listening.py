@@ -83,15 +83,20 @@ def write_evaluation(
     return folder
 
 
+def free_port() -> int:
+    """A port of loopback that nobody has just now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
 @contextmanager
 def served(run: Run, limits: Limits, examples: Sequence[Path] = ()) -> Iterator[str]:
     """The page on a free port of loopback; yields its address."""
     # Not imported to find out: gradio must first see own_folder's settings.
     if find_spec("gradio") is None:
         pytest.skip("gradio is not installed (the lock's page part): make setup-page")
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with own_folder():
         blocks = page(listener_of(run), limits, examples)
         launch(blocks, limits, port)

@@ -2,9 +2,15 @@
 
 import json
 import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import urllib.request
-import uuid
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +20,22 @@ from evaluate.answer import Limits, answer, as_html, as_record, as_text
 from evaluate.cli import app
 from evaluate.serve import make_examples, own_folder
 from features.errors import ClipError, ConfigError
-from tests.evaluate.listening import listener_of, served, write_sound
+from tests.evaluate.listening import free_port, listener_of, served, write_sound
 
 LIMITS = Limits(max_mb=1.1, max_seconds=25)
+ROOT = Path(__file__).parents[2]
+# The command with made-up encoders; it takes the first free port that it is given.
+SERVE = """
+import sys
+from pathlib import Path
+from evaluate import serve
+from evaluate.answer import Limits
+from tests.evaluate.listening import listener_of
+from train.checkpoint import load_run
+serve.load_listener = lambda run, weights, device: listener_of(load_run(run, device))
+serve.serve(Path(sys.argv[1]), Path("none"), limits=Limits(max_mb=1, max_seconds=20),
+            port=int(sys.argv[2]), examples=None, device="cpu")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -92,34 +111,75 @@ def test_without_gradio_one_line_says_how_to_get_it(monkeypatch, tmp_path):
         app(["serve", str(tmp_path)], standalone_mode=False)
 
 
-def test_programs_get_the_same_by_three_requests(tiny_run, tmp_path):
-    """The requests of `serve --help`."""
-    sound = write_sound(tmp_path / "a.wav")
-    with served(tiny_run, LIMITS) as address:
-        [path] = json.loads(_upload(f"{address}/gradio_api/upload", sound))
-        data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}
-        asked = json.loads(_post(f"{address}/gradio_api/call/describe", json.dumps(data).encode()))
-        with urllib.request.urlopen(
-            f"{address}/gradio_api/call/describe/{asked['event_id']}", timeout=120
-        ) as reply:
-            lines = reply.read().decode().splitlines()
-            policy = reply.headers["content-security-policy"]
-    caption, _, record = json.loads(
-        lines[lines.index("event: complete") + 1].removeprefix("data: ")
+def curl_example():
+    """The script of docs/page.md."""
+    page = (ROOT / "docs" / "page.md").read_text(encoding="utf-8")
+    [script] = re.findall(r"^```bash\n(.*?)^```", page, re.S | re.M)
+    return script
+
+
+def events(script, address, folder):
+    """Run it beside rain.wav against another address; its answer's events and their data."""
+    assert "http://127.0.0.1:7860" in script
+    script = script.replace("http://127.0.0.1:7860", address)
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=folder, capture_output=True, text=True, timeout=300
     )
-    assert caption == as_text(answer(listener_of(tiny_run), sound, LIMITS))
-    assert record["caption"] == caption and record["windows"][0]["n_best"]
-    assert policy.startswith("default-src 'self'")
+    assert done.returncode == 0, done.stderr
+    return re.findall(r"^event: (.*)\ndata: (.*)$", done.stdout, re.M)
 
 
-def _post(url, body, kind="application/json"):
-    request = urllib.request.Request(url, body, {"Content-Type": kind})
-    with urllib.request.urlopen(request, timeout=120) as reply:
-        return reply.read()
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_programs_get_the_same_by_the_three_requests_of_the_docs(tiny_run, tmp_path):
+    sound = write_sound(tmp_path / "rain.wav")
+    with served(tiny_run, LIMITS) as address:
+        *_, (event, data) = events(curl_example(), address, tmp_path)
+        assert event == "complete"
+        caption, _, record = json.loads(data)
+        assert caption == as_text(answer(listener_of(tiny_run), sound, LIMITS))
+        assert record["caption"] == caption and record["windows"][0]["n_best"]
+        # What cannot be used is an error with the reason in it.
+        sound.write_text("rain, said the poem")
+        *_, (event, data) = events(curl_example(), address, tmp_path)
+        assert event == "error" and "is text, not audio" in data
+        # A path of this machine is no upload.
+        asked = curl_example().replace('"$FILE"', f'"{sound}"')
+        *_, (event, data) = events(asked, address, tmp_path)
+        assert event == "error" and "poem" not in data
 
 
-def _upload(url, path):
-    mark = uuid.uuid4().hex
-    head = f'--{mark}\r\nContent-Disposition: form-data; name="files"; filename="{path.name}"\r\n'
-    body = head.encode() + b"\r\n" + path.read_bytes() + f"\r\n--{mark}--\r\n".encode()
-    return _post(url, body, f"multipart/form-data; boundary={mark}")
+def test_the_browser_is_told_to_load_nothing_from_elsewhere(tiny_run):
+    with served(tiny_run, LIMITS) as address, urllib.request.urlopen(address, timeout=60) as reply:
+        assert reply.headers["content-security-policy"].startswith("default-src 'self' ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_page_leaves_nothing_behind(tiny_run_folder, tmp_path, number):
+    if find_spec("gradio") is None:
+        pytest.skip("gradio is not installed (the lock's page part): make setup-page")
+    home, temporary, here = (tmp_path / name for name in ("home", "temporary", "here"))
+    for folder in (home, temporary, here):
+        folder.mkdir()
+    settings = {"HOME": home, "TMPDIR": temporary, "PYTHONPATH": ROOT, "PYTHONDONTWRITEBYTECODE": 1}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, tiny_run_folder, str(free_port())],
+        cwd=here,
+        env={**os.environ, **{name: str(value) for name, value in settings.items()}},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        said = iter(process.stderr.readline, "")
+        address = next(line.split()[0] for line in said if " is open; " in line)
+        if shutil.which("curl"):
+            write_sound(tmp_path / "rain.wav")
+            *_, (event, _) = events(curl_example(), address, tmp_path)
+            assert event == "complete"
+        kept = [path.relative_to(temporary).parts[0] for path in temporary.rglob("*.wav")]
+        assert kept and all(name.startswith("tagbart-page-") for name in kept)
+        process.send_signal(number)
+        assert process.wait(timeout=120) == 0, process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
+    assert not [*home.rglob("*"), *temporary.rglob("*"), *here.rglob("*")]
