@@ -65,7 +65,9 @@ def run_command(
     device: Annotated[
         str,
         typer.Option(
-            metavar="cpu|cuda", help="What the networks run on.", rich_help_panel=_COMPUTING
+            metavar="cpu|cuda|cuda:N",
+            help="What the networks run on.",
+            rich_help_panel=_COMPUTING,
         ),
     ] = "cpu",
     precision: Annotated[
@@ -95,7 +97,9 @@ def run_command(
     threads: Annotated[
         int | None,
         typer.Option(
-            help="Threads of the networks.", show_default="all cores", rich_help_panel=_COMPUTING
+            help="Threads of the networks.",
+            show_default="all cores on cpu, 1 on cuda",
+            rich_help_panel=_COMPUTING,
         ),
     ] = None,
     shard_clips: Annotated[
@@ -129,14 +133,12 @@ def run_command(
     from extract.run import Extraction, extract
     from features.machine import cores
 
-    if not device.startswith(("cpu", "cuda")):
-        raise ConfigError(f"--device is {device!r}, expected cpu or cuda")
-    on_gpu = device.startswith("cuda")
+    on_gpu = device != "cpu"
     settings = Settings(
         device=device,
         workers=workers if workers is not None else (max(1, cores() - 2) if on_gpu else 1),
         batch_clips=batch_clips if batch_clips is not None else (64 if on_gpu else 8),
-        threads=threads if threads is not None else cores(),
+        threads=threads if threads is not None else (1 if on_gpu else cores()),
     )
     config = Extraction(
         dump=dump,

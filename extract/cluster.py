@@ -20,6 +20,7 @@ from extract.decode import Settings
 from extract.encoders import Encoder, load_encoders
 from extract.pipeline import make_shards
 from extract.shards import DoneMark, ShardTask
+from features.console import log
 from features.errors import ConfigError, TagbartError
 from features.memory import keep_freed_memory
 
@@ -47,7 +48,7 @@ def make_shards_on_ray(
         Done-marks, in the order in which shards are finished.
 
     Raises:
-        ConfigError: if Ray is not installed.
+        ConfigError: if Ray is not installed, or no cluster answers at $RAY_ADDRESS.
         TagbartError: if a shard cannot be made, or its workers keep dying.
     """
     try:
@@ -57,11 +58,17 @@ def make_shards_on_ray(
     # Ray prints what its nodes say, a lost one's last words for instance; stdout is for results.
     with redirect_stdout(sys.stderr):
         # Without $RAY_ADDRESS Ray starts a cluster of this machine alone.
-        ray.init(
-            log_to_driver=False,
-            include_dashboard=False,
-            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-        )
+        try:
+            ray.init(
+                log_to_driver=False,
+                include_dashboard=False,
+                runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+            )
+        except ConnectionError as error:
+            raise ConfigError(
+                f"no Ray cluster answers at RAY_ADDRESS={os.environ.get('RAY_ADDRESS')}; start "
+                "one as docs/cluster.md says, or unset RAY_ADDRESS to use this machine alone"
+            ) from error
         try:
             yield from _scheduled(ray, tasks, dump, out, encoder_options, settings)
         finally:
@@ -80,6 +87,7 @@ def _scheduled(
     options: dict[str, Any] = {"num_cpus": settings.threads, "max_retries": MOST_RETRIES}
     if settings.device.startswith("cuda"):
         options |= {"num_gpus": 1}
+    _say_if_none_has_room(ray, settings.threads, options.get("num_gpus", 0))
     remote = ray.remote(**options)(_make_one)
     waiting = list(reversed(tasks))
     running: dict = {}
@@ -101,6 +109,16 @@ def _scheduled(
                     f"{task.path(out)}: could not be made on the cluster ({error}); finished "
                     "shards are intact: run the same command again"
                 ) from error
+
+
+def _say_if_none_has_room(ray: ModuleType, cpus: int, gpus: int) -> None:
+    """Ray waits without a word for a node that is large enough; some clusters start one then."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
+        log(
+            f"no node of the cluster has {cpus} cores and {gpus} GPUs now; waiting for one. "
+            "Ctrl-C ends it; --threads is what a shard asks for, --device whether it wants a GPU"
+        )
 
 
 def _make_one(

@@ -27,6 +27,9 @@ from features.errors import ConfigError, WeightsError
 from features.publish import sha256_of
 from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
 
+# A GPU computes so many of a CPU's batches at once.
+_GPU_BATCHES = 8
+
 
 class Encoder(Protocol):
     """One loaded network for one stream."""
@@ -75,12 +78,23 @@ class Stream:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowEncoder:
-    """An Encoder that cuts clips into windows and batches the windows of all clips."""
+    """An Encoder that cuts clips into windows and batches the windows of all clips.
+
+    Attributes:
+        spec: what its rows are.
+        network: windows [N, samples] → rows [N, D].
+        cut: waveform [n] → windows [T, samples].
+        batch_windows: the most that the network gets at once.
+        step: it gets multiples of so many, the last ones silent, whose rows are dropped. cuDNN
+            tunes itself for each new size, which takes as long as many batches: on a GPU there
+            must be few.
+    """
 
     spec: StreamSpec
     network: nn.Module
     cut: Callable[[Tensor], Tensor]
     batch_windows: int
+    step: int = 1
 
     @torch.inference_mode()
     def encode(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
@@ -88,12 +102,14 @@ class WindowEncoder:
         if not waveforms:
             return []
         windows = [self.cut(waveform) for waveform in waveforms]
+        counts = [len(item) for item in windows]
+        joined = torch.cat(windows)
+        if missing := -len(joined) % self.step:
+            joined = nn.functional.pad(joined, (0, 0, 0, missing))
         # float32 means float32: no TF32 in the convolutions. Tuning pays as shapes repeat.
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-            parts = [
-                self.network(part).float() for part in torch.cat(windows).split(self.batch_windows)
-            ]
-        return list(torch.cat(parts).split([len(item) for item in windows]))
+            parts = [self.network(part).float() for part in joined.split(self.batch_windows)]
+        return list(torch.cat(parts)[: sum(counts)].split(counts))
 
 
 def load_encoders(
@@ -156,8 +172,14 @@ def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: st
         dtype=dtype,
         classes=loaded.classes if stream.kind == TAG_LOGITS else (),
     )
-    batch = stream.batch_windows * (1 if device == "cpu" else 8)
-    return WindowEncoder(spec=spec, network=network, cut=stream.cut, batch_windows=batch)
+    batch, on_cpu = stream.batch_windows, device == "cpu"
+    return WindowEncoder(
+        spec=spec,
+        network=network,
+        cut=stream.cut,
+        batch_windows=batch if on_cpu else _GPU_BATCHES * batch,
+        step=1 if on_cpu else batch,
+    )
 
 
 def _yamnet_npz(path: Path) -> Loaded:

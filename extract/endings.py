@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from features.errors import TagbartError
 
 NO_SHARED_MEMORY = "no shared memory for a decoded clip"
@@ -17,7 +19,7 @@ _WORKER_LOST = (
 
 @contextmanager
 def plain_endings(out: Path) -> Iterator[None]:
-    """Turn a full disk, a lost output folder and a lost worker process into a TagbartError.
+    """Turn a full disk, a lost folder, a lost worker or a full GPU into a TagbartError.
 
     It must stand around the whole loop: torch raises the death of a worker out of a signal
     handler, wherever the main process happens to be.
@@ -34,6 +36,10 @@ def plain_endings(out: Path) -> Iterator[None]:
         raise TagbartError(
             f"{error.filename or out}: {what}; make room or mend the folder. What is not written "
             f"yet is lost, {GO_ON}"
+        ) from error
+    except torch.OutOfMemoryError as error:
+        raise TagbartError(
+            f"the GPU's memory is full; {GO_ON}, with fewer --batch-clips"
         ) from error
     except RuntimeError as error:
         if "DataLoader worker (pid" not in str(error) and NO_SHARED_MEMORY not in str(error):

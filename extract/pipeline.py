@@ -69,7 +69,7 @@ class _Rows:
         self.joined = joined.to("cpu", non_blocking=True)
         self.arrived = torch.cuda.Event() if joined.is_cuda else None
         if self.arrived is not None:
-            self.arrived.record()
+            self.arrived.record(torch.cuda.current_stream(joined.device))
 
     def numpy(self) -> list[np.ndarray]:
         """float32 [T, D] per clip, once they are here."""

@@ -80,8 +80,7 @@ class Extraction:
         number, of = self.part
         if not 1 <= number <= of:
             raise ConfigError(f"--part is {number}/{of}, expected i/n with 1 <= i <= n")
-        if self.settings.device.startswith("cuda") and not torch.cuda.is_available():
-            raise ConfigError("--device is cuda, but torch finds no CUDA device; use --device cpu")
+        _check_device(self.settings.device, self.engine)
 
     def encoder_options(self) -> dict[str, Any]:
         """The arguments of `load_encoders`."""
@@ -92,6 +91,20 @@ class Extraction:
             "precision": self.precision,
             "dtype": self.dtype,
         }
+
+
+def _check_device(device: str, engine: str) -> None:
+    if device == "cpu":
+        return
+    if engine == "ray":  # it is the workers that need the device, not this machine
+        if device != "cuda":
+            raise ConfigError(f"--device is {device}; on a cluster say cuda, Ray chooses which")
+        return
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        raise ConfigError(f"--device is {device}, but torch finds no CUDA device; use --device cpu")
+    if (torch.device(device).index or 0) >= count:
+        raise ConfigError(f"--device is {device}, but the last CUDA device is cuda:{count - 1}")
 
 
 def extract(config: Extraction) -> int:
@@ -122,7 +135,9 @@ def extract(config: Extraction) -> int:
         check_joins(config.out, tasks, own, config.streams)
         torch.set_num_threads(config.settings.threads)
         keep_freed_memory()
-        encoders = load_encoders(**config.encoder_options())
+        # A cluster's workers load their own; here it is their specs alone that are wanted.
+        own_device = {} if config.engine == "local" else {"device": "cpu"}
+        encoders = load_encoders(**(config.encoder_options() | own_device))
         check_same_settings(config.out, tasks, [encoder.spec for encoder in encoders.values()])
         if todo:
             _make(todo, config, encoders)

@@ -1,5 +1,6 @@
 """The registry of streams and what every encoder promises."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,23 @@ def test_rows_do_not_depend_on_the_other_clips_of_the_batch(encoders, name: str)
     for clip, together in zip(clips, encoder.encode(clips), strict=True):
         (alone,) = encoder.encode([clip])
         torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_windows_that_fill_up_a_batch_leave_no_rows(encoders):
+    seen = []
+    for name in STREAMS:
+        network = encoders[name].network
+
+        def counting(windows, network=network):
+            seen.append(len(windows))
+            return network(windows)
+
+        filled = replace(encoders[name], network=counting, batch_windows=20, step=5)
+        clips = [waveform(filled, seconds, seed) for seed, seconds in enumerate((20.5, 3.3))]
+        for padded, alone in zip(filled.encode(clips), encoders[name].encode(clips), strict=True):
+            torch.testing.assert_close(padded, alone, rtol=1e-4, atol=1e-5)
+    # 21 + 3, 21 + 3 and 3 + 1 windows.
+    assert seen == [20, 5, 20, 5, 5]
 
 
 def test_no_clips_give_no_rows(encoders):

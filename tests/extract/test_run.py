@@ -12,7 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from extract.decode import Settings
+from extract.endings import plain_endings
+from extract.run import Extraction
+from features.errors import ConfigError, TagbartError
 from features.reader import Features
 from features.spec import Index
 from features.verify import verify
@@ -265,6 +270,12 @@ def test_a_full_disk_is_one_clear_line_and_a_rerun_completes(dump, tiny_weights,
     assert done.code == 0 and verify(out) == []
 
 
+def test_a_full_gpu_is_one_clear_line(tmp_path):
+    said = "the GPU's memory is full; .*, with fewer --batch-clips"
+    with pytest.raises(TagbartError, match=said), plain_endings(tmp_path):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
 @contextmanager
 def largest_file(size: int):
     """Let files grow to `size` bytes and no further, as on a disk with so much room."""
@@ -274,6 +285,30 @@ def largest_file(size: int):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_machine_without_a_gpu_may_start_a_cluster_that_has_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    folders = {"dump": tmp_path, "out": tmp_path, "weights": tmp_path}
+    Extraction(**folders, engine="ray", settings=Settings(device="cuda"))
+    with pytest.raises(ConfigError, match="finds no CUDA device"):
+        Extraction(**folders, settings=Settings(device="cuda"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_gpu_makes_the_shards_of_the_cpu(dump, made, tiny_weights, tmp_path, workers):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    arguments = options(tmp_path / "out", tiny_weights, device="cuda", workers=workers)
+    done = extract("run", dump, *arguments, "--batch-clips", "5")
+    assert done.code == 0, done.stderr
+    found, expected = Features(tmp_path / "out", "all"), Features(made, "all")
+    assert found.ids == expected.ids
+    for clip in found:
+        for name, rows in clip.streams.items():
+            wanted = expected[clip.id].streams[name]
+            np.testing.assert_allclose(rows, wanted, rtol=5e-3, atol=2e-3)
 
 
 # --- parts
@@ -387,6 +422,9 @@ def test_clips_that_cannot_be_used_are_listed_and_end_in_exit_code_1(tiny_weight
         ({"a.wav": ""}, ["--split", "test"], "has no split 'test'"),
         ({"a.wav": ""}, ["--captions", "nowhere"], "nowhere: found no captions"),
         ({"a.wav": ""}, ["--engine", "spark"], "--engine is 'spark'"),
+        ({"a.wav": ""}, ["--device", "tpu"], "--device is 'tpu'"),
+        ({"a.wav": ""}, ["--device", "cuda:9999"], "--device is cuda:9999, but"),
+        ({"a.wav": ""}, ["--device", "cuda:1", "--engine", "ray"], "Ray chooses which"),
         ({"a.wav": ""}, ["--weights", "nowhere"], "nowhere: holds no weights for yamnet"),
     ],
 )
