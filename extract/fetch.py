@@ -5,7 +5,7 @@ import hashlib
 import shutil
 import tarfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -111,11 +111,10 @@ def fetch(
         try:
             _fetch_one(name, official[name], weights, patience)
         except DownloadError as error:
-            log(f"{name}: {error}")
             problems[name] = str(error)
     if problems:
         by_hand = "; ".join(_by_hand(official[name], weights) for name in problems)
-        raise DownloadError(f"{'; '.join(problems.values())}. Or by hand: {by_hand}")
+        raise DownloadError(f"{_told(problems.values())}. Or by hand: {by_hand}")
     return [weights / official[name].place for name in wanted]
 
 
@@ -187,6 +186,15 @@ def _unpack_to(archive: Path, folder: Path) -> str:
             pass  # to the archive's own checksum, which stands behind the last file
     lines = "".join(f"{name}\0{digest}\n" for name, digest in sorted(digests.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _told(problems: Iterable[str]) -> str:
+    """Problems as one, with a reason that several files share said once."""
+    files_of: dict[str, list[str]] = {}
+    for problem in problems:
+        file, words, reason = problem.rpartition(" could not be fetched: ")
+        files_of.setdefault(words + reason, []).append(file)
+    return "; ".join(", ".join(files) + reason for reason, files in files_of.items())
 
 
 def _by_hand(one: Official, weights: Path) -> str:

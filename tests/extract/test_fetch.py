@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import socket
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -174,6 +175,25 @@ def test_one_failure_does_not_keep_the_others_and_says_what_to_put_where(
         f"{server.url}/yamnet unpacked into {tmp_path / 'yamnet'}"
     )
     assert (tmp_path / "panns.pth").read_bytes() == PANNS
+
+
+def test_without_a_network_one_line_says_what_to_put_where(monkeypatch, tmp_path, capsys):
+    def no_network(*_: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    with pytest.raises(DownloadError) as error:
+        fetch([], tmp_path, patience=HASTY)
+    assert capsys.readouterr().err == ""
+    unreachable = "cannot be reached (its name is not known; is there a network?)"
+    panns = "Wavegram_Logmel_Cnn14_mAP=0.439.pth"
+    urls = [OFFICIAL[name].file.urls[0] for name in DEFAULT_NAMES]
+    assert str(error.value) == (
+        f"yamnet_1.tar.gz, vggish_1.tar.gz could not be fetched: tfhub.dev {unreachable}; "
+        f"www.kaggle.com {unreachable}; {panns} could not be fetched: zenodo.org {unreachable}. "
+        f"Or by hand: {urls[0]} unpacked into {tmp_path / 'yamnet'}; {urls[1]} unpacked into "
+        f"{tmp_path / 'vggish'}; {urls[2]} to {tmp_path / panns}"
+    )
 
 
 def test_an_unknown_name_lists_those_known(tmp_path):
