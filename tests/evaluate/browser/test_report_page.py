@@ -25,6 +25,23 @@ def address(tmp_path_factory, tiny_clips, tiny_features, tiny_run_folder):
     return (root / "out" / "index.html").as_uri()
 
 
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, tiny_clips, tiny_features, tiny_run_folder):
+    """Two systems; the second is better by 1.0 on clip_0 and worse by 2.0 on clip_4."""
+    root = tmp_path_factory.mktemp("compared")
+    captions = {f"clip_{number}": text for number, text in enumerate(CAPTIONS)}
+    folders = [
+        write_evaluation(root / name / "test", captions, tiny_clips, scores)
+        for name, scores in (
+            ("a-recipe-with-a-rather-long-name", SCORES),
+            ("another-recipe-with-a-long-name", [1.0, *SCORES[1:4], 0.0, *SCORES[5:]]),
+        )
+    ]
+    sources = Sources(features=tiny_features, runs=(tiny_run_folder,) * 2)
+    build_report(folders, root / "out", sources)
+    return (root / "out" / "index.html").as_uri()
+
+
 def clips_shown(page):
     return page.locator("#table tbody tr:visible th").all_inner_texts()
 
@@ -106,11 +123,30 @@ def test_the_keyboard_alone_searches_sorts_opens_and_switches(window, address):
     assert page.locator(".token.on").count() == 1
 
 
+def test_two_systems_stand_side_by_side_with_their_difference(window, compared):
+    page = window.page
+    page.goto(compared)
+    first = page.locator("#examples .card").first  # where they differ most
+    assert first.locator("a").get_attribute("href") == "clips/00004.html"
+    page.get_by_role("columnheader", name="Difference").get_by_role("button").click()
+    order = clips_shown(page)
+    assert (order[0], order[-1]) == ("clip_0", "clip_4")
+    window.picture("report-compared-index")
+    page.get_by_role("link", name="clip_4", exact=True).click()
+    page.wait_for_selector(".system")
+    left, right = (item.bounding_box() for item in page.locator(".system").all())
+    assert left["y"] == right["y"] and left["x"] + left["width"] < right["x"]
+    window.picture("report-compared-clip")
+    assert not window.errors
+
+
+@pytest.mark.parametrize("report", ["address", "compared"])
 @pytest.mark.parametrize("name", ["index", "clip"])
-def test_a_phone_needs_no_sideways_scrolling(phone, address, name):
+def test_a_phone_needs_no_sideways_scrolling(phone, request, report, name):
+    index = request.getfixturevalue(report)
     page = phone.page
-    page.goto(address if name == "index" else address.replace("index", "clips/00001"))
+    page.goto(index if name == "index" else index.replace("index", "clips/00001"))
     page.wait_for_selector("h1")
     assert phone.fits()
-    phone.picture(f"report-{name}-phone")
+    phone.picture(f"report-{'compared-' * (report == 'compared')}{name}-phone")
     assert not phone.errors
