@@ -1,18 +1,20 @@
 """A child process that answers in lines and can never hang us."""
 
 import os
+import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
-from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 from features.errors import TagbartError
 
+ROOT = Path(__file__).parents[1]  # where `python -m evaluate.…` works
 _END = None  # what the reading thread leaves behind the last line
 
 
@@ -20,7 +22,21 @@ class ScoreError(TagbartError):
     """Scores cannot be computed: a scorer's process failed, or the texts do not allow it."""
 
 
-class LineProcess:
+class Closing:
+    """What has something to end: use as a context manager, which calls `close` when it is left."""
+
+    def close(self) -> None:
+        """End it, whatever it is doing."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class LineProcess(Closing):
     """Lines in, lines out. Reading and writing go on in threads of their own, so neither side of
     a full pipe can block the other, and a child that says nothing for `timeout_s` is ended.
 
@@ -64,17 +80,6 @@ class LineProcess:
             raise ScoreError(f"{name}: cannot start {command[0]} ({error})") from error
         threading.Thread(target=self._read, daemon=True).start()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def send(self, lines: Iterable[str]) -> None:
         """Hand lines to the child without waiting for it to take them."""
         data = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
@@ -97,12 +102,11 @@ class LineProcess:
             self._lines.put(_END)
             code = self._child.wait()
             raise ScoreError(
-                f"{self.name}: its process ended early, exit code {code}{self._last_words()}"
+                f"{self.name}: its process ended early, {_ending(code)}{self._last_words()}"
             )
         return line
 
     def close(self) -> None:
-        """End the child, whatever it is doing."""
         self._child.kill()
         self._child.wait()
         assert self._child.stdin is not None
@@ -128,6 +132,27 @@ class LineProcess:
     def _last_words(self) -> str:
         self._words.seek(0)
         return last_words(self._words.read())
+
+
+def module(name: str) -> list[str]:
+    """The command that runs a module of this package as a worker; start it in ROOT."""
+    return [sys.executable, "-m", f"evaluate.{name}"]
+
+
+def answers_alone() -> TextIO:
+    """In a worker: the real stdout. Whatever else prints from here on, libraries and Java too,
+    prints to stderr."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    return answers
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name
+    # Nobody else sends it: a close() of ours is never followed by a receive().
+    return name if name != "SIGKILL" else "SIGKILL, which the system sends when memory runs out"
 
 
 def last_words(stderr: bytes) -> str:

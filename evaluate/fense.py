@@ -8,14 +8,13 @@ offline, so that what is missing is said at once.
 import importlib.util
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from evaluate.child import LineProcess, ScoreError
+from evaluate.child import ROOT, LineProcess, ScoreError, module
 
 TIMEOUT_S = 1800.0  # on a CPU a thousand clips take minutes
 PENALTY = 0.9  # of SPIDEr for a caption that the fluency detector objects to (DCASE 2023)
@@ -82,12 +81,14 @@ def fense_values(
     Raises:
         ScoreError: if the worker fails (a model of the hub is absent), or takes too long.
     """
-    worker = command or [sys.executable, "-m", "evaluate.fense_worker"]
     request = {"references": list(map(list, references)), "candidates": list(map(list, candidates))}
     offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    root = Path(__file__).parents[1]
     with LineProcess(
-        worker, name="FENSE", timeout_s=timeout_s, cwd=root, environment=offline
+        command or module("fense_worker"),
+        name="FENSE",
+        timeout_s=timeout_s,
+        cwd=ROOT,
+        environment=offline,
     ) as process:
         process.send([json.dumps(request)])
         answer = process.receive()

@@ -6,9 +6,10 @@ torch and transformers, which scoring does without: hence a process of its own.
 """
 
 import json
-import os
 import sys
 from typing import Any
+
+from evaluate.child import answers_alone
 
 
 def fense_values(request: dict[str, Any]) -> list[dict[str, list[float]]]:
@@ -24,9 +25,8 @@ def fense_values(request: dict[str, Any]) -> list[dict[str, list[float]]]:
 
 
 def main() -> None:
-    """Answer one request; whatever else prints, prints to stderr."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
+    """Answer one request."""
+    answers = answers_alone()
     print(json.dumps({"values": fense_values(json.loads(sys.stdin.readline()))}), file=answers)
 
 

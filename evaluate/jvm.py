@@ -5,6 +5,8 @@ from pathlib import Path
 
 # METEOR reads and prints numbers in the machine's locale; with a decimal comma it breaks.
 LOCALE = ("-Duser.language=en", "-Duser.country=US")
+# In the POSIX locale Java cannot open a path with letters beyond ASCII.
+ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
 MAX_MEMORY_MB = 8192
 
 

@@ -2,28 +2,26 @@
 
 The jar's protocol: "SCORE ||| reference ||| … ||| candidate" gives a line of 23 statistics,
 "EVAL ||| statistics ||| …" gives a score per clip and then the corpus' own, which comes from the
-summed statistics and is not the mean of the clips'.
+statistics' sum (see `additive`) and is not the mean of the clips'.
 """
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from evaluate import jvm
-from evaluate.child import LineProcess, ScoreError
+from evaluate.child import Closing, LineProcess, ScoreError
 
 TIMEOUT_S = 600.0  # its start takes some 8 s of computing, each answer milliseconds
 STATISTICS = 23
+# Columns: the words of the caption and of its reference; for each of four matchers the matched
+# words [4:20], the caption's and the reference's in turns; the runs of matches.
+_TEST_LENGTH, _REFERENCE_LENGTH, _CHUNKS = 0, 1, 20
 
 
-class Meteor:
-    """One METEOR process. Starting returns at once; the first answer waits for its tables.
-
-    Use as a context manager; leaving it ends the process.
-    """
+class Meteor(Closing):
+    """One METEOR process. Starting returns at once; the first answer waits for its tables."""
 
     def __init__(
         self,
@@ -43,18 +41,14 @@ class Meteor:
         flags = ["-Xmx2G", "-XX:+UseSerialGC", *jvm.LOCALE, "-jar", "meteor-1.5.jar"]
         default: list[str | Path] = [jvm.java(), *flags, "-", "-", "-stdio", "-l", "en", "-norm"]
         self._process = LineProcess(
-            command or default, name="METEOR", timeout_s=timeout_s, cwd=None if command else cwd
+            command or default,
+            name="METEOR",
+            timeout_s=timeout_s,
+            cwd=None if command else cwd,
+            environment=jvm.ENVIRONMENT,
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._process.close()
 
     def statistics(
@@ -63,7 +57,7 @@ class Meteor:
         """The statistics of tokenised captions against their references.
 
         Returns:
-            float64 [clips, 23]; their sum over clips is the statistic of the corpus.
+            float64 [clips, 23].
 
         Raises:
             ScoreError: if the process fails, hangs or answers something else.
@@ -80,10 +74,10 @@ class Meteor:
         """METEOR from statistics.
 
         Args:
-            statistics: float64 [n, 23], a row per clip (or per sum over clips).
+            statistics: float64 [n, 23], a row per clip, or per sum of `additive` ones over clips.
 
         Returns:
-            float64 [n], the score of each row, and that of their sum.
+            float64 [n], the score of each row, and that of all.
 
         Raises:
             ScoreError: if the process fails, hangs or answers something else.
@@ -102,6 +96,22 @@ class Meteor:
         if len(numbers) != count:
             raise ScoreError(f"METEOR: answered {answer[:200]!r}, expected {count} numbers")
         return numbers
+
+
+def additive(statistics: np.ndarray) -> np.ndarray:
+    """Statistics whose sum over clips is that of the corpus, as METEOR itself adds them.
+
+    A caption that meets its reference whole and in order adds no chunk to a corpus: by itself its
+    one chunk costs nothing (addStats of the jar's MeteorStats).
+
+    Args:
+        statistics: float64 [clips, 23].
+    """
+    test, reference = statistics[:, 4:20:2].sum(axis=1), statistics[:, 5:20:2].sum(axis=1)
+    whole = (test == statistics[:, _TEST_LENGTH]) & (reference == statistics[:, _REFERENCE_LENGTH])
+    added = statistics.copy()
+    added[whole & (statistics[:, _CHUNKS] == 1), _CHUNKS] = 0
+    return added
 
 
 def _clean(text: str) -> str:

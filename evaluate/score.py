@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from evaluate import fense, spice_jars
 from evaluate.bootstrap import draw_weights, interval, weighted_means
-from evaluate.child import ScoreError
-from evaluate.meteor import Meteor
+from evaluate.child import Closing, ScoreError
+from evaluate.meteor import Meteor, additive
 from evaluate.metrics import BLEU_ORDER, ReferenceMetrics, corpus_bleu
 from evaluate.predictions import PredictionSets
 from evaluate.results import METRICS, Scores
@@ -37,8 +35,8 @@ def new_scorer(*, use_spice: bool = True, use_fense: bool = False) -> "Scorer":
     return Scorer(spice=spice, why_no_spice=why_not or "", use_fense=use_fense)
 
 
-class Scorer:
-    """Computes the scores of predictions. Holds Java processes, so use as a context manager.
+class Scorer(Closing):
+    """Computes the scores of predictions. Holds Java processes.
 
     Example:
         with new_scorer() as scorer:
@@ -55,18 +53,10 @@ class Scorer:
         self._meteor = Meteor()
         self._pool = ThreadPoolExecutor(1)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         for process in (self._meteor, self._spice):
             if process is not None:
-                process.__exit__(kind, error, trace)
+                process.close()
         self._pool.shutdown()
 
     def score(self, sets: PredictionSets) -> list[Scores]:
@@ -122,7 +112,7 @@ class Scorer:
     ) -> tuple[float, np.ndarray, np.ndarray]:
         statistics = self._meteor.statistics(candidates, references)
         clips, corpus = self._meteor.scores(statistics)
-        draws, _ = self._meteor.scores(weights @ statistics)
+        draws, _ = self._meteor.scores(weights @ additive(statistics))
         return corpus, clips, draws
 
 

@@ -6,28 +6,23 @@ JavaScript engine that Java has no longer, and writes temporary files and a cach
 """
 
 import json
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from evaluate import jvm
-from evaluate.child import LineProcess, ScoreError
+from evaluate.child import ROOT, Closing, LineProcess, ScoreError, module
 from features.console import progress
+from features.machine import cores
 
 # Longest silence: loading the models takes most of a minute, a batch of captions seconds.
 TIMEOUT_S = 600.0
 
 
-class Spice:
-    """One SPICE process for any number of requests. Starting returns at once.
-
-    Use as a context manager; leaving it ends the process.
-    """
+class Spice(Closing):
+    """One SPICE process for any number of requests. Starting returns at once."""
 
     def __init__(
         self,
@@ -44,25 +39,21 @@ class Spice:
             command: what to start instead of the worker (for tests of what can go wrong).
         """
         self.memory_mb = jvm.memory_limit_mb()
-        worker = command or [sys.executable, "-m", "evaluate.spice_worker"]
-        root = Path(__file__).parents[1]
-        self._process = LineProcess(worker, name="SPICE", timeout_s=timeout_s, cwd=root)
+        self._process = LineProcess(
+            command or module("spice_worker"),
+            name="SPICE",
+            timeout_s=timeout_s,
+            cwd=ROOT,
+            environment=jvm.ENVIRONMENT,
+        )
         settings = {
-            "class_path": [str(jar.resolve()) for jar in class_path],
+            "class_path": [str(jar.absolute()) for jar in class_path],
             "memory_mb": self.memory_mb,
-            "threads": _cores(),
+            "threads": cores(),
         }
         self._process.send([json.dumps(settings)])
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._process.close()
 
     def scores(
@@ -97,12 +88,15 @@ class Spice:
                 if "values" in message:
                     return message["values"]
                 if "error" in message:
-                    raise ScoreError(self._explain(message["error"]))
+                    raise ScoreError(self._explain(f"SPICE: {message['error']}"))
                 bar.total = message["total"]
                 bar.update(message["done"] - bar.n)
 
     def _message(self) -> dict[str, Any]:
-        line = self._process.receive()
+        try:
+            line = self._process.receive()
+        except ScoreError as error:
+            raise ScoreError(self._explain(str(error))) from error
         try:
             message = json.loads(line)
         except ValueError:
@@ -112,16 +106,9 @@ class Spice:
         return message
 
     def _explain(self, error: str) -> str:
-        if "OutOfMemoryError" in error:
-            return (
-                f"SPICE: Java ran out of its {self.memory_mb:,} MB ({error}); free memory, take a "
-                "machine with 8 GB to spare, or leave it out with --no-spice"
-            )
-        return f"SPICE: {error}"
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        if not any(sign in error for sign in ("OutOfMemoryError", "SIGKILL")):
+            return error
+        return (
+            f"{error}; Java was allowed {self.memory_mb:,} MB: free memory, take a machine with "
+            "8 GB to spare, or leave SPICE out with --no-spice"
+        )

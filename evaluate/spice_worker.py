@@ -10,10 +10,11 @@ Java and its libraries print as they like: only this module's messages reach the
 
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
+
+from evaluate.child import answers_alone
 
 CLIPS_PER_BATCH = 40  # often enough for a progress bar, few enough calls into Java
 
@@ -73,7 +74,10 @@ def start_java(class_path: Sequence[str], memory_mb: int) -> None:
 
     from evaluate import jvm
 
-    jpype.startJVM(str(jvm.libjvm()), f"-Xmx{memory_mb}m", *jvm.LOCALE, classpath=list(class_path))
+    # CoreNLP parses in threads of its own, where an error may be lost: end the process instead.
+    flags = [f"-Xmx{memory_mb}m", "-XX:+ExitOnOutOfMemoryError", *jvm.LOCALE]
+    flags.append("--enable-native-access=ALL-UNNAMED")  # jpype loads a library: no warning of it
+    jpype.startJVM(str(jvm.libjvm()), *flags, classpath=list(class_path))
 
 
 def spice_values(
@@ -156,9 +160,8 @@ def serve(
 
 
 def main(start: Callable[[dict[str, Any]], Classes]) -> int:
-    """Serve stdin; whatever else writes to stdout from here on, Java too, goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
+    """Serve stdin."""
+    answers = answers_alone()
     return serve(iter(sys.stdin), lambda message: print(json.dumps(message), file=answers), start)
 
 

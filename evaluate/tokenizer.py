@@ -4,6 +4,7 @@ The same jar and flags as pycocoevalcap's PTBTokenizer, fed through a pipe: that
 file beside its jar, which a read-only installation does not allow.
 """
 
+import os
 import re
 import subprocess
 from collections.abc import Sequence
@@ -43,7 +44,11 @@ def tokenize(
     lines = "".join(_LINE_BREAKS.sub(" ", text) + "\n" for text in texts)
     try:
         done = subprocess.run(
-            command, input=lines.encode("utf-8", "replace"), capture_output=True, timeout=timeout_s
+            command,
+            input=lines.encode("utf-8", "replace"),
+            capture_output=True,
+            timeout=timeout_s,
+            env=os.environ | jvm.ENVIRONMENT,
         )
     except subprocess.TimeoutExpired:
         raise ScoreError(f"PTB tokenizer: no end after {timeout_s:g} s, ended it") from None

@@ -19,8 +19,12 @@ def spaced_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def meteor(spaced_folder: Path) -> Iterator[Meteor]:
-    """One METEOR for all tests, started from a path with spaces."""
-    with Meteor(folder=spaced_folder) as process:
+    """One METEOR for all tests: in a path with spaces, on a machine that writes 0,5 for 0.5."""
+    with pytest.MonkeyPatch.context() as machine:
+        machine.setenv("LC_ALL", "C")
+        machine.setenv("JAVA_TOOL_OPTIONS", "-Duser.language=de -Duser.country=DE")
+        process = Meteor(folder=spaced_folder)
+    with process:
         yield process
 
 
@@ -30,7 +34,7 @@ class _Borrowed:
     def __init__(self, meteor: Meteor) -> None:
         self.statistics, self.scores = meteor.statistics, meteor.scores
 
-    def __exit__(self, *_: object) -> None: ...
+    def close(self) -> None: ...
 
 
 @pytest.fixture

@@ -47,6 +47,15 @@ def test_a_child_that_dies_is_reported_with_its_own_words_every_time():
                 process.receive()
 
 
+def test_a_child_that_the_system_killed_is_said_to_have_lacked_memory():
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    with (
+        LineProcess(python(code), name="METEOR", timeout_s=30) as process,
+        pytest.raises(ScoreError, match="ended early, SIGKILL, which the system sends when memory"),
+    ):
+        process.receive()
+
+
 def test_a_program_that_cannot_start_is_named():
     with pytest.raises(ScoreError, match="METEOR: cannot start /nowhere/java"):
         LineProcess(["/nowhere/java"], name="METEOR", timeout_s=1)
@@ -72,7 +81,7 @@ def test_spice_that_hangs_dies_or_talks_nonsense_is_a_clear_error():
         (HANGS, "SPICE: no answer for 0.3 s, ended it", 0.3),
         ("raise SystemExit('no JVM here')", "exit code 1; its own words: no JVM here", 30),
         ("print('loading models', flush=True)\ninput()", "answered 'loading models'", 30),
-        (loud, "Java ran out of its .* MB", 30),
+        (loud, "OutOfMemoryError: heap; Java was allowed .* MB", 30),
         ("print('{\"values\": [[0.5]]}', flush=True)", r"answered \[1\] values, not \[2\]", 30),
     )
     for code, words, timeout_s in cases:

@@ -1,7 +1,9 @@
-"""METEOR's process: from a path with spaces, in any locale, for any text."""
+"""METEOR's process: from a path with spaces, in any locale (see `meteor`), for any text."""
 
 import numpy as np
 import pytest
+
+from evaluate.meteor import additive
 
 
 def test_a_word_for_word_caption_scores_1_and_a_foreign_one_0(meteor):
@@ -31,10 +33,20 @@ def test_letters_beyond_ascii_are_words_like_any_other(meteor):
     assert clips == pytest.approx([1.0])
 
 
-def test_the_corpus_score_is_that_of_the_summed_statistics(meteor):
-    candidates = ["a dog barks", "rain falls on a roof", "someone speaks"]
-    references = [["a dog is barking"], ["rain on the roof"], ["a man speaks", "people talk"]]
-    statistics = meteor.statistics(candidates, references)
+# The first caption is its reference word for word, the last one by its stems.
+CANDIDATES = ["a dog barks", "rain falls on a roof", "someone speaks", "dogs barking"]
+REFERENCES = [["a dog barks"], ["rain on the roof"], ["a man speaks", "people talk"], ["dog barks"]]
+
+
+def test_the_corpus_score_is_that_of_the_added_statistics(meteor):
+    statistics = meteor.statistics(CANDIDATES, REFERENCES)
     _, corpus = meteor.scores(statistics)
-    [summed], _ = meteor.scores(statistics.sum(axis=0, keepdims=True))
-    assert summed == pytest.approx(corpus, abs=1e-15)
+    [added], _ = meteor.scores(additive(statistics).sum(axis=0, keepdims=True))
+    assert added == pytest.approx(corpus, abs=1e-15)
+
+
+def test_a_clip_drawn_twice_counts_as_if_it_were_listed_twice(meteor):
+    statistics = meteor.statistics(CANDIDATES, REFERENCES)
+    _, listed = meteor.scores(statistics[[0, 0, 1, 3]])
+    [weighted], _ = meteor.scores(np.array([[2.0, 1.0, 0.0, 1.0]]) @ additive(statistics))
+    assert weighted == pytest.approx(listed, abs=1e-15)

@@ -1,7 +1,6 @@
 """Scores of whole files: the published values, several files at once, edge cases."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from evaluate.predictions import PredictionSets, read_predictions, read_sets
 from evaluate.score import Scorer
 from evaluate.spice import Spice
-from tests.evaluate.test_spice import stand_in_class_path
+from tests.evaluate.test_spice import STAND_IN, stand_in_class_path
 
 WITHOUT_SPICE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider_d")
 
@@ -118,8 +117,7 @@ def test_without_the_jars_spice_and_spider_are_absent_and_say_why(scorer):
 
 
 def test_spider_is_the_mean_of_cider_d_and_spice_per_clip(shared_meteor):
-    command = [sys.executable, "-m", "tests.evaluate.spice_standin"]
-    with Spice(stand_in_class_path(), command=command, timeout_s=600) as spice:
+    with Spice(stand_in_class_path(), command=STAND_IN, timeout_s=600) as spice:
         first, second = Scorer(spice=spice).score(EDGES)
     for scores in (first, second):
         clips = scores.per_clip

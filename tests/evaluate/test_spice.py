@@ -20,6 +20,9 @@ def no_jars(tmp_path, monkeypatch) -> Path:
     return tmp_path / "no jars"
 
 
+STAND_IN = [sys.executable, "-m", "tests.evaluate.spice_standin"]
+
+
 def stand_in_class_path() -> list[Path]:
     """SPICE's own jars, and the tokenizer's older CoreNLP, which has the graph classes."""
     tokenizer = jvm.pycocoevalcap_folder() / "tokenizer" / "stanford-corenlp-3.4.1.jar"
@@ -27,9 +30,14 @@ def stand_in_class_path() -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def spice():
-    command = [sys.executable, "-m", "tests.evaluate.spice_standin"]
-    with Spice(stand_in_class_path(), command=command, timeout_s=600) as process:
+def spice(spaced_folder):
+    """SPICE with a stand-in parser: jars in a path with spaces and an ä, no locale set."""
+    own = jvm.pycocoevalcap_folder()
+    jars = [spaced_folder / jar.relative_to(own) for jar in stand_in_class_path()]
+    with pytest.MonkeyPatch.context() as machine:
+        machine.setenv("LC_ALL", "C")
+        process = Spice(jars, command=STAND_IN, timeout_s=600)
+    with process:
         yield process
 
 
@@ -46,10 +54,10 @@ def test_f_is_two_pr_over_p_plus_r_with_synonyms_counted_as_matches(spice):
 
 
 def test_captions_without_words_or_tuples_score_0(spice):
-    references = [["dog"], ["nothing"], [""], ["", "dog"], ["dog"]]
-    candidates = ["", "dog", "dog", "dog", "nothing"]
+    references = [["dog"], ["nothing"], [""], ["", "dog"], ["dog"], ["nothing"]]
+    candidates = ["", "dog", "dog", "dog", "nothing", "nothing"]
     [values] = spice.scores(references, [candidates])
-    np.testing.assert_array_equal(values, [0, 0, 0, 1, 0])
+    np.testing.assert_array_equal(values, [0, 0, 0, 1, 0, 0])
 
 
 def test_one_process_answers_any_number_of_requests(spice):
@@ -103,6 +111,16 @@ def test_an_error_in_java_is_handed_over_in_one_line():
     assert code == 1
     expected = "RuntimeError: java.lang.OutOfMemoryError: Java heap space"
     assert messages == [{"error": expected}]
+
+
+def test_too_little_memory_ends_java_at_once_and_says_how_much_it_had(monkeypatch):
+    monkeypatch.setattr(jvm, "memory_limit_mb", lambda: 20)
+    words = " ".join(f"thing{number}" for number in range(200_000))
+    with (
+        Spice(stand_in_class_path(), command=STAND_IN, timeout_s=600) as process,
+        pytest.raises(ScoreError, match=r"OutOfMemoryError.*Java was allowed 20 MB.*--no-spice"),
+    ):
+        process.scores([[words]], [["dog"]])
 
 
 def test_the_real_worker_runs_the_real_parser_up_to_the_missing_models():
