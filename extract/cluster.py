@@ -6,6 +6,7 @@ lost is done again elsewhere: its draft never had the final name, so nothing is 
 """
 
 import os
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
@@ -27,6 +28,7 @@ from features.memory import keep_freed_memory
 ROOT = Path(__file__).parent.parent
 # A shard whose workers die this often kills them itself, by its need of memory for instance.
 MOST_RETRIES = 8
+_ADDRESS_TIMEOUT_S = 10.0
 
 
 def make_shards_on_ray(
@@ -58,21 +60,30 @@ def make_shards_on_ray(
     # Ray prints what its nodes say, a lost one's last words for instance; stdout is for results.
     with redirect_stdout(sys.stderr):
         # Without $RAY_ADDRESS Ray starts a cluster of this machine alone.
-        try:
-            ray.init(
-                log_to_driver=False,
-                include_dashboard=False,
-                runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-            )
-        except ConnectionError as error:
-            raise ConfigError(
-                f"no Ray cluster answers at RAY_ADDRESS={os.environ.get('RAY_ADDRESS')}; start "
-                "one as docs/cluster.md says, or unset RAY_ADDRESS to use this machine alone"
-            ) from error
+        _check_address(os.environ.get("RAY_ADDRESS", ""))
+        ray.init(
+            log_to_driver=False,
+            include_dashboard=False,
+            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+        )
         try:
             yield from _scheduled(ray, tasks, dump, out, encoder_options, settings)
         finally:
             ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Ray itself would try for many minutes to reach a cluster that is not there."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if not port.isdecimal():
+        return  # none, `auto` or `local`
+    try:
+        socket.create_connection((host, int(port)), timeout=_ADDRESS_TIMEOUT_S).close()
+    except OSError as error:
+        raise ConfigError(
+            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start one as "
+            "docs/cluster.md says, or unset RAY_ADDRESS to use this machine alone"
+        ) from error
 
 
 def _scheduled(

@@ -18,6 +18,21 @@ LONGEST_WAIT_S = 600.0
 
 
 @pytest.mark.cluster
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])
+def test_an_address_where_no_cluster_is_ends_in_one_line(
+    tiny_weights, tmp_path, monkeypatch, address
+):
+    pytest.importorskip("ray", reason="Ray is not installed: make setup-cluster")
+    write_clips(tmp_path / "dump", 1)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    chosen = {"engine": "ray", "streams": "vggish"}
+    done = extract("run", tmp_path / "dump", *options(tmp_path / "out", tiny_weights, **chosen))
+    assert done.code == 2 and done.stdout == "" and "Traceback" not in done.stderr
+    (line,) = done.errors
+    assert f"no Ray cluster answers at RAY_ADDRESS={address}" in line and "unset" in line
+
+
+@pytest.mark.cluster
 def test_a_cluster_that_loses_a_node_makes_the_local_result(tiny_weights, tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="Ray is not installed: make setup-cluster")
     from ray.cluster_utils import Cluster
