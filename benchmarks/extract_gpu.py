@@ -2,8 +2,9 @@
 
     python -m benchmarks.extract_gpu [--clips 20000] [--precision bf16] [--folder DIR]
 
-Prints clips per second, the device's idle share, and how fast decoding alone would go, which is to
-be the only limit. The files need 1.8 MB each. The networks have random weights, which run as fast.
+Prints clips per second, the device's idle share, and how fast each stage alone would go: decoding
+is to be the only limit. The files need 1.8 MB each. The networks have random weights, which run as
+fast.
 """
 
 import os
@@ -16,6 +17,7 @@ import numpy as np
 import soundfile
 import torch
 import typer
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import header
@@ -29,6 +31,7 @@ from extract.vggish import VGGish
 from extract.weights import save_network
 from extract.yamnet import YAMNet
 from features.console import progress
+from features.memory import keep_freed_memory
 
 TARGET = 1000  # clips per second on an H100 with 16 cores
 PROFILED = 1024  # clips, after the timed ones: profiling slows down
@@ -45,7 +48,10 @@ def main(
     """Make the files, extract them, and print the figures."""
     print(header("extract_gpu"))
     cores = len(os.sched_getaffinity(0))
+    # As `python -m extract run --device cuda` does.
     settings = Settings(device=device, workers=max(1, cores - 2), batch_clips=64, threads=1)
+    torch.set_num_threads(settings.threads)
+    keep_freed_memory()
     with tempfile.TemporaryDirectory(dir=folder) as place:
         root = Path(place)
         names = write_clips(root / "dump", clips)
@@ -74,19 +80,24 @@ def main(
 
         few = names[:PROFILED]
         extract(few[:256], "warming")  # cuDNN chooses its algorithms
+        main_s = -time.process_time()
         seconds = extract(names, "timed")
+        main_s += time.process_time()
         busy_s = _device_seconds(lambda: extract(few, "profiled")) / len(few)
         start = time.perf_counter()
-        for _ in decoded(root / "dump", few, settings):
+        for _ in decoded(root / "dump", names, settings):
             pass
-        decoding = len(few) / (time.perf_counter() - start)
+        decoding = clips / (time.perf_counter() - start)
     rate = clips / seconds
     print(f"  {clips:,} files to shards in {seconds:.1f} s, {precision}: {rate:,.0f} clips/s")
     print(f"  target on an H100 with 16 cores: {TARGET:,} clips/s")
     if device == "cuda":
         idle = 1 - busy_s * rate
         print(f"  device busy {1e3 * busy_s:.3f} ms per clip, idle {idle:.0%} of the time")
-    print(f"  decoding alone, {settings.workers} processes, started anew: {decoding:,.0f} clips/s")
+        print(f"  the device alone would do {1 / busy_s:,.0f} clips/s")
+    # All its threads together; above 1 ms it may be the limit, since Python runs one at a time.
+    print(f"  main process busy {1e3 * main_s / clips:.3f} ms of processor time per clip")
+    print(f"  decoding alone, {settings.workers} processes: {decoding:,.0f} clips/s")
 
 
 def write_clips(folder: Path, count: int) -> list[str]:
@@ -124,7 +135,9 @@ def _device_seconds(work) -> float:
         return 0.0
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
         work()
-    return sum(event.device_time_total for event in seen.key_averages()) / 1e6
+    # What the processor did for the kernels is listed too, with their time once more.
+    on_device = [event for event in seen.key_averages() if event.device_type == DeviceType.CUDA]
+    return sum(event.self_device_time_total for event in on_device) / 1e6
 
 
 if __name__ == "__main__":

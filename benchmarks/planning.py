@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+import extract.run  # noqa: F401 - so that the peak is the command's, torch included
 from extract.dump import read_dump
 from extract.shards import DoneMark, plan_shards
 from features.spec import ShardEntry

@@ -5,7 +5,7 @@ soundfile + resampy to 16 kHz for YAMNet through TensorFlow, again for VGGish, t
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -22,6 +22,19 @@ SEPARABLE = (
 )  # fmt: skip
 
 
+# Seconds per clip of this way as measured elsewhere, on another machine with two cores; PANNs is
+# 0.294 and 0.009.
+ELSEWHERE_S = {
+    "decode": 0.006,
+    "resampy 16 kHz": 0.114,
+    "resampy 32 kHz": 0.096,
+    "YAMNet": 0.027,
+    "VGGish": 0.144,
+    "PANNs": 0.303,
+}
+FAR = 0.25  # how much of a share may differ without a word
+
+
 class Stopwatch:
     """Seconds by stage name, added up over clips."""
 
@@ -33,6 +46,17 @@ class Stopwatch:
         start = perf_counter()
         yield
         self.seconds[name] += perf_counter() - start
+
+
+def beside_elsewhere(seconds: Mapping[str, float]) -> list[str]:
+    """Lines that compare each stage's share of the whole with its share elsewhere."""
+    here_s, there_s = (sum(of[name] for name in ELSEWHERE_S) for of in (seconds, ELSEWHERE_S))
+    lines = []
+    for name, elsewhere in ELSEWHERE_S.items():
+        here, there = seconds[name] / here_s, elsewhere / there_s
+        far = "" if abs(here / there - 1) <= FAR else f"  {here / there:.2f} times; see {__name__}"
+        lines.append(f"{name:14} {here:4.0%} of the published way, elsewhere {there:4.0%}{far}")
+    return lines
 
 
 def decode(path: Path, to_hz: int, watch: Stopwatch) -> np.ndarray:
