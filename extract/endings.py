@@ -15,6 +15,8 @@ _WORKER_LOST = (
     "a decoding process was ended from outside, as the kernel does when memory runs out, "
     f"or /dev/shm is full; {GO_ON}, with fewer --workers if it happens again"
 )
+# How torch's loader tells it; the thread is that which pins memory, and it dies of the same.
+_WORDS_FOR_IT = ("DataLoader worker (pid", "Pin memory thread exited", NO_SHARED_MEMORY)
 
 
 @contextmanager
@@ -42,6 +44,6 @@ def plain_endings(out: Path) -> Iterator[None]:
             f"the GPU's memory is full; {GO_ON}, with fewer --batch-clips"
         ) from error
     except RuntimeError as error:
-        if "DataLoader worker (pid" not in str(error) and NO_SHARED_MEMORY not in str(error):
+        if not any(words in str(error) for words in _WORDS_FOR_IT):
             raise
         raise TagbartError(_WORKER_LOST) from error

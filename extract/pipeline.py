@@ -67,7 +67,8 @@ class _Rows:
         joined = torch.cat(list(rows)).float()
         # Asked for now: a copy asked for later would wait for the batch launched in between.
         self.joined = joined.to("cpu", non_blocking=True)
-        self.arrived = torch.cuda.Event() if joined.is_cuda else None
+        # A wait that sleeps: the processor's time belongs to decoding.
+        self.arrived = torch.cuda.Event(blocking=True) if joined.is_cuda else None
         if self.arrived is not None:
             self.arrived.record(torch.cuda.current_stream(joined.device))
 
