@@ -140,6 +140,9 @@ def read_results(folder: Path) -> Result:
         TagbartError: if it is absent, of another format or version, or lacks a record.
     """
     path, raw = folder / JSON_NAME, _read_json(folder)
+    if raw.get("format") == SUMMARY:
+        named = " ".join(str(folder / name) for name in raw.get("files", ()))
+        raise TagbartError(f"{path}: holds scores of several files; name them one by one: {named}")
     if raw.get("format") != FORMAT or raw.get("version") != VERSION:
         raise TagbartError(f"{path}: is not of format {FORMAT!r}, version {VERSION}; score again")
     try:

@@ -2,10 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from evaluate import spice_jars
 from evaluate.human import leave_one_out, read_captions
+from evaluate.spice import Spice
 from evaluate.tables_cli import human_command
+from evaluate.tokenizer import tokenize
 from features.errors import DumpError
 
 CLOTHO = "file_name,caption_1,caption_2,caption_3,caption_4,caption_5\n"
@@ -77,6 +81,25 @@ def test_the_papers_human_row(real_data, shared_meteor, capsys):
         "cider_d": 90.8,
     }
     assert {name: 100 * value for name, value in mean.items()} == pytest.approx(expected, abs=0.055)
+
+
+@pytest.mark.real_data
+def test_the_papers_human_row_has_spice_21_6(real_data):
+    """Where CoreNLP's jars are: some ten minutes on two cores."""
+    why_not = spice_jars.missing()
+    if why_not:
+        pytest.skip(f"SPICE cannot run here: {why_not}")
+    path = real_data / "audiocaps" / "captions" / "test.csv"
+    captions = read_captions(path)
+    texts = [text for five in captions.values() for text in five]
+    tokens = dict(zip(texts, tokenize(texts), strict=True))
+    means = []
+    with Spice(spice_jars.class_path()) as process:
+        for sets in leave_one_out(captions, path):
+            references = [[tokens[text] for text in four] for four in sets.references]
+            [values] = process.scores(references, [[tokens[text] for text in sets.candidates[0]]])
+            means.append(values.mean())
+    assert 100 * np.mean(means) == pytest.approx(21.6, abs=0.05)
 
 
 def test_the_table_puts_the_papers_row_below(tmp_path, shared_meteor, capsys):

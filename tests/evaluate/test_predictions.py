@@ -51,6 +51,7 @@ def test_other_keys_and_empty_lines_are_ignored(tmp_path):
         ("[1]", "expected a JSON object"),
         ({"candidate": "x", "references": ["y"]}, "has no 'clip'"),
         (record(""), '"clip" is empty'),
+        (record("a\ud83d"), "holds half a character"),
         ({"clip": 7, "candidate": "x", "references": ["y"]}, "'clip' is 7, expected a text"),
         ({"clip": "b", "references": ["y"]}, "has no 'candidate'"),
         ({"clip": "b", "candidate": None, "references": ["y"]}, "clip 'b': 'candidate' is None"),

@@ -62,6 +62,13 @@ def test_a_scores_json_that_is_none_is_named(tmp_path, text, words):
     assert str(tmp_path / "scores.json") in str(caught.value)
 
 
+def test_a_folder_with_scores_of_several_files_names_their_folders(tmp_path):
+    summary = summary_to_json({"a": as_result(SCORES, "p"), "b/x": as_result(SCORES, "q")})
+    (tmp_path / "scores.json").write_text(json.dumps(summary))
+    with pytest.raises(TagbartError, match=f"one by one: {tmp_path}/a {tmp_path}/b/x$"):
+        read_results(tmp_path)
+
+
 def test_a_folder_without_scores_says_how_to_make_them(tmp_path):
     with pytest.raises(TagbartError, match=r"holds no scores\.json; make it with `python -m eval"):
         read_results(tmp_path)
