@@ -20,6 +20,7 @@ from features.errors import ClipError, ConfigError
 from features.spec import TAG_LOGITS
 
 N_BEST = 4
+MB = 1 << 20  # what Gradio means when it says how large a file may be
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,7 @@ def answer(
 
 
 def _accepted(file: Path, limits: Limits) -> Audio:
-    size_mb = file.stat().st_size / 1e6
+    size_mb = file.stat().st_size / MB
     if size_mb > limits.max_mb:
         raise ClipError(
             f"This file has {size_mb:.1f} MB; this page takes up to {limits.max_mb:g} MB."
@@ -106,8 +107,9 @@ def _accepted(file: Path, limits: Limits) -> Audio:
     try:
         audio = load_audio(file)
     except ClipError as error:
+        reason = f"it {error}" if str(error).startswith("is ") else str(error)
         raise ClipError(
-            f"This file cannot be read as sound: {error}. Try a wav, flac, ogg or mp3 file."
+            f"This file cannot be read as sound: {reason}. Try a wav, flac, ogg or mp3 file."
         ) from error
     _check_length(audio.duration_s, limits)
     return audio

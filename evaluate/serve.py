@@ -1,15 +1,11 @@
 """A web page on this machine: a sound in, a caption out, with what the model heard.
 
-`page` lays out what evaluate/answer.py says, with Gradio; `serve` runs it in a temporary folder of
-its own and takes everything away at the end.
+`page` lays out what evaluate/answer.py says, with Gradio; `serve` runs it. Whoever calls stands in
+evaluate/own_folder.py, which takes what is written meanwhile and clears it away.
 """
 
-import os
-import shutil
-import signal
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from threading import Event
@@ -18,7 +14,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from evaluate.answer import Limits, answer, as_html, as_record, as_text
+from evaluate.answer import MB, Limits, answer, as_html, as_record, as_text
 from evaluate.caption import Listener, find_audio, load_listener
 from evaluate.report.pages import TEMPLATES
 from extract.demo_dsp import Desk
@@ -35,7 +31,6 @@ MADE_EXAMPLES = (
     ("helicopter.wav", 1, "single", ["Helicopter"]),
 )
 NOTHING = "There is no sound yet: drop a file, record one, or pick an example."
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WAITING = 32  # people in the queue; the next one is asked to come back
 # The browser itself refuses whatever would come from elsewhere.
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
@@ -104,23 +99,23 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
 def serve(
     run: Path, weights: Path, *, limits: Limits, port: int, examples: Path | None, device: str
 ) -> None:
-    """Serve the page until Ctrl-C, SIGTERM or SIGHUP.
+    """Serve the page until Ctrl-C, or what `interruptible` makes of it.
 
     Raises:
         TagbartError: if the run or its networks cannot be loaded, or the port is taken.
     """
     shown = find_audio([examples])[:EXAMPLES] if examples else []
     listener = load_listener(run, weights, device)
-    with end_asked_for() as ended, own_folder() as folder:
-        shown = shown or make_examples(folder / "made")
-        blocks = page(listener, limits, shown)
-        launch(blocks, limits, port)
-        log(f"http://{HOST}:{port} is open; Ctrl-C ends it and deletes what was sent")
-        try:
-            while not ended.wait(1.0):
-                pass
-        finally:
-            blocks.close(verbose=False)
+    shown = shown or make_examples(Path(tempfile.gettempdir()) / "made")
+    blocks = page(listener, limits, shown)
+    launch(blocks, limits, port)
+    log(f"http://{HOST}:{port} is open; Ctrl-C ends it and deletes what was sent")
+    try:
+        Event().wait()
+    except KeyboardInterrupt:
+        log("closed")
+    finally:
+        blocks.close(verbose=False)
 
 
 def make_examples(folder: Path) -> list[Path]:
@@ -131,50 +126,6 @@ def make_examples(folder: Path) -> list[Path]:
         _, sides = render(desk, layout, list(kinds), 10.0)
         soundfile.write(folder / name, sides, desk.rate_hz)
     return [folder / name for name, *_ in MADE_EXAMPLES]
-
-
-@contextmanager
-def end_asked_for() -> Iterator[Event]:
-    """Yield an event that Ctrl-C, a polite kill or a closed terminal sets; none of them ends the
-    process by itself meanwhile, so that what was begun is cleared away."""
-    ended = Event()
-    before = {number: signal.getsignal(number) for number in ENDING}
-    for number in ENDING:
-        signal.signal(number, lambda *_: ended.set())
-    try:
-        yield ended
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def own_folder() -> Iterator[Path]:
-    """A temporary folder that takes all uploads and is deleted at the end; sets Gradio's switches.
-
-    Must be entered before gradio is first imported.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="tagbart-page-"))
-    settings = {
-        "GRADIO_TEMP_DIR": str(folder),
-        "GRADIO_EXAMPLES_CACHE": str(folder / "examples"),
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "MPLCONFIGDIR": str(folder / "matplotlib"),  # gradio imports it, and it keeps a cache
-    }
-    before = {name: os.environ.get(name) for name in settings}
-    before_tempdir = tempfile.tempdir
-    os.environ.update(settings)
-    tempfile.tempdir = str(folder)  # what the web server spools goes there too
-    try:
-        yield folder
-    finally:
-        tempfile.tempdir = before_tempdir
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def launch(blocks: Any, limits: Limits, port: int) -> None:
@@ -198,8 +149,7 @@ def launch(blocks: Any, limits: Limits, port: int) -> None:
             ssr_mode=False,
             pwa=False,
             enable_monitoring=False,
-            # Up to here our own words refuse a file, beyond it Gradio's, before it is all here.
-            max_file_size=round(4e6 * limits.max_mb),
+            max_file_size=round(MB * limits.max_mb),  # refused before it is sent
             footer_links=[],
             theme=theme,
             css_paths=[TEMPLATES / "timeline.css", TEMPLATES / "answer.css"],

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from evaluate.decode_cli import Device, RunFolder, Weights
+from evaluate.own_folder import interruptible, own_folder
 from features.errors import ConfigError
 
 _LIMITS = "What is accepted"
@@ -25,7 +26,8 @@ def serve_command(
     port: Annotated[int, typer.Option(help="Port on loopback, 127.0.0.1.")] = 7860,
     device: Device = "cpu",
     max_mb: Annotated[
-        float, typer.Option(help="Largest file, megabytes.", rich_help_panel=_LIMITS)
+        float,
+        typer.Option(help="Largest file, megabytes of 2 ** 20 bytes.", rich_help_panel=_LIMITS),
     ] = 20.0,
     max_seconds: Annotated[
         float, typer.Option(help="Longest recording, seconds.", rich_help_panel=_LIMITS)
@@ -40,8 +42,9 @@ def serve_command(
     """
     if find_spec("gradio") is None:
         raise ConfigError("the page needs gradio, which is not installed; run: make setup-page")
-    from evaluate.answer import Limits
-    from evaluate.serve import serve
+    with interruptible(), own_folder():
+        from evaluate.answer import Limits
+        from evaluate.serve import serve
 
-    limits = Limits(max_mb=max_mb, max_seconds=max_seconds)
-    serve(run, weights, limits=limits, port=port, examples=examples, device=device)
+        limits = Limits(max_mb=max_mb, max_seconds=max_seconds)
+        serve(run, weights, limits=limits, port=port, examples=examples, device=device)

@@ -14,9 +14,10 @@ import torch
 
 from evaluate.answer import Limits
 from evaluate.caption import Listener
+from evaluate.own_folder import own_folder
 from evaluate.predictions import Prediction, write_predictions
 from evaluate.results import Scores, write_results
-from evaluate.serve import HOST, launch, own_folder, page
+from evaluate.serve import HOST, launch, page
 from features.reader import Features
 from features.spec import StreamSpec
 from train.checkpoint import Run

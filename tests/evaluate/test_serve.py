@@ -18,23 +18,30 @@ import soundfile
 
 from evaluate.answer import Limits, answer, as_html, as_record, as_text
 from evaluate.cli import app
-from evaluate.serve import make_examples, own_folder
+from evaluate.own_folder import own_folder
+from evaluate.serve import make_examples
 from features.errors import ClipError, ConfigError
 from tests.evaluate.listening import free_port, listener_of, served, write_sound
 
 LIMITS = Limits(max_mb=1.1, max_seconds=25)
 ROOT = Path(__file__).parents[2]
-# The command with made-up encoders; it takes the first free port that it is given.
+# The command with made-up encoders, which come only when evaluate.caption is imported.
 SERVE = """
 import sys
-from pathlib import Path
-from evaluate import serve
-from evaluate.answer import Limits
-from tests.evaluate.listening import listener_of
-from train.checkpoint import load_run
-serve.load_listener = lambda run, weights, device: listener_of(load_run(run, device))
-serve.serve(Path(sys.argv[1]), Path("none"), limits=Limits(max_mb=1, max_seconds=20),
-            port=int(sys.argv[2]), examples=None, device="cpu")
+from evaluate.cli import app
+from features.console import run_app
+
+class MadeUp:
+    def find_spec(self, name, path, target=None):
+        if name == "evaluate.serve":
+            sys.meta_path.remove(self)
+            from evaluate import caption
+            from tests.evaluate.listening import listener_of
+            from train.checkpoint import load_run
+            caption.load_listener = lambda run, weights, device: listener_of(load_run(run, device))
+
+sys.meta_path.insert(0, MadeUp())
+run_app(app, "evaluate")
 """
 
 
@@ -71,12 +78,14 @@ def test_a_recording_of_several_windows_has_a_caption_for_each(listener, tmp_pat
 def test_what_cannot_be_used_is_refused_in_words_for_people(listener, tmp_path):
     text = tmp_path / "poem.wav"
     text.write_text("a dog barks")
-    with pytest.raises(ClipError, match=r"cannot be read as sound: is text, not audio.*Try a wav"):
+    with pytest.raises(
+        ClipError, match=r"cannot be read as sound: it is text, not audio.*Try a wav"
+    ):
         answer(listener, text, LIMITS)
     with pytest.raises(ClipError, match="lasts 30 s; this page takes up to 25 s"):
         answer(listener, write_sound(tmp_path / "long.wav", seconds=30), LIMITS)
     large = tmp_path / "large.wav"
-    large.write_bytes(bytes(1_200_000))
+    large.write_bytes(bytes(1_300_000))  # 1.24 × 2**20
     with pytest.raises(ClipError, match=r"has 1\.2 MB; this page takes up to 1\.1 MB"):
         answer(listener, large, LIMITS)
 
@@ -161,10 +170,12 @@ def test_the_page_leaves_nothing_behind(tiny_run_folder, tmp_path, number):
     for folder in (home, temporary, here):
         folder.mkdir()
     settings = {"HOME": home, "TMPDIR": temporary, "PYTHONPATH": ROOT, "PYTHONDONTWRITEBYTECODE": 1}
+    of_this_process = ("TORCHINDUCTOR_CACHE_DIR", "MPLCONFIGDIR", "GRADIO_TEMP_DIR")
+    inherited = {key: value for key, value in os.environ.items() if key not in of_this_process}
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVE, tiny_run_folder, str(free_port())],
+        [sys.executable, "-c", SERVE, "serve", tiny_run_folder, "--port", str(free_port())],
         cwd=here,
-        env={**os.environ, **{name: str(value) for name, value in settings.items()}},
+        env={**inherited, **{name: str(value) for name, value in settings.items()}},
         stderr=subprocess.PIPE,
         text=True,
     )
