@@ -15,11 +15,14 @@ import soundfile
 import torch
 
 from extract.decode import Settings
+from extract.encoders import STREAMS, Stream
 from extract.endings import plain_endings
+from extract.frontend import cut
 from extract.run import Extraction
+from extract.weights import Loaded
 from features.errors import ConfigError, TagbartError
 from features.reader import Features
-from features.spec import Index
+from features.spec import EMBEDDING, Index
 from features.verify import verify
 from tests.extract.command import RATE_HZ, contents, extract, options, start_warm, write_clips
 
@@ -132,6 +135,42 @@ def test_a_stream_added_later_leaves_the_others_as_they_were(
     for clip, values in before.items():
         assert values.items() <= after[clip].items()
     assert after == contents(made)
+
+
+class Loudness(torch.nn.Module):
+    """Windows → their root mean square."""
+
+    def forward(self, windows):
+        return windows.square().mean(dim=1, keepdim=True).sqrt()
+
+
+def test_a_network_of_ones_own_is_an_entry_among_the_streams(
+    dump, two_streams, monkeypatch, tmp_path
+):
+    def read(path):
+        return Loaded(module=Loudness(), network=path.read_text(), classes=(), sha256="0")
+
+    stream = Stream(
+        kind=EMBEDDING,
+        sample_rate_hz=RATE_HZ,
+        window_s=0.1,
+        hop_s=0.1,
+        cut=lambda waveform: cut(waveform, RATE_HZ // 10, RATE_HZ // 10, keep_tail=True),
+        sources={"loudness.txt": read},
+        batch_windows=4,
+    )
+    monkeypatch.setitem(STREAMS, "loudness", stream)
+    (tmp_path / "loudness.txt").write_text("a meter")
+    chosen = {"shard_clips": SHARD_CLIPS, "streams": "loudness", "dtype": "float32"}
+    done = extract("run", dump, *options(two_streams, tmp_path, **chosen))
+    assert done.code == 0, done.stderr
+    assert verify(two_streams) == []
+    assert set(Index.read(two_streams).streams) == {"yamnet", "panns", "loudness"}
+    for clip in Features(two_streams, "all"):
+        samples, _ = soundfile.read(dump / clip.path)
+        samples = np.pad(samples, (0, -len(samples) % 1600)).reshape(-1, 1600)
+        expected = np.sqrt(np.square(samples).mean(axis=1, keepdims=True))
+        np.testing.assert_allclose(clip.streams["loudness"], expected, rtol=1e-5)
 
 
 def test_other_weights_are_refused(dump, two_streams, tiny_weights, tmp_path):
