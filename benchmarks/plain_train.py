@@ -25,18 +25,19 @@ from train.run import Job, train
 UPDATES = 20
 
 
-def largest_difference(folder: Path, recipe: Recipe, device: str) -> float:
+def largest_difference(folder: Path, recipe: Recipe, device: str, updates: int = UPDATES) -> float:
     """Of the trainer's losses from the plain loop's, relative, over the first updates.
 
     Args:
         folder: holds `features`; gets a run folder for a moment.
         recipe: what to train; dropouts are set to 0 here.
         device: for both.
+        updates: how many.
     """
     recipe = replace(
         recipe,
         bart=replace(recipe.bart, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0),
-        optim=replace(recipe.optim, epochs=UPDATES, max_updates=UPDATES),
+        optim=replace(recipe.optim, epochs=updates, max_updates=updates),
         train=replace(recipe.train, log_every=1),
     )
     out = folder / "run-losses"

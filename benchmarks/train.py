@@ -24,7 +24,7 @@ from benchmarks.machine import header
 from benchmarks.simulate import simulate_audiocaps
 from benchmarks.train_learning import SHAPES, measure_learning
 from benchmarks.train_loader import BATCH, measure_loader, measure_memory
-from benchmarks.train_updates import CPU_PLAN, measure_cpu, measure_gpu
+from benchmarks.train_updates import CPU_PLAN, GPU_PLAN, measure_cpu, measure_gpu
 from features.console import new_app, run_app
 from features.errors import ConfigError
 
@@ -71,11 +71,13 @@ def cpu_command(
 
 
 @app.command("gpu")
-def gpu_command() -> None:
-    """Updates per second with bart-large's shape; takes 10 GB of disk."""
+def gpu_command(
+    rounds: Annotated[int, typer.Option(help="Turns of each way.", min=1)] = GPU_PLAN.rounds,
+) -> None:
+    """Updates per second with bart-large's shape; takes 4 GB of disk."""
     print(header("train, GPU"), flush=True)
     with _folder() as folder:
-        measure_gpu(folder)
+        measure_gpu(folder, replace(GPU_PLAN, rounds=rounds))
 
 
 @app.command("memory")

@@ -50,18 +50,26 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device; the host waits for no copy to a GPU."""
-        to_gpu = torch.device(device).type == "cuda" and not self.attention_mask.is_cuda
+        device = torch.device(device)
+        return self._each(lambda _, tensor: _sent(tensor, device).to(device, non_blocking=True))
 
-        def moved(_: str, tensor: torch.Tensor) -> torch.Tensor:
-            if to_gpu:  # a copy runs by itself from pinned memory only
-                tensor = tensor.contiguous().pin_memory()
-            return tensor.to(device, non_blocking=True)
+    def clone(self) -> Self:
+        """The same batch in memory of its own."""
+        return self._each(lambda _, tensor: tensor.clone())
 
-        return self._each(moved)
+    def take(self, other: Self) -> None:
+        """Become equal to a batch of the same shape, in place; waits as little as `to`."""
+        for name, tensor in self._tensors().items():
+            tensor.copy_(_sent(getattr(other, name), tensor.device), non_blocking=True)
 
-    def looked_up(self, table: torch.Tensor) -> Self:
-        """The batch with the rows of `table` [rows, D] that its audio numbers."""
-        assert self.audio is not None
+    def shape(self) -> tuple:
+        """What another batch must share to run through the same kernels: names, types, shapes."""
+        return tuple((name, part.dtype, *part.shape) for name, part in self._tensors().items())
+
+    def looked_up(self, table: torch.Tensor | None) -> Self:
+        """The batch with the rows of `table` [rows, D] that its audio numbers, if it does."""
+        if table is None or self.audio is None:
+            return self
         return replace(self, audio=table[self.audio.squeeze(-1).long()])
 
     def part(self, rows: slice, *, inputs: int, audio: int, labels: int) -> Self:
@@ -70,9 +78,19 @@ class Batch:
         return self._each(lambda name, tensor: tensor[rows, : columns.get(name, inputs)])
 
     def _each(self, change: Callable[[str, torch.Tensor], torch.Tensor]) -> Self:
+        tensors = self._tensors()
+        return replace(self, **{name: change(name, tensor) for name, tensor in tensors.items()})
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
         tensors = {item.name: getattr(self, item.name) for item in fields(self)}
-        there = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-        return replace(self, **{name: change(name, tensor) for name, tensor in there.items()})
+        return {name: tensor for name, tensor in tensors.items() if tensor is not None}
+
+
+def _sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor as it can be copied to a device by itself: to a GPU from pinned memory only."""
+    if device.type == "cuda" and not tensor.is_cuda:
+        return tensor.contiguous().pin_memory()
+    return tensor
 
 
 @dataclass(frozen=True, kw_only=True)

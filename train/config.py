@@ -165,6 +165,7 @@ class TrainConfig:
         deterministic: refuse operations whose result may differ from run to run.
         compile: let torch.compile fuse the forward and backward pass of training; takes minutes
             at the start, and the same losses follow within float tolerance.
+        cuda_graphs: let a GPU repeat an update as one launch (train/graphs.py); nothing on a CPU.
         validate_every: updates from one validation to the next; the end of training validates too.
         save_every: updates from one saved state to the next, 0 for the same as validate_every.
         log_every: updates from one line in metrics.jsonl to the next.
@@ -177,6 +178,7 @@ class TrainConfig:
     precision: str = "float32"
     deterministic: bool = False
     compile: bool = False
+    cuda_graphs: bool = False
     validate_every: int = 1000
     save_every: int = 0
     log_every: int = 50
@@ -203,6 +205,15 @@ class Recipe:
     bart: BartShape = field(default_factory=BartShape)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        layerdrop = self.bart.encoder_layerdrop or self.bart.decoder_layerdrop
+        _require(
+            not self.train.cuda_graphs or (self.optim.grad_accumulation == 1 and not layerdrop),
+            "train.cuda_graphs repeats one forward pass and one step, always through the same "
+            "kernels: it needs optim.grad_accumulation = 1, bart.encoder_layerdrop = 0 and "
+            "bart.decoder_layerdrop = 0",
+        )
 
 
 SECTIONS: dict[str, type] = {

@@ -39,8 +39,7 @@ class Piece:
 
     def on(self, device: torch.device | str) -> Batch:
         """The batch on a device, ready for the model."""
-        batch = self.batch.to(device)
-        return batch if self.audio_table is None else batch.looked_up(self.audio_table)
+        return self.batch.to(device).looked_up(self.audio_table)
 
 
 @dataclass(frozen=True, kw_only=True)

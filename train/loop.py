@@ -14,12 +14,14 @@ import torch
 from tqdm import tqdm
 
 from features.console import progress as progress_bar
-from features.errors import INTERRUPTED, RunError
+from features.errors import INTERRUPTED
 from train.config import Recipe
 from train.distributed import Processes, Quiet
 from train.loader import Loader, Piece
+from train.memory import memory_watched
 from train.metrics import Metrics
 from train.model import TagBart
+from train.optim import learning_rate
 from train.saver import Saver
 from train.state import Progress
 from train.updates import Launched, Updater, refuse
@@ -59,6 +61,7 @@ class Trainer:
             optimizer=self.optimizer,
             processes=self.processes,
             updates=self.updates,
+            audio_table=self.train.data.audio_table,
         )
 
     @property
@@ -88,8 +91,8 @@ class Trainer:
                 done, last = update + 1, update + 1 == self.updates
                 logs = done % settings.log_every == 0 or last
                 validates = done % settings.validate_every == 0 or last
-                saves = done % save_every == 0 or last
-                with self._memory(update):
+                saves = done % save_every == 0 or (last and settings.keep_state)
+                with memory_watched(f"update {done}", self.recipe, self.processes.device):
                     launched = self._updater.launch(update, pieces)
                     if before:
                         self._check(before)
@@ -175,6 +178,7 @@ class Trainer:
     def _log(self, loss: float, norm: float, captions: int) -> None:
         now = time.monotonic()
         seconds, since = now - self._logged[0], captions - self._logged[1]
+        rate = learning_rate(self.recipe.optim, self.progress.update - 1, self.updates)
         self._logged = (now, captions)
         if self._metrics:
             self._metrics.write(
@@ -183,7 +187,7 @@ class Trainer:
                     "epoch": self.progress.update / self.updates_per_epoch,
                     "train_loss": loss,
                     "gradient_norm": norm,
-                    "learning_rate": self.optimizer.param_groups[0]["lr"],
+                    "learning_rate": rate,
                     "captions_per_s": since / max(seconds, 1e-9),
                 },
             )
@@ -202,25 +206,6 @@ class Trainer:
         self._saver = Saver(self.path, self.model, self.optimizer)
         with closing(self._metrics), closing(self._saver):
             yield
-
-    @contextmanager
-    def _memory(self, update: int) -> Iterator[None]:
-        """Say which setting to lower when memory runs out."""
-        try:
-            yield
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            full = isinstance(error, torch.OutOfMemoryError | MemoryError)
-            if not full and "can't allocate memory" not in str(error):
-                raise
-            settings = self.recipe.optim
-            raise RunError(
-                f"update {update + 1}: out of memory on {self.processes.device} with "
-                f"optim.batch_size = {settings.batch_size}. Lower it and raise "
-                "optim.grad_accumulation by the same factor (--set "
-                f"optim.batch_size={max(1, settings.batch_size // 2)} --set "
-                f"optim.grad_accumulation={2 * settings.grad_accumulation}: the same updates), "
-                "or lower inputs.max_prompt_tokens"
-            ) from error
 
     def _bar(self) -> tqdm:
         if not self.processes.first:

@@ -85,16 +85,19 @@ class TagBart(PreTrainedModel):
     def forward(self, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
         """Cross-entropy summed over the batch's labels, a float32 scalar."""
         embeds, mask = self.encoder_inputs(batch)
+        assert batch.decoder_ids is not None and batch.labels is not None
+        length = batch.decoder_ids.shape[1]
+        past = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
         hidden = self.bart.model(
             inputs_embeds=embeds,
-            # As [B, 1, 1, L] it is taken as it is. Into a mask [B, L] transformers would look, and
-            # make the host wait for a GPU twice a pass.
+            # Masks of four dimensions are taken as they are. Into others transformers looks, also
+            # into the one that it makes where the decoder gets none, and the host waits for a GPU.
             attention_mask=mask[:, None, None, :].bool(),
             decoder_input_ids=batch.decoder_ids,
+            decoder_attention_mask=past[None, None],
             use_cache=False,
         ).last_hidden_state
         logits = self.bart.lm_head(hidden) + self.bart.final_logits_bias
-        assert batch.labels is not None
         return F.cross_entropy(
             logits.flatten(0, 1).float(),
             batch.labels.flatten(),

@@ -4,7 +4,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ from train.data import SplitData, caption_texts
 from train.distributed import Processes, joined_processes
 from train.loader import Loader
 from train.loop import Trainer
+from train.memory import memory_watched
 from train.model import trainable_parameters
 from train.optim import make_optimizer
 from train.pretrained import build_model, load_tokenizer, quiet_transformers, train_tokenizer
@@ -34,7 +35,11 @@ from train.state import NAME as STATE_NAME
 from train.state import Progress, load_state
 
 SPLITS = ("train", "val")
-_GPU_LENGTHS = 8  # lengths are padded to multiples of this there: tensor cores, fewer shapes
+# Lengths are padded to multiples of these: a GPU's tensor cores want it, and fewer shapes.
+_LENGTH_MULTIPLE = {"cpu": 1, "cuda": 8}
+# Captions in a pass of validation, at least: it keeps nothing for a backward pass, and few of them
+# leave a GPU idle.
+_VALIDATION_BATCH = {"cpu": 1, "cuda": 32}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +79,10 @@ def train(job: Job) -> Progress | None:
             splits, run = _opened(job, processes)
             if processes.first:
                 lock.enter_context(_alone(job.out))
-        trainer = _trainer(run, splits, processes)
-        if (job.out / STATE_NAME).is_file():
-            trainer.progress = load_state(job.out, trainer.model, trainer.optimizer)
+        with memory_watched("loading the model and its data", job.recipe, processes.device):
+            trainer = _trainer(run, splits, processes)
+            if (job.out / STATE_NAME).is_file():
+                trainer.progress = load_state(job.out, trainer.model, trainer.optimizer)
         if processes.first:
             _announce(trainer)
         trainer.run()
@@ -94,6 +100,8 @@ def _opened(job: Job, processes: Processes) -> tuple[dict[str, Features], Run]:
                 f"optim.batch_size is {job.recipe.optim.batch_size}, over all processes together, "
                 f"but torchrun started {processes.world}: raise it, or start fewer"
             )
+        if processes.world > 1 and job.recipe.train.cuda_graphs:
+            raise ConfigError("train.cuda_graphs is for one process; torchrun started several")
         bart = job.recipe.bart
         if processes.world > 1 and (bart.encoder_layerdrop or bart.decoder_layerdrop):
             raise ConfigError(
@@ -201,7 +209,7 @@ def _trainer(run: Run, splits: dict[str, Features], processes: Processes) -> Tra
         decoder_start=run.model.config.bart.decoder_start_token_id,
         pad_labels_to=recipe.inputs.max_caption_tokens if recipe.optim.loss_on_padding else 0,
         bucket_batches=recipe.train.bucket_batches,
-        length_multiple=_GPU_LENGTHS if processes.device.type == "cuda" else 1,
+        length_multiple=_LENGTH_MULTIPLE[processes.device.type],
         rank=processes.rank,
         world=processes.world,
     )
@@ -213,7 +221,11 @@ def _trainer(run: Run, splits: dict[str, Features], processes: Processes) -> Tra
         model=model,
         optimizer=make_optimizer(model, recipe.optim),
         train=loader,
-        val=loader.of(val_data),
+        val=replace(
+            loader,
+            data=val_data,
+            batch_size=max(recipe.optim.batch_size, _VALIDATION_BATCH[processes.device.type]),
+        ),
         processes=processes,
     )
 

@@ -17,12 +17,14 @@ import torch
 from torch import nn
 
 from features.errors import RunError
+from train.batches import Batch
 from train.config import Recipe
 from train.distributed import Processes, Quiet
 from train.draws import update_seed
+from train.graphs import Repeated, cuda_graphs
 from train.loader import Loader, Piece
 from train.model import TagBart
-from train.optim import learning_rate, limit_gradient
+from train.optim import learning_rate, limit_gradient, set_learning_rate
 
 _NAMED_CLIPS = 16
 
@@ -31,7 +33,7 @@ class Reading:
     """Numbers on their way from the device to the host."""
 
     def __init__(self, values: torch.Tensor) -> None:
-        self._values = values.to("cpu", non_blocking=True)
+        self._values = values.to("cpu", non_blocking=True, copy=True)
         self._there = torch.cuda.Event() if values.is_cuda else None
         if self._there:
             self._there.record()
@@ -61,6 +63,7 @@ class Updater:
         model, optimizer: on the device of `processes`.
         processes: this process among those of the run.
         updates: of the whole run, for the schedule.
+        audio_table: where training's batches look their audio up (train/resident.py).
         asked: this process was asked to stop; the next update tells the others.
     """
 
@@ -69,9 +72,10 @@ class Updater:
     optimizer: torch.optim.AdamW
     processes: Processes
     updates: int
+    audio_table: torch.Tensor | None = None
     asked: bool = False
     _network: nn.Module = field(init=False)  # the model, or what shares its gradients
-    _refused: torch.Tensor = field(init=False)
+    _repeated: Repeated | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         # Wrapped, not in place: validation, in other shapes, goes through the model as it is.
@@ -79,42 +83,56 @@ class Updater:
         if self.recipe.train.compile:
             network = torch.compile(network)  # type: ignore[assignment]
         self._network = self.processes.shared(network)
-        self._refused = torch.zeros((), device=self.processes.device)
+        device = self.processes.device
+        # What an update reads and writes besides its batch keeps its place (train/graphs.py).
+        self._labels, self._stop, self._refused = (torch.zeros((), device=device) for _ in range(3))
+        self._values = torch.zeros(3, device=device)
         self.optimizer.found_inf = self._refused  # type: ignore[attr-defined]
+        record = cuda_graphs(device) if self.recipe.train.cuda_graphs else None
+        if record:
+            self._repeated = Repeated(lambda batch: self._update([batch]), device, record)
 
     def launch(self, update: int, pieces: list[Piece]) -> Launched:
         """Tell the device to do update number `update`, counted from 0, by its forward passes."""
-        settings = self.recipe.optim
-        torch.manual_seed(update_seed(self.recipe.train.seed, update, self.processes.rank))
-        labels = sum(piece.labels for piece in pieces)
-        loss = torch.zeros((), device=self.processes.device)
+        self._labels.fill_(sum(piece.labels for piece in pieces))
+        self._stop.fill_(self.asked)
+        set_learning_rate(self.optimizer, learning_rate(self.recipe.optim, update, self.updates))
         self.model.train()
-        for number, piece in enumerate(pieces, 1):
-            more = number < len(pieces)
+        seed = update_seed(self.recipe.train.seed, update, self.processes.rank)
+        if self._repeated:
+            self._repeated(pieces[0].batch, seed)
+        else:
+            torch.manual_seed(seed)
+            self._update([piece.batch.to(self.processes.device) for piece in pieces])
+        return Launched(number=update, pieces=pieces, reading=Reading(self._values))
+
+    def _update(self, batches: list[Batch]) -> None:
+        """Forward and backward passes and a step; what it came to is in `_values` then."""
+        settings = self.recipe.optim
+        loss = torch.zeros_like(self._labels)
+        for number, batch in enumerate(batches, 1):
+            ready, more = batch.looked_up(self.audio_table), number < len(batches)
             with self.processes.gradients_stay(self._network) if more else nullcontext():
-                part = self.loss(piece, settings.label_smoothing, self._network) / labels
+                part = self._loss(ready, self._network, settings.label_smoothing) / self._labels
                 # The gradient is a mean over processes, the loss a sum.
                 (part * self.processes.world).backward()
             loss += part.detach()
         norm = limit_gradient(self.model, settings.clip_norm)
-        stops = torch.full_like(loss, float(self.asked))
-        shared = self.processes.total(torch.stack([loss, stops]))
-        values = torch.cat([shared, norm.view(1)])
-        self._refused.copy_(self._refused.maximum(~values.isfinite().all()))
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, update, self.updates)
+        shared = self.processes.total(torch.stack([loss, self._stop]))
+        self._values.copy_(torch.cat([shared, norm.view(1)]))
+        self._refused.copy_(self._refused.maximum(~self._values.isfinite().all()))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return Launched(number=update, pieces=pieces, reading=Reading(values))
 
-    def loss(
-        self, piece: Piece, label_smoothing: float = 0.0, network: nn.Module | None = None
-    ) -> torch.Tensor:
-        """The loss summed over this process's labels of a forward pass."""
+    def loss(self, piece: Piece) -> torch.Tensor:
+        """The loss summed over this process's labels of a piece, for validation."""
+        return self._loss(piece.on(self.processes.device), self.model)
+
+    def _loss(self, batch: Batch, network: nn.Module, label_smoothing: float = 0.0) -> torch.Tensor:
+        """The same for a batch that is ready on the device."""
         bf16 = self.recipe.train.precision == "bf16"
-        device = self.processes.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            return (self.model if network is None else network)(piece.on(device), label_smoothing)
+        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=bf16):
+            return network(batch, label_smoothing)
 
     def check(self, launched: Launched, loader: Loader) -> tuple[float, float, bool]:
         """What an update came to: loss per label, gradient norm, whether any process shall stop.

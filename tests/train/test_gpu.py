@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.train.toy import settings
+from train.batches import Batch
 from train.metrics import read_metrics
 from train.recipe import load_recipe
 from train.run import Job, train
@@ -34,6 +35,21 @@ def test_deterministic_runs_on_a_gpu_are_equal_in_every_bit(toy_features, tmp_pa
     changes = {"train__deterministic": True, "bart__dropout": 0.1}
     runs = [losses(toy_features, tmp_path / str(run), "cuda", **changes) for run in range(2)]
     assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_updates_repeated_by_cuda_graphs_have_the_losses_of_plain_ones(
+    toy_features, tmp_path, monkeypatch, precision
+):
+    monkeypatch.setattr("train.graphs.PLAIN_TURNS", 1)
+    recorded, take = [], Batch.take
+    monkeypatch.setattr(Batch, "take", lambda self, *a: (recorded.append(1), take(self, *a)))
+    changes = {"train__precision": precision, "bart__dropout": 0.1, "optim__epochs": 4}
+    expected = losses(toy_features, tmp_path / "plain", "cuda", **changes)
+    assert not recorded
+    found = losses(toy_features, tmp_path / "graphs", "cuda", train__cuda_graphs=True, **changes)
+    assert len(recorded) > 20
+    assert found == pytest.approx(expected, rel=1e-3 if precision == "float32" else 2e-2)
 
 
 def test_launching_an_update_makes_the_host_wait_for_nothing(toy_features, tmp_path, monkeypatch):

@@ -324,7 +324,7 @@ def test_out_of_memory_says_which_setting_to_lower(toy_features, tmp_path, monke
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    monkeypatch.setattr(Updater, "loss", full)
+    monkeypatch.setattr(Updater, "_loss", full)
     with pytest.raises(RunError, match=r"batch_size=2 --set optim\.grad_accumulation=2"):
         train(job(toy_features, tmp_path / "run"))
 

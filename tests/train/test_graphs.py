@@ -1,0 +1,172 @@
+"""Updates repeated as they were recorded are the updates that a plain run does, in every bit.
+
+A CPU has no CUDA graphs. The stand-in here does what one does: it notes every operation of a step
+with the memory that it reads and writes, and later does the same operations on the same memory
+without any of our code running. What our code would have to compute anew then shows.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import train.graphs
+import train.run
+from features.errors import ConfigError, RunError
+from tests.train.toy import settings
+from train.batches import Batch
+from train.metrics import read_metrics
+from train.recipe import load_recipe
+from train.run import Job
+from train.state import NAME as STATE_NAME
+from train.updates import Updater
+
+
+class Noted(TorchDispatchMode):
+    """Notes operations; `repeat` does them again in the same memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._operations = []
+        self._done = True  # unlike a GPU, we had to do the step to note it
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        if not operation.is_view:
+            self._operations.append((operation, args, kwargs or {}, result))
+        return result
+
+    def repeat(self) -> None:
+        if self._done:
+            self._done = False
+            return
+        with torch.no_grad():
+            for operation, args, kwargs, result in self._operations:
+                again = operation(*args, **kwargs)
+                for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
+                    if isinstance(old, torch.Tensor) and old is not new:
+                        old.copy_(new)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """Updates are recorded by the stand-in from a shape's second turn on; a list of what was.
+
+    Lengths are rounded up to 16, so that shapes come again in a short run.
+    """
+    found = []
+
+    def record(step):
+        with Noted() as noted:
+            step()
+        found.append(noted)
+        return noted.repeat
+
+    monkeypatch.setattr("train.updates.cuda_graphs", lambda device: record)
+    monkeypatch.setattr(train.graphs, "PLAIN_TURNS", 1)
+    monkeypatch.setitem(train.run._LENGTH_MULTIPLE, "cpu", 16)
+    return found
+
+
+def run(features, out, **changes) -> tuple[list, dict[str, torch.Tensor]]:
+    """What a short run logs, and its weights and moments at the end."""
+    few = {"optim__max_updates": 14, "train__log_every": 1, "train__validate_every": 99,
+           "train__keep_state": True, "optim__warmup_updates": 2}  # fmt: skip
+    recipe = load_recipe("yamnet-panns", settings(**{**few, **changes}))
+    train.run.train(Job(features=features, out=out, recipe=recipe))
+    names = ("update", "train_loss", "gradient_norm", "learning_rate", "val_loss")
+    lines = [[line.get(name) for name in names] for line in read_metrics(out)]
+    return lines, load_file(out / STATE_NAME)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"inputs__tags": '""', "inputs__audio": "vggish"}, {"train__precision": "bf16"},
+     {"model__freeze_decoder": True, "optim__clip_norm": 0.0, "optim__label_smoothing": 0.1}],
+    ids=["tags and audio", "audio", "bf16", "frozen, no limit, smoothing"],
+)  # fmt: skip
+def test_recorded_updates_are_the_plain_ones_in_every_bit(
+    toy_features, tmp_path, recorded, changes
+):
+    expected = run(toy_features, tmp_path / "plain", **changes)
+    assert not recorded
+    lines, state = run(toy_features, tmp_path / "graphs", train__cuda_graphs=True, **changes)
+    assert recorded
+    assert lines == expected[0]
+    assert state.keys() == expected[1].keys()
+    for name, value in expected[1].items():
+        assert torch.equal(state[name], value), name
+
+
+def test_a_shape_runs_plainly_once_and_no_more_shapes_are_recorded_than_allowed(
+    toy_features, tmp_path, monkeypatch, recorded
+):
+    monkeypatch.setattr(train.graphs, "MOST_SHAPES", 1)
+    asked, by_our_code = [], []
+    launch, update = Updater.launch, Updater._update
+
+    def launched(self, number, pieces):
+        asked.append(pieces[0].batch.shape())
+        return launch(self, number, pieces)
+
+    def updated(self, batches):
+        by_our_code.append(batches[0].shape())
+        update(self, batches)
+
+    monkeypatch.setattr(Updater, "launch", launched)
+    monkeypatch.setattr(Updater, "_update", updated)
+    run(toy_features, tmp_path / "run", train__cuda_graphs=True)
+    first = next(shape for turn, shape in enumerate(asked) if shape in asked[:turn])
+    assert len(recorded) == 1 and asked.count(first) > 2
+    assert by_our_code.count(first) == 2  # once plainly, once to be recorded
+    others = [shape for shape in asked if shape != first]
+    assert len(set(others)) > 1
+    assert [shape for shape in by_our_code if shape != first] == others
+
+
+def test_a_graph_too_refuses_an_update_that_is_not_finite(
+    toy_features, tmp_path, monkeypatch, recorded
+):
+    take, kept = Batch.take, []
+
+    def spoilt(room, other):
+        take(room, other)
+        if len(recorded) >= 2:
+            room.audio.fill_(torch.nan)
+
+    def check(self, launched, loader, real=Updater.check):
+        kept.append([weight.clone() for weight in self.model.parameters()])
+        return real(self, launched, loader)
+
+    monkeypatch.setattr(Batch, "take", spoilt)
+    monkeypatch.setattr(Updater, "check", check)
+    with pytest.raises(RunError, match=r"loss is nan.* with clips clip1_"):
+        run(toy_features, tmp_path / "run", train__cuda_graphs=True)
+    assert all(weight.isfinite().all() for weight in kept[-1])
+
+
+def test_graphs_need_updates_that_run_the_same_kernels():
+    for setting in ("optim.grad_accumulation=2", "bart.encoder_layerdrop=0.1"):
+        with pytest.raises(ConfigError, match=r"it needs optim\.grad_accumulation = 1"):
+            load_recipe("yamnet-panns", ["train.cuda_graphs=true", setting])
+
+
+def test_a_batch_takes_another_of_its_shape_into_its_own_memory(toy_data, make_toy):
+    toy = make_toy()
+    block = toy.builder.block(*toy_data.rows(np.arange(6), toy.builder), None)
+    columns = int(block.length.max())
+    first = block.batch(np.array([0, 1]), columns=columns)
+    other = block.batch(np.array([2, 3]), columns=columns)
+    room = replace(first.clone(), audio=torch.zeros_like(other.audio))
+    assert room.shape() == other.shape()
+    place = room.input_ids.data_ptr()
+    room.take(other)
+    assert room.input_ids.data_ptr() == place
+    for name, value in vars(other).items():
+        assert value is None or getattr(room, name).equal(value), name
+    assert not first.input_ids.equal(other.input_ids)
+    assert first.shape() != block.batch(np.array([0]), columns=columns).shape()

@@ -1,0 +1,87 @@
+"""Updates that a GPU repeats as one launch: CUDA graphs, one for each shape of a batch.
+
+An update of bart-large's shape is thousands of kernels. At batch 8 a GPU is likely to need less time
+for them than the host takes to name them one by one. A graph names them all at once. What a kernel
+reads must then lie where it lay when the graph was recorded: batches are copied into room of their
+own, and what changes from update to update (learning rate, counts) lies in tensors.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+
+from features.errors import RunError
+from train.batches import Batch
+
+PLAIN_TURNS = 3  # of a shape, before recording it is worth its half second; they warm it up, too
+MOST_SHAPES = 64  # recorded at most, since each takes memory; others run plainly
+
+Record = Callable[[Callable[[], None]], Callable[[], None]]
+
+
+class Repeated:
+    """Does a step with one batch after the other, each shape from its fourth turn on by a graph.
+
+    Args:
+        step: reads nothing that changes but its batch and tensors that keep their place, keeps no
+            tensor, and leaves no gradient behind.
+        device: where it runs.
+        record: turns a step without arguments into a function that repeats it.
+    """
+
+    def __init__(self, step: Callable[[Batch], None], device: torch.device, record: Record) -> None:
+        self._step, self._device, self._record = step, device, record
+        self._turns: Counter[tuple] = Counter()
+        self._recorded: dict[tuple, tuple[Batch, Callable[[], None]]] = {}
+
+    def __call__(self, batch: Batch, seed: int) -> None:
+        """Do the step with a batch of the host, torch's generators seeded before it (dropout)."""
+        torch.manual_seed(seed)
+        shape = batch.shape()
+        self._turns[shape] += 1
+        if shape not in self._recorded:
+            if self._turns[shape] <= PLAIN_TURNS or len(self._recorded) == MOST_SHAPES:
+                self._step(batch.to(self._device))
+                return
+            room = batch.to(self._device).clone()
+            self._recorded[shape] = room, self._record(lambda: self._step(room))
+            torch.manual_seed(seed)  # whatever recording made of the generator
+        room, repeat = self._recorded[shape]
+        room.take(batch)
+        repeat()
+
+
+def cuda_graphs(device: torch.device) -> Record | None:
+    """What records steps on a device; None where it has no graphs.
+
+    Its graphs share their memory, so they must not run at the same time, and what a step computes
+    must be copied to tensors from outside of it.
+    """
+    if device.type != "cuda":
+        return None
+    pool = torch.cuda.graph_pool_handle()
+
+    def record(step: Callable[[], None]) -> Callable[[], None]:
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # The outer block brings the stream back if recording fails. Other threads (the loader,
+            # the saver) may do what is forbidden while this one records.
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"),
+            ):
+                step()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            if isinstance(error.__context__, torch.OutOfMemoryError):  # then its end fails as well
+                raise error.__context__ from None
+            raise RunError(
+                f"an update could not be recorded as a CUDA graph ({str(error).splitlines()[0]}). "
+                "To go on without graphs, write cuda_graphs = false in the run's recipe.toml, "
+                "then --resume"
+            ) from error
+        return graph.replay
+
+    return record
