@@ -28,7 +28,7 @@ from transformers import BartForConditionalGeneration, GenerationConfig
 from benchmarks.machine import header
 from evaluate.generate import caption_clips
 from evaluate.options import DecodingOptions
-from evaluate.search import Searcher, open_run
+from evaluate.search import GPU_BATCH, Searcher, open_run
 from features.reader import Features
 from train.batches import Block
 from train.checkpoint import Run
@@ -231,8 +231,8 @@ def compare_precisions(run_folder: Path, features: Path, device: str) -> None:
     print(f"  {len(clips)} clips, {device}")
     texts = []
     for precision in ("float32", "bf16"):
-        options = DecodingOptions(batch_size=256 if device == "cuda" else 32, precision=precision)
-        caption_clips(run, clips[: options.batch_size], options)  # warms up
+        options = DecodingOptions(precision=precision)
+        caption_clips(run, clips[:GPU_BATCH], options)  # warms up
         start = time.perf_counter()
         texts.append([caption.text for caption in caption_clips(run, clips, options)])
         seconds = time.perf_counter() - start

@@ -27,6 +27,7 @@ WINDOW_S = 10.0  # what AudioCaps' clips last
 # A shorter rest joins the window before it: below this a network's window is mostly padding.
 LEAST_S = 1.0
 _ENCODED_TOGETHER = 16
+_CAPTIONED_TOGETHER = 32  # printed as soon as they are there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ class Listener:
         """
         options = options or DecodingOptions()
         windows = self._windows(files, failed)
-        while group := list(islice(windows, options.batch_size)):
+        while group := list(islice(windows, _CAPTIONED_TOGETHER)):
             yield from self._said(group, options)
 
     def describe(

@@ -108,8 +108,13 @@ def run_command(
     device: Device = "cpu",
     precision: Precision = "float32",
     batch_size: Annotated[
-        int, typer.Option(help="Clips decoded together.", rich_help_panel=COMPUTING)
-    ] = 32,
+        int | None,
+        typer.Option(
+            help="Prompts decoded together.",
+            show_default="32, on a GPU 256",
+            rich_help_panel=COMPUTING,
+        ),
+    ] = None,
     n_best: Annotated[
         int, typer.Option(help="Captions with probabilities per clip.", rich_help_panel=_WRITTEN)
     ] = 1,

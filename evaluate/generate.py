@@ -115,7 +115,7 @@ def caption_clips(
     searcher = Searcher(run=run, options=options, done=done)
     clips = iter(clips)
     captions: list[Caption] = []
-    while group := list(islice(clips, _SORTED_BATCHES * options.batch_size)):
+    while group := list(islice(clips, _SORTED_BATCHES * searcher.batch_size)):
         captions += _captions(searcher, group)
     return captions
 

@@ -35,7 +35,8 @@ class DecodingOptions:
         no_repeat_ngram: no n-gram of this many tokens occurs twice; 0 allows all.
         early_stopping: done as soon as `beams` hypotheses are finished, better ones or not.
         n_best: most captions to return per clip, at most `beams`.
-        batch_size: clips decoded together; the captions do not depend on it.
+        batch_size: prompts decoded together, None for what suits the device
+            (evaluate/search.py); the captions do not depend on it.
         precision: "float32", or "bf16" for autocast over float32 weights.
         tag_draws: prompts of drawn tags to decode besides the one of the likeliest tags.
         choose: how to pick among the captions of several prompts: "consensus", or "likelihood"
@@ -50,7 +51,7 @@ class DecodingOptions:
     no_repeat_ngram: int = 0
     early_stopping: bool = False
     n_best: int = 1
-    batch_size: int = 32
+    batch_size: int | None = None
     precision: str = "float32"
     tag_draws: int = 0
     choose: str = CONSENSUS
@@ -60,7 +61,7 @@ class DecodingOptions:
         least = {"beams": 1, "max_length": 3, "n_best": 1, "batch_size": 1}
         for name in (*least, "min_length", "no_repeat_ngram", "tag_draws", "seed"):
             value = getattr(self, name)
-            if value < least.get(name, 0):
+            if value is not None and value < least.get(name, 0):
                 raise ConfigError(f"{name} is {value}, expected at least {least.get(name, 0)}")
         for name, most in (("min_length", "max_length"), ("n_best", "beams")):
             if getattr(self, name) > getattr(self, most):

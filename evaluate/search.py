@@ -1,7 +1,7 @@
 """Beam search over prepared prompts: batches of like length, on the run's device."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from evaluate.options import DecodingOptions
 from features.errors import ConfigError
 from train.batches import IGNORED, Block
 from train.checkpoint import Run, load_run
+
+# Prompts decoded together by default. A GPU is waited for once a token, whatever the batch.
+CPU_BATCH, GPU_BATCH = 32, 256
 
 
 def open_run(path: Path, device: str) -> Run:
@@ -39,11 +42,17 @@ class Searcher:
     options: DecodingOptions
     done: Callable[[int], object]
 
+    @property
+    def batch_size(self) -> int:
+        """Prompts to decode together on the run's device."""
+        on_cpu = self.run.model.device.type == "cpu"
+        return self.options.batch_size or (CPU_BATCH if on_cpu else GPU_BATCH)
+
     def search(self, block: Block) -> list[list[Hypothesis]]:
         """The hypotheses of every sample of a block, best first."""
         found: list[list[Hypothesis]] = [[] for _ in block.length]
         with self._arithmetic():
-            for members in _batches(block.length, self.options.batch_size):
+            for members in _batches(block.length, self.batch_size):
                 states, mask = self._encode(block, members)
                 of_batch = beam_search(self.run.model.bart, states, mask, self.options)
                 for member, hypotheses in zip(members, of_batch, strict=True):
@@ -58,20 +67,19 @@ class Searcher:
             block: one prompt per clip.
             pools: captions of each clip, at least one.
         """
+        owners = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
+        captions = [item.tokens for pool in pools for item in pool]
         judged: list[list[Hypothesis]] = [[] for _ in pools]
         with self._arithmetic():
-            for members in _batches(block.length, self.options.batch_size):
-                states, mask = self._encode(block, members)
-                captions = [item.tokens for member in members for item in pools[member]]
-                counts = torch.tensor([len(pools[i]) for i in members], device=mask.device)
-                states, mask = (part.repeat_interleave(counts, 0) for part in (states, mask))
-                logprobs = iter(sequence_logprobs(self.run.model.bart, states, mask, captions))
-                for member in members:
-                    again = [
-                        self._hypothesis(item.tokens, next(logprobs)) for item in pools[member]
-                    ]
-                    judged[member] = sorted(again, key=lambda item: -item.score)
-        return judged
+            for members in _batches(block.length[owners], self.batch_size):
+                clips, place = np.unique(owners[members], return_inverse=True)
+                states, mask = self._encode(block, clips)
+                at = torch.from_numpy(place).to(mask.device)
+                texts = [captions[member] for member in members]
+                found = sequence_logprobs(self.run.model.bart, states[at], mask[at], texts)
+                for member, tokens, logprobs in zip(members, texts, found, strict=True):
+                    judged[owners[member]].append(self._hypothesis(tokens, logprobs))
+        return [sorted(pool, key=lambda item: -item.score) for pool in judged]
 
     def _hypothesis(self, tokens: tuple[int, ...], logprobs: list[float]) -> Hypothesis:
         score = sum(logprobs) / len(tokens) ** self.options.length_penalty
@@ -84,11 +92,19 @@ class Searcher:
         states = model.bart.model.encoder(inputs_embeds=embeds, attention_mask=mask)
         return states.last_hidden_state, mask
 
-    def _arithmetic(self) -> AbstractContextManager:
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
         # Opened once for many batches: autocast keeps its bf16 copies of the weights until the end.
-        if self.options.precision == "bf16":
-            return torch.autocast(self.run.model.device.type, torch.bfloat16)
-        return nullcontext()
+        bf16 = self.options.precision == "bf16"
+        device = self.run.model.device.type
+        try:
+            with torch.autocast(device, torch.bfloat16) if bf16 else nullcontext():
+                yield
+        except torch.OutOfMemoryError as error:
+            raise ConfigError(
+                f"the GPU has too little memory to decode {self.batch_size} prompts together; "
+                f"lower --batch-size ({str(error).splitlines()[0]})"
+            ) from error
 
 
 @torch.inference_mode()
@@ -120,7 +136,8 @@ def sequence_logprobs(
         encoder_attention_mask=attention_mask,
         use_cache=False,
     ).last_hidden_state
-    logits = bart.lm_head(hidden) + bart.final_logits_bias
+    with torch.autocast(hidden.device.type, enabled=False):  # as in likeliest_tokens
+        logits = bart.lm_head(hidden.to(bart.lm_head.weight.dtype)) + bart.final_logits_bias
     losses = functional.cross_entropy(
         logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
     )

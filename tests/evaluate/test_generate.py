@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from math import exp
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from transformers import GenerationConfig
 
+from evaluate import search
 from evaluate.generate import caption_clips, drawn_blocks
 from evaluate.options import DecodingOptions
 from evaluate.search import Searcher
@@ -98,6 +101,24 @@ def test_pieces_join_to_the_text_and_bound_its_probability(tiny_run, tiny_clips)
 def test_a_caption_is_at_most_as_long_as_asked(tiny_run, tiny_clips):
     for caption in caption_clips(tiny_run, tiny_clips, DecodingOptions(max_length=6)):
         assert len(caption.n_best[0].tokens) <= 6 - 3  # start, BOS and EOS
+
+
+@pytest.mark.parametrize(("device", "size"), [("cpu", 32), ("cuda", 256)])
+def test_as_many_prompts_are_decoded_together_as_suits_the_device(device, size):
+    run = SimpleNamespace(model=SimpleNamespace(device=torch.device(device)))
+    assert Searcher(run=run, options=DecodingOptions(), done=id).batch_size == size
+    assert Searcher(run=run, options=DecodingOptions(batch_size=7), done=id).batch_size == 7
+
+
+def test_a_gpu_with_too_little_memory_is_said_with_the_option_that_helps(
+    tiny_run, tiny_clips, monkeypatch
+):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore words")
+
+    monkeypatch.setattr(search, "beam_search", full)
+    with pytest.raises(ConfigError, match=r"32 prompts together; lower --batch-size \(CUDA out"):
+        caption_clips(tiny_run, tiny_clips)
 
 
 def test_more_tokens_than_the_model_has_positions_is_refused(tiny_run, tiny_clips):
