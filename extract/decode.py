@@ -3,11 +3,13 @@
 import os
 import re
 import signal
+import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -113,7 +115,7 @@ def decoded(dump: Path, paths: Iterable[str], settings: Settings) -> Iterator[He
         pin_memory=settings.device != "cpu",
         # Forked, so that a worker's parent is this process: it ends soon after this one does.
         multiprocessing_context="fork" if settings.workers else None,
-        worker_init_fn=_ignore_interrupts,
+        worker_init_fn=_be_a_worker,
     )
     for message in loader:
         waveforms = message.sound.split(message.lengths)
@@ -146,10 +148,19 @@ def _together(clips: list[Heard]) -> _Message:
     )
 
 
-def _ignore_interrupts(worker: int) -> None:
+def _be_a_worker(number: int) -> None:
     # Ctrl-C goes to the main process, which ends the workers; they need no traceback of their own.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _tell_unless_reader_left
     torch.set_num_threads(1)
+
+
+def _tell_unless_reader_left(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    # Of the thread that hands sound over, when the main process ends in the midst of it.
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def resample_all(

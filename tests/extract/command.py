@@ -51,6 +51,14 @@ def extract(*arguments: object) -> Done:
     return Done(code=code, stdout=stdout.getvalue(), stderr=stderr.getvalue())
 
 
+def only_error(done: Done) -> str:
+    """The one line that says why a command could not run."""
+    assert done.code == 2, done.stderr
+    assert done.stdout == "" and "Traceback" not in done.stderr
+    (line,) = done.errors
+    return line
+
+
 def options(out: Path, weights: Path, **others: object) -> list[str]:
     """Arguments for a small run: one worker, one thread; `shard_clips=3` becomes an option."""
     chosen = {"out": out, "weights": weights, "workers": 1, "threads": 1, **others}

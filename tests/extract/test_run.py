@@ -1,12 +1,7 @@
-"""`python -m extract run`: what it makes, what it refuses, how it ends when a machine fails it."""
+"""`python -m extract run`: what it makes, from what, and what it goes on with."""
 
 import csv
-import os
-import resource
 import shutil
-import signal
-import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +11,16 @@ import torch
 
 from extract.decode import Settings
 from extract.encoders import STREAMS, Stream
-from extract.endings import plain_endings
 from extract.frontend import cut
 from extract.run import Extraction
 from extract.weights import Loaded
-from features.errors import ConfigError, TagbartError
+from features.errors import ConfigError
 from features.reader import Features
 from features.spec import EMBEDDING, Index
 from features.verify import verify
-from tests.extract.command import RATE_HZ, contents, extract, options, start_warm, write_clips
+from tests.extract.command import RATE_HZ, contents, extract, only_error, options, write_clips
 
 CLIPS, SHARD_CLIPS = 12, 3
-LONGEST_WAIT_S = 600.0
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +47,6 @@ def two_streams(dump, tiny_weights, tmp_path):
     arguments = options(out, tiny_weights, shard_clips=SHARD_CLIPS, streams="yamnet,panns")
     assert extract("run", dump, *arguments).code == 0
     return out
-
-
-def only_error(done) -> str:
-    """The one line that says why a command could not run."""
-    assert done.code == 2, done.stderr
-    assert done.stdout == "" and "Traceback" not in done.stderr
-    (line,) = done.errors
-    return line
 
 
 def shards(out: Path) -> dict[str, tuple[int, int]]:
@@ -208,122 +193,7 @@ def test_a_stream_is_not_added_to_an_unfinished_output(dump, two_streams, tiny_w
     assert "1 shards are still to make" in line and "--streams panns,yamnet,vggish" in line
 
 
-# --- several runs, endings
-
-
-def wait_for(condition, what: str) -> None:
-    deadline = time.monotonic() + LONGEST_WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.002)
-
-
-@pytest.fixture
-def running(dump, tiny_weights, tmp_path):
-    """A run of many shards in a process of its own that has finished at least one of them."""
-    many = tmp_path / "many"
-    write_clips(many, 240, seconds=0.2)
-    log, out = tmp_path / "log", tmp_path / "out"
-    process = start_warm(
-        log, "run", many, *options(out, tiny_weights, shard_clips=4, streams="vggish")
-    )
-    chosen = {"shard_clips": 4, "streams": "vggish"}
-    process.again = lambda **others: extract(
-        "run", many, *options(out, tiny_weights, **chosen, **others)
-    )
-    process.out, process.log = out, log
-    wait_for(lambda: list(out.glob("all/*.json")) or not process.is_alive(), "no shard in time")
-    yield process
-    if process.is_alive():
-        os.killpg(process.pid, signal.SIGKILL)
-    process.join()
-
-
-def ended(process) -> tuple[int, str]:
-    process.join()
-    text = process.log.read_text()
-    assert "Traceback" not in text, text
-    return process.exitcode, text
-
-
-def test_a_second_run_on_one_output_is_refused(running):
-    line = only_error(running.again())
-    assert "another extraction is writing there" in line
-    assert "another extraction is writing there" in only_error(running.again(part="1/2"))
-    assert running.is_alive()
-
-
-def test_a_killed_run_leaves_no_lock_and_its_workers_end(running):
-    children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
-    assert children
-    os.kill(running.pid, signal.SIGKILL)  # the main process alone
-    running.join()
-    assert running.again().code == 0
-    # They look for their parent every few seconds.
-    wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "an orphan")
-
-
-def test_ctrl_c_ends_it_with_130_and_what_is_finished_stays(running):
-    os.killpg(running.pid, signal.SIGINT)
-    code, text = ended(running)
-    assert code == 130 and "interrupted: what was finished is kept" in text
-    finished = len(list(running.out.glob("all/*.json")))
-    assert 0 < finished < 60
-    done = running.again()
-    assert done.code == 0 and f"{finished} of them finished before" in done.stderr
-    assert verify(running.out) == []
-
-
-def test_a_decoding_process_killed_by_the_kernel_is_one_clear_line(running):
-    children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
-    os.kill(int(children[-1]), signal.SIGKILL)
-    code, text = ended(running)
-    assert code == 2
-    assert "error: a decoding process was ended from outside" in text
-    assert "finished shards are intact" in text
-    assert running.again().code == 0 and verify(running.out) == []
-
-
-def test_an_output_folder_taken_away_is_one_clear_line(running):
-    moved = running.out.with_name("moved")
-    running.out.rename(moved)
-    code, text = ended(running)
-    assert code == 2 and "the output folder is gone" in text
-    shutil.rmtree(running.out, ignore_errors=True)  # a shard that was being written just then
-    moved.rename(running.out)
-    assert running.again().code == 0 and verify(running.out) == []
-
-
-def test_a_full_disk_is_one_clear_line_and_a_rerun_completes(dump, tiny_weights, tmp_path):
-    out = tmp_path / "out"
-    chosen = {"shard_clips": 6, "streams": "vggish"}
-    with largest_file(2_000):  # a shard needs more
-        line = only_error(extract("run", dump, *options(out, tiny_weights, workers=0, **chosen)))
-    assert "File too large; make room" in line
-    assert list(out.glob("*/*")) == []
-    # The sound of a clip comes from the workers through files in memory.
-    with largest_file(2_000):
-        line = only_error(extract("run", dump, *options(out, tiny_weights, workers=1, **chosen)))
-    assert "/dev/shm is full" in line
-    done = extract("run", dump, *options(out, tiny_weights, **chosen))
-    assert done.code == 0 and verify(out) == []
-
-
-def test_a_full_gpu_is_one_clear_line(tmp_path):
-    said = "the GPU's memory is full; .*, with fewer --batch-clips"
-    with pytest.raises(TagbartError, match=said), plain_endings(tmp_path):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-
-
-@contextmanager
-def largest_file(size: int):
-    """Let files grow to `size` bytes and no further, as on a disk with so much room."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+# --- devices
 
 
 def test_a_machine_without_a_gpu_may_start_a_cluster_that_has_them(tmp_path, monkeypatch):
@@ -403,95 +273,3 @@ def test_a_plain_folder_needs_no_captions(made):
     features = Features(made, "all")
     assert features.ids == [f"c{i:03d}.wav" for i in range(CLIPS)]
     assert all(features[i].captions == () for i in range(CLIPS))
-
-
-# --- bad input
-
-
-def test_a_tenth_of_a_second_is_zero_padded(tiny_weights, tmp_path):
-    noise = np.random.default_rng(0).normal(0, 0.1, RATE_HZ // 10).astype(np.float32)
-    padded = np.concatenate([noise, np.zeros(15_600 - len(noise), np.float32)])
-    for name, samples in (("short", noise), ("padded", padded)):
-        (tmp_path / name).mkdir()
-        soundfile.write(tmp_path / name / "clip.wav", samples, RATE_HZ)
-        arguments = options(tmp_path / f"{name}-out", tiny_weights, streams="yamnet,vggish")
-        assert extract("run", tmp_path / name, *arguments).code == 0
-    short, long = (Features(tmp_path / f"{name}-out", "all")[0] for name in ("short", "padded"))
-    assert short.duration_s == pytest.approx(0.1)
-    for name in ("yamnet", "vggish"):
-        np.testing.assert_array_equal(short.streams[name], long.streams[name])
-
-
-def test_clips_that_cannot_be_used_are_listed_and_end_in_exit_code_1(tiny_weights, tmp_path):
-    dump, out = tmp_path / "dump", tmp_path / "out"
-    write_clips(dump, 2)
-    (dump / "empty.wav").touch()
-    whole = (dump / "c000.wav").read_bytes()
-    (dump / "half.wav").write_bytes(whole[: len(whole) // 2])
-    soundfile.write(dump / "nan.wav", np.full(1000, np.nan, np.float32), RATE_HZ, "FLOAT")
-    done = extract("run", dump, *options(out, tiny_weights, streams="vggish"))
-    assert done.code == 1 and "Traceback" not in done.stderr
-    with (out / "failures.csv").open(newline="") as file:
-        reasons = {row["clip"]: row["reason"] for row in csv.DictReader(file)}
-    assert reasons.keys() == {"empty.wav", "half.wav", "nan.wav"}
-    assert reasons["empty.wav"] == "empty file"
-    assert reasons["half.wav"].startswith("truncated")
-    assert "1,000 of 1,000 samples are NaN" in reasons["nan.wav"]
-    assert Features(out, "all").ids == ["c000.wav", "c001.wav"]
-    # Said again by a run that finds everything done.
-    assert extract("run", dump, *options(out, tiny_weights, streams="vggish")).code == 1
-
-
-@pytest.mark.parametrize(
-    ("files", "arguments", "named"),
-    [
-        ({}, [], "found neither captions"),
-        ({"train.csv": "id,text\n1,a\n"}, [], "lacks columns"),
-        ({"train.csv": "audiocap_id,youtube_id,start_time,caption\n"}, [], "lists no clips"),
-        ({"train.csv": "youtube_id,start_time,caption\na,1,b\n"}, [], "no clip of the captions"),
-        ({"a.wav": ""}, ["--streams", "loudness"], "--streams is 'loudness'"),
-        ({"a.wav": ""}, ["--precision", "int4"], "--precision is 'int4'"),
-        ({"a.wav": ""}, ["--dtype", "int8"], "--dtype is 'int8'"),
-        ({"a.wav": ""}, ["--part", "3/2"], "--part is 3/2"),
-        ({"a.wav": ""}, ["--part", "half"], "--part is 'half'"),
-        ({"a.wav": ""}, ["--workers", "-1"], "--workers is -1"),
-        ({"a.wav": ""}, ["--batch-clips", "0"], "--batch-clips is 0"),
-        ({"a.wav": ""}, ["--shard-clips", "0"], "--shard-clips is 0"),
-        ({"a.wav": ""}, ["--kind", "clotho"], "found no clotho captions"),
-        ({"a.wav": ""}, ["--split", "test"], "has no split 'test'"),
-        ({"a.wav": ""}, ["--captions", "nowhere"], "nowhere: found no captions"),
-        ({"a.wav": ""}, ["--engine", "spark"], "--engine is 'spark'"),
-        ({"a.wav": ""}, ["--device", "tpu"], "--device is 'tpu'"),
-        ({"a.wav": ""}, ["--device", "cuda:9999"], "--device is cuda:9999, but"),
-        ({"a.wav": ""}, ["--device", "cuda:1", "--engine", "ray"], "Ray chooses which"),
-        ({"a.wav": ""}, ["--weights", "nowhere"], "nowhere: holds no weights for yamnet"),
-    ],
-)
-def test_what_cannot_run_ends_in_one_line(files, arguments, named, tiny_weights, tmp_path):
-    dump = tmp_path / "dump"
-    dump.mkdir()
-    for name, text in files.items():
-        (dump / name).write_text(text)
-    done = extract("run", dump, *options(tmp_path / "out", tiny_weights), *arguments)
-    assert named in only_error(done)
-
-
-def test_weights_with_missing_or_surplus_keys_end_in_one_line(dump, tiny_weights, tmp_path):
-    from safetensors.torch import load_file, save_file
-
-    from extract.weights import read_metadata
-
-    path = tiny_weights / "vggish.safetensors"
-    tensors = load_file(path)
-    tensors["surplus.weight"] = tensors.pop("embeddings.4.bias")
-    save_file(tensors, tmp_path / "vggish.safetensors", metadata=read_metadata(path))
-    done = extract("run", dump, *options(tmp_path / "out", tmp_path, streams="vggish"))
-    line = only_error(done)
-    assert "missing: embeddings.4.bias" in line and "surplus: surplus.weight" in line
-
-
-def test_an_output_that_is_a_file_ends_in_one_line(dump, tiny_weights, tmp_path):
-    (tmp_path / "out").touch()
-    assert "cannot be the output folder" in only_error(
-        extract("run", dump, *options(tmp_path / "out", tiny_weights))
-    )

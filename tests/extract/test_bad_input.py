@@ -1,0 +1,102 @@
+"""What is wrong with a dump, a clip, the weights or an option is said in one line, or listed."""
+
+import csv
+
+import numpy as np
+import pytest
+import soundfile
+
+from features.reader import Features
+from tests.extract.command import RATE_HZ, extract, only_error, options, write_clips
+
+
+def test_a_tenth_of_a_second_is_zero_padded(tiny_weights, tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.1, RATE_HZ // 10).astype(np.float32)
+    padded = np.concatenate([noise, np.zeros(15_600 - len(noise), np.float32)])
+    for name, samples in (("short", noise), ("padded", padded)):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "clip.wav", samples, RATE_HZ)
+        arguments = options(tmp_path / f"{name}-out", tiny_weights, streams="yamnet,vggish")
+        assert extract("run", tmp_path / name, *arguments).code == 0
+    short, long = (Features(tmp_path / f"{name}-out", "all")[0] for name in ("short", "padded"))
+    assert short.duration_s == pytest.approx(0.1)
+    for name in ("yamnet", "vggish"):
+        np.testing.assert_array_equal(short.streams[name], long.streams[name])
+
+
+def test_clips_that_cannot_be_used_are_listed_and_end_in_exit_code_1(tiny_weights, tmp_path):
+    dump, out = tmp_path / "dump", tmp_path / "out"
+    write_clips(dump, 2)
+    (dump / "empty.wav").touch()
+    whole = (dump / "c000.wav").read_bytes()
+    (dump / "half.wav").write_bytes(whole[: len(whole) // 2])
+    soundfile.write(dump / "nan.wav", np.full(1000, np.nan, np.float32), RATE_HZ, "FLOAT")
+    done = extract("run", dump, *options(out, tiny_weights, streams="vggish"))
+    assert done.code == 1 and "Traceback" not in done.stderr
+    with (out / "failures.csv").open(newline="") as file:
+        reasons = {row["clip"]: row["reason"] for row in csv.DictReader(file)}
+    assert reasons.keys() == {"empty.wav", "half.wav", "nan.wav"}
+    assert reasons["empty.wav"] == "empty file"
+    assert reasons["half.wav"].startswith("truncated")
+    assert "1,000 of 1,000 samples are NaN" in reasons["nan.wav"]
+    assert Features(out, "all").ids == ["c000.wav", "c001.wav"]
+    # Said again by a run that finds everything done.
+    assert extract("run", dump, *options(out, tiny_weights, streams="vggish")).code == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments", "named"),
+    [
+        ({}, [], "found neither captions"),
+        ({"train.csv": "id,text\n1,a\n"}, [], "lacks columns"),
+        ({"train.csv": "audiocap_id,youtube_id,start_time,caption\n"}, [], "lists no clips"),
+        ({"train.csv": "youtube_id,start_time,caption\na,1,b\n"}, [], "no clip of the captions"),
+        ({"a.wav": ""}, ["--streams", "loudness"], "--streams is 'loudness'"),
+        ({"a.wav": ""}, ["--precision", "int4"], "--precision is 'int4'"),
+        ({"a.wav": ""}, ["--dtype", "int8"], "--dtype is 'int8'"),
+        ({"a.wav": ""}, ["--part", "3/2"], "--part is 3/2"),
+        ({"a.wav": ""}, ["--part", "half"], "--part is 'half'"),
+        ({"a.wav": ""}, ["--workers", "-1"], "--workers is -1"),
+        ({"a.wav": ""}, ["--batch-clips", "0"], "--batch-clips is 0"),
+        ({"a.wav": ""}, ["--shard-clips", "0"], "--shard-clips is 0"),
+        ({"a.wav": ""}, ["--kind", "clotho"], "found no clotho captions"),
+        ({"a.wav": ""}, ["--split", "test"], "has no split 'test'"),
+        ({"a.wav": ""}, ["--captions", "nowhere"], "nowhere: found no captions"),
+        ({"a.wav": ""}, ["--engine", "spark"], "--engine is 'spark'"),
+        ({"a.wav": ""}, ["--device", "tpu"], "--device is 'tpu'"),
+        ({"a.wav": ""}, ["--device", "cuda:9999"], "--device is cuda:9999, but"),
+        ({"a.wav": ""}, ["--device", "cuda:1", "--engine", "ray"], "Ray chooses which"),
+        ({"a.wav": ""}, ["--weights", "nowhere"], "nowhere: holds no weights for yamnet"),
+    ],
+)
+def test_what_cannot_run_ends_in_one_line(files, arguments, named, tiny_weights, tmp_path):
+    dump = tmp_path / "dump"
+    dump.mkdir()
+    for name, text in files.items():
+        (dump / name).write_text(text)
+    done = extract("run", dump, *options(tmp_path / "out", tiny_weights), *arguments)
+    assert named in only_error(done)
+
+
+def test_weights_with_missing_or_surplus_keys_end_in_one_line(tiny_weights, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    from extract.weights import read_metadata
+
+    path = tiny_weights / "vggish.safetensors"
+    tensors = load_file(path)
+    tensors["surplus.weight"] = tensors.pop("embeddings.4.bias")
+    save_file(tensors, tmp_path / "vggish.safetensors", metadata=read_metadata(path))
+    write_clips(tmp_path / "dump", 1)
+    arguments = options(tmp_path / "out", tmp_path, streams="vggish")
+    done = extract("run", tmp_path / "dump", *arguments)
+    line = only_error(done)
+    assert "missing: embeddings.4.bias" in line and "surplus: surplus.weight" in line
+
+
+def test_an_output_that_is_a_file_ends_in_one_line(tiny_weights, tmp_path):
+    write_clips(tmp_path / "dump", 1)
+    (tmp_path / "out").touch()
+    assert "cannot be the output folder" in only_error(
+        extract("run", tmp_path / "dump", *options(tmp_path / "out", tiny_weights))
+    )
