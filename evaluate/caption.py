@@ -144,10 +144,17 @@ def load_listener(run_folder: Path, weights: Path, device: str = "cpu") -> Liste
     """
     run = open_run(run_folder, device)
     encoders: dict[str, Encoder] = {}
+    problems = []
     for name, trained in run.builder.streams.items():
-        encoders |= load_encoders(
-            [name], weights, device=device, precision="float32", dtype=trained.dtype
-        )
+        try:
+            encoders |= load_encoders(
+                [name], weights, device=device, precision="float32", dtype=trained.dtype
+            )
+        except WeightsError as error:
+            problems.append(str(error))
+    if problems:
+        streams = " and ".join(run.builder.streams)
+        raise WeightsError(f"{run_folder} reads {streams}. {'. '.join(problems)}")
     _compare(run, encoders, weights)
     return Listener(run=run, encoders=encoders)
 

@@ -4,8 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Self, TextIO
 from features.errors import TagbartError
 
 ROOT = Path(__file__).parents[1]  # where `python -m evaluate.…` works
+_KEPT_LINES = 100
 _END = None  # what the reading thread leaves behind the last line
 
 
@@ -65,7 +66,7 @@ class LineProcess(Closing):
             ScoreError: if the program cannot be started.
         """
         self.name, self.timeout_s = name, timeout_s
-        self._words = tempfile.TemporaryFile()  # nameless: the child's stderr  # noqa: SIM115
+        self._words: deque[bytes] = deque(maxlen=_KEPT_LINES)  # the end of the child's stderr
         self._lines: Queue[str | None] = Queue()
         try:
             self._child = subprocess.Popen(
@@ -74,11 +75,13 @@ class LineProcess(Closing):
                 env=os.environ | dict(environment or {}),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._words,
+                stderr=subprocess.PIPE,
             )
         except OSError as error:
             raise ScoreError(f"{name}: cannot start {command[0]} ({error})") from error
         threading.Thread(target=self._read, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def send(self, lines: Iterable[str]) -> None:
         """Hand lines to the child without waiting for it to take them."""
@@ -112,13 +115,18 @@ class LineProcess(Closing):
         assert self._child.stdin is not None
         with suppress(OSError):  # what a killed child did not take any more
             self._child.stdin.close()
-        self._words.close()
 
     def _read(self) -> None:
         assert self._child.stdout is not None
-        for raw in self._child.stdout:
-            self._lines.put(raw.decode("utf-8", "replace").rstrip("\r\n"))
+        with self._child.stdout as out:
+            for raw in out:
+                self._lines.put(raw.decode("utf-8", "replace").rstrip("\r\n"))
         self._lines.put(_END)
+
+    def _listen(self) -> None:
+        assert self._child.stderr is not None
+        with self._child.stderr as errors:
+            self._words.extend(errors)
 
     def _write(self, data: bytes) -> None:
         assert self._child.stdin is not None
@@ -130,8 +138,8 @@ class LineProcess(Closing):
             return
 
     def _last_words(self) -> str:
-        self._words.seek(0)
-        return last_words(self._words.read())
+        self._listener.join(timeout=5)  # the child has ended; a child of its own may go on talking
+        return last_words(b"".join(self._words.copy()))
 
 
 def module(name: str) -> list[str]:

@@ -43,7 +43,12 @@ def human_command(
         scores = [scorer.score(sets)[0] for sets in progress(rounds, what="human", unit="rounds")]
     mean, _ = mean_and_std([item.corpus for item in scores])
     if as_json:
-        record = {"clips": len(scores[0].clips), "captions_per_clip": len(rounds), "mean": mean}
+        record = {
+            "clips": len(scores[0].clips),
+            "captions_per_clip": len(rounds),
+            "mean": mean,
+            "not_available": scores[0].not_available,
+        }
         print(json.dumps(record, indent=2, ensure_ascii=False))
         return
     paper = dict(zip(TABLE1_METRICS, HUMAN.values, strict=True))

@@ -153,6 +153,14 @@ def test_missing_weights_of_a_needed_stream_are_named(run, weights, tmp_path):
         load_listener(run[0], tmp_path)
 
 
+def test_all_weights_that_are_missing_are_named_at_once(run, tmp_path):
+    with pytest.raises(WeightsError, match="reads yamnet and panns") as error:
+        load_listener(run[0], tmp_path)
+    for name in ("yamnet", "panns"):
+        assert f"no weights for {name}" in str(error.value)
+        assert f"python -m extract fetch {name}" in str(error.value)
+
+
 def test_other_weights_of_the_same_network_are_warned_of(run, weights, tmp_path, capsys):
     shutil.copytree(weights, tmp_path, dirs_exist_ok=True)
     torch.manual_seed(1)
