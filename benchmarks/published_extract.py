@@ -4,10 +4,10 @@ One clip at a time, batch 1, float32, and every network decodes and resamples fo
 soundfile + resampy to 16 kHz for YAMNet through TensorFlow, again for VGGish, to 32 kHz for PANNs.
 
 Its stages keep the proportions measured elsewhere within a quarter, or the bench says which do not.
-Two cannot all agree: `resampy 16 kHz` is two calls here, each as long as the one to 32 kHz (as many
-products of samples and taps: 160,000 x 276 and 320,000 x 138), where elsewhere it took 1.2 times the
-other; and `decode` is three files, each averaged by numpy's slow mean over the channels. The others
-depend on how fast a machine's convolutions are beside its scalar code.
+Two cannot: `resampy 16 kHz` is two calls here, each as long as the one to 32 kHz (as many products
+of samples and taps: 160,000 x 276 and 320,000 x 138), where elsewhere it took 1.2 times the other;
+and `decode` is three files, each averaged by numpy's slow mean over the channels. The others depend
+on how fast a machine's convolutions are beside its scalar code.
 """
 
 from collections import defaultdict
