@@ -1,9 +1,9 @@
 """Updates that a GPU repeats as one launch: CUDA graphs, one for each shape of a batch.
 
-An update of bart-large's shape is thousands of kernels. At batch 8 a GPU is likely to need less time
-for them than the host takes to name them one by one. A graph names them all at once. What a kernel
-reads must then lie where it lay when the graph was recorded: batches are copied into room of their
-own, and what changes from update to update (learning rate, counts) lies in tensors.
+An update of bart-large's shape is thousands of kernels. At batch 8 a GPU is likely to need less
+time for them than the host takes to name them one by one. A graph names them all at once. What a
+kernel reads must then lie where it lay when the graph was recorded: batches are copied into room of
+their own, and what changes from update to update (learning rate, counts) lies in tensors.
 """
 
 from collections import Counter
