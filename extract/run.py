@@ -140,6 +140,7 @@ def extract(config: Extraction) -> int:
         encoders = load_encoders(**(config.encoder_options() | own_device))
         check_same_settings(config.out, tasks, [encoder.spec for encoder in encoders.values()])
         if todo:
+            _say_if_bf16_is_slow(config)
             _make(todo, config, encoders)
         index = publish_index(config.out, tasks)
         if index is not None:
@@ -204,6 +205,13 @@ def _marks(
 def _has_streams(task: ShardTask, config: Extraction) -> bool:
     mark = task.done(config.out)
     return mark is not None and (mark.entry is None or set(config.streams) <= set(mark.streams))
+
+
+def _say_if_bf16_is_slow(config: Extraction) -> None:
+    here = config.settings.device == "cpu" and config.engine == "local"
+    able = any("bf16" in name and has for name, has in torch.cpu.get_capabilities().items())
+    if here and config.precision == "bf16" and not able:
+        log("this processor has no bf16 instructions: --precision float32 is likely faster")
 
 
 def _say_plan(kind: str, tasks: Sequence[ShardTask]) -> None:

@@ -204,6 +204,17 @@ def test_a_machine_without_a_gpu_may_start_a_cluster_that_has_them(tmp_path, mon
         Extraction(**folders, settings=Settings(device="cuda"))
 
 
+@pytest.mark.parametrize(("able", "said"), [(True, 0), (False, 1)])
+def test_bf16_on_a_processor_without_its_instructions_is_said(
+    dump, tiny_weights, tmp_path, monkeypatch, able, said
+):
+    found = {"cpu_name": "some bf16", "avx2": True, "avx512_bf16": able, "amx_bf16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    chosen = {"precision": "bf16", "streams": "vggish"}
+    done = extract("run", dump, *options(tmp_path / "out", tiny_weights, **chosen))
+    assert done.code == 0 and done.stderr.count("no bf16 instructions") == said
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_gpu_makes_the_shards_of_the_cpu(dump, made, tiny_weights, tmp_path, workers):
