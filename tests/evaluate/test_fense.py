@@ -1,5 +1,6 @@
 """FENSE and SPIDEr-FL: an optional part that says at once what it lacks."""
 
+import json
 import subprocess
 import sys
 from importlib import util
@@ -8,6 +9,8 @@ from pathlib import Path
 import huggingface_hub
 import numpy as np
 import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from evaluate import fense
 from evaluate.child import ScoreError
@@ -101,6 +104,48 @@ def test_values_come_back_per_file_and_the_worker_may_not_use_the_network():
     )
     assert (first.fense.tolist(), second.fense.tolist()) == ([1, 2], [0, 1])
     assert first.error.tolist() == [0, 0]
+
+
+@pytest.fixture
+def small_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights of a small width, in the places and forms of the real ones."""
+    pytest.importorskip("aac_metrics", reason="make setup-fense brings aac-metrics")
+    words = "[PAD] [UNK] [CLS] [SEP] [MASK] a dog barks rain falls".split()
+    shape = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
+    torch.manual_seed(0)
+    bert = BertModel(BertConfig(vocab_size=len(words), num_hidden_layers=1, **shape))
+    for name in fense.HUB_NAMES:
+        model = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
+        snapshot = model / "snapshots" / "0"
+        bert.save_pretrained(snapshot)
+        BertTokenizerFast(vocab={word: i for i, word in enumerate(words)}).save_pretrained(snapshot)
+        (model / "refs").mkdir()
+        (model / "refs" / "main").write_text("0")
+    parts = [("0", "", "Transformer"), ("1", "1_Pooling", "Pooling")]  # of the sentence BERT
+    modules = [
+        {"idx": int(n), "name": n, "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for n, path, kind in parts
+    ]
+    (snapshot / "modules.json").write_text(json.dumps(modules))
+    (snapshot / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True}
+    (snapshot / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    state = {f"encoder.{name}": value for name, value in bert.state_dict().items()}
+    state |= {"clf.weight": torch.randn(6, 16), "clf.bias": torch.zeros(6)}
+    state["encoder.embeddings.position_ids"] = torch.arange(512)[None]  # as older releases have
+    detector = {"model_type": "bert-base-uncased", "num_classes": 6, "state_dict": state}
+    torch.save(detector, tmp_path / fense.DETECTOR_NAME)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("FENSE_DATA", str(tmp_path))
+
+
+def test_aac_metrics_itself_answers_with_weights_in_the_places_that_are_looked_at(small_weights):
+    references = [["a dog barks"], ["rain falls"]]
+    first, second = fense.fense_values(references, [["a dog barks", "rain falls"], ["a dog", ""]])
+    # A caption equal to its only reference: cosine 1, a tenth of it where the detector objects.
+    np.testing.assert_allclose(first.fense, 1 - fense.PENALTY * first.error, atol=1e-6)
+    assert set(first.error) | set(second.error) <= {0.0, 1.0}
+    assert (second.fense < 1).all()
 
 
 @pytest.mark.parametrize(
