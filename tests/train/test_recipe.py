@@ -1,9 +1,11 @@
 """Recipes: parents, settings, what is refused and how."""
 
+import tomllib
+
 import pytest
 
 from features.errors import ConfigError
-from train.recipe import load_recipe, read_resolved, recipe_names, write_resolved
+from train.recipe import FOLDER, load_recipe, read_resolved, recipe_names, write_resolved
 
 
 def test_a_recipe_takes_from_its_parent_what_it_does_not_state(tmp_path):
@@ -14,6 +16,19 @@ def test_a_recipe_takes_from_its_parent_what_it_does_not_state(tmp_path):
     recipe = load_recipe(str(tmp_path / "grandchild.toml"))
     assert (recipe.name, recipe.optim.batch_size, recipe.train.seed) == ("grandchild", 16, 5)
     assert recipe.model == load_recipe("yamnet-panns").model
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+def test_a_recipe_states_only_what_differs_from_its_parent(path):
+    own = tomllib.loads(path.read_text())
+    if "parent" not in own:
+        assert path.stem == "yamnet-panns"  # the root says all that the paper does
+        return
+    parent = load_recipe(own["parent"])
+    for section, values in own.items():
+        if isinstance(values, dict):
+            for key, value in values.items():
+                assert value != getattr(getattr(parent, section), key), f"{section}.{key}"
 
 
 def test_settings_come_last():
