@@ -5,7 +5,7 @@ import re
 import pytest
 
 from evaluate.answer import Limits, answer, as_text
-from tests.evaluate.browser.conftest import ARTEFACTS
+from tests.evaluate.browser.conftest import ARTEFACTS, Watched
 from tests.evaluate.listening import listener_of, served, write_sound
 
 pytestmark = pytest.mark.browser
@@ -27,6 +27,28 @@ def sounds(tmp_path_factory):
 def address(tiny_run, sounds):
     with served(tiny_run, LIMITS, [sounds / "example.wav"]) as address:
         yield address
+
+
+# WCAG's contrast of an element's text with what lies behind it.
+CONTRAST = """element => {
+  const paint = Object.assign(document.createElement("canvas"), {width: 1, height: 1})
+    .getContext("2d", {willReadFrequently: true});
+  const lay = colour => {
+    paint.fillStyle = colour;
+    paint.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...paint.getImageData(0, 0, 1, 1).data].map(value => {
+      value /= 255;
+      return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = [];
+  for (let node = element; node; node = node.parentElement)
+    behind.unshift(getComputedStyle(node).backgroundColor);
+  const ground = ["white", ...behind].map(lay).at(-1);
+  const ink = lay(getComputedStyle(element).webkitTextFillColor);
+  return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+}"""
 
 
 def send(page, path):
@@ -156,3 +178,21 @@ def test_a_file_that_is_too_large_is_refused_at_once_and_the_limit_named(window,
     page.wait_for_selector("#sound .waveform-container")
     page.get_by_role("button", name="Describe it").click()
     assert caption(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_light_and_dark(browser, address, sounds, scheme):
+    context = browser.new_context(color_scheme=scheme)
+    window = Watched(context.new_page())
+    page = window.page
+    page.goto(address)
+    send(page, sounds / "swell.wav")
+    assert caption(page)
+    window.picture(f"page-{scheme}")
+    for place in ("#caption textarea", ".answer .name", ".answer small", ".answer h4", ".hint"):
+        assert page.locator(place).first.evaluate(CONTRAST) >= 4.5, place
+    page.goto(address)
+    send(page, sounds / "poem.wav")
+    page.wait_for_selector(".refused")
+    assert page.locator(".refused").evaluate(CONTRAST) >= 4.5
+    context.close()
