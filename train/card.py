@@ -65,7 +65,8 @@ def _use(run: Path, recipe: Recipe) -> str:
         "## Use\n\nIn tagbart's folder, with the weights of the networks below in its weights "
         f"folder:\n\n```sh\npython -m evaluate caption {run.name} clip.wav\n```\n\n"
         f"The captioner reads what {streams} made of a clip; their networks and checksums must be "
-        "those below, which the command checks."
+        "those below, which the command checks. In Python, `train.checkpoint.load_run` opens the "
+        "folder, and `train.model.TagBart.from_pretrained` its weights alone."
     )
 
 
