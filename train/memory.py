@@ -33,5 +33,6 @@ def memory_watched(doing: str, recipe: Recipe, device: torch.device) -> Iterator
             "Lower it and raise optim.grad_accumulation by the same factor (--set "
             f"optim.batch_size={max(1, settings.batch_size // 2)} --set "
             f"optim.grad_accumulation={2 * settings.grad_accumulation}: the same updates), "
-            "or lower inputs.max_prompt_tokens"
+            "or lower inputs.max_prompt_tokens. A run that was begun keeps its settings: name "
+            "another --out"
         ) from error

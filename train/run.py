@@ -18,7 +18,7 @@ from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
 from features.verify import verify
 from train.batches import InputBuilder
 from train.card import write_model_card
-from train.checkpoint import FINISHED_NAME, Run, begin_run, reopen_run
+from train.checkpoint import FINISHED_NAME, Run, begin_run, check_streams, reopen_run
 from train.config import TRAIN_TOKENIZER, Recipe
 from train.data import SplitData, caption_texts
 from train.distributed import Processes, joined_processes
@@ -116,7 +116,10 @@ def _opened(job: Job, processes: Processes) -> tuple[dict[str, Features], Run]:
             )
     splits = _open_splits(job.features, job.recipe, compare=processes.first)
     if begun:
-        return splits, reopen_run(job.out)
+        run = reopen_run(job.out)
+        for features in splits.values():
+            check_streams(run, features.streams, job.features)
+        return splits, run
     torch.manual_seed(job.recipe.train.seed)
     return splits, _new_run(job, splits["train"])
 

@@ -272,6 +272,18 @@ def test_a_folder_that_holds_a_run_is_refused_unless_resumed(toy_features, tmp_p
         train(job(toy_features, out, resume=True))
 
 
+def test_resuming_on_features_of_another_network_is_refused(toy_features, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(job(toy_features, tmp_path / "run"))
+    streams = json.loads((tmp_path / "run" / "streams.json").read_text())
+    streams["panns"]["network"] = "another"
+    (tmp_path / "run" / "streams.json").write_text(json.dumps(streams))
+    with pytest.raises(FormatError, match=r"'panns' has network toy, but .* trained with another"):
+        train(job(toy_features, tmp_path / "run", resume=True))
+
+
 def test_a_loss_that_is_not_finite_stops_and_names_the_clips(toy_features, tmp_path):
     out = tmp_path / "run"
     wild = {"optim__learning_rate": 1e30, "optim__clip_norm": 0.0, "train__save_every": 1}
