@@ -4,11 +4,14 @@ import os
 
 import torch
 
+from features.machine import cores
+
 
 def header(part: str) -> str:
     """A part's first line. Figures from a machine that was busy at the start are too low."""
-    cores = len(os.sched_getaffinity(0))
-    return f"\n{part} ({cores} cores, load average at the start {os.getloadavg()[0]:.1f}, {gpu()})"
+    return (
+        f"\n{part} ({cores()} cores, load average at the start {os.getloadavg()[0]:.1f}, {gpu()})"
+    )
 
 
 def gpu() -> str:
