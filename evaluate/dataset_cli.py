@@ -14,7 +14,7 @@ def dataset_command(
     split: Annotated[
         list[str] | None, typer.Option(help="Split, may be repeated.", show_default="all")
     ] = None,
-    top: Annotated[int, typer.Option(help="How many of the commonest tags and words.")] = 20,
+    top: Annotated[int, typer.Option(min=1, help="How many of the commonest tags and words.")] = 20,
     out: Annotated[
         Path | None, typer.Option(help="PNG to write: durations and caption lengths as pictures.")
     ] = None,

@@ -23,7 +23,9 @@ def serve_command(
             show_default="three synthetic sounds",
         ),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port on loopback, 127.0.0.1.")] = 7860,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port on loopback, 127.0.0.1.")
+    ] = 7860,
     device: Device = "cpu",
     max_mb: Annotated[
         float,

@@ -53,7 +53,7 @@ def report_command(
 
     Several DIR are compared clip by clip: python -m evaluate report runs/a/test runs/b/test --out r
 
-    Example: python -m evaluate report demo/evaluation --out report \\
+    Example: python -m evaluate report demo/evaluation --out demo/report \\
     --features demo/features --audio demo/dump
     """
     from evaluate.report.build import build_report

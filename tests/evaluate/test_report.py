@@ -214,6 +214,11 @@ def test_an_empty_score_is_not_zero(tmp_path):
     assert math.isnan(scores["a"]["spice"]) and scores["b"]["spice"] == 0.5
 
 
+def test_a_run_in_place_of_its_evaluation_is_told_which_folder_to_name(evaluation):
+    with pytest.raises(TagbartError, match=f"holds {evaluation}; name one"):
+        read_study([evaluation.parent])
+
+
 def test_one_run_per_folder_or_none(evaluation, tiny_run_folder, tmp_path):
     with pytest.raises(TagbartError, match="2 times for 1"):
         build_report([evaluation], tmp_path / "out", Sources(runs=(tiny_run_folder,) * 2))

@@ -84,6 +84,11 @@ def test_what_cannot_be_used_is_refused_in_words_for_people(listener, tmp_path):
         answer(listener, text, LIMITS)
     with pytest.raises(ClipError, match="lasts 30 s; this page takes up to 25 s"):
         answer(listener, write_sound(tmp_path / "long.wav", seconds=30), LIMITS)
+    # Two hours of silence in a small file are refused by their header, not decoded.
+    soundfile.write(tmp_path / "silence.flac", np.zeros(7200 * 8000, np.int16), 8000)
+    assert (tmp_path / "silence.flac").stat().st_size < LIMITS.max_mb * 2**20
+    with pytest.raises(ClipError, match="lasts 7200 s; this page takes up to 25 s"):
+        answer(listener, tmp_path / "silence.flac", LIMITS)
     large = tmp_path / "large.wav"
     large.write_bytes(bytes(1_300_000))  # 1.24 × 2**20
     with pytest.raises(ClipError, match=r"has 1\.2 MB; this page takes up to 1\.1 MB"):
