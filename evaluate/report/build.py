@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
@@ -36,6 +37,7 @@ def build_report(folders: Sequence[Path], out: Path, sources: Sources) -> None:
     Raises:
         TagbartError: if a folder is no evaluation, or `out` holds something else than a report.
     """
+    start = monotonic()
     study = read_study(folders)
     with published_folder(out) as draft:
         (draft / "clips").mkdir()
@@ -50,6 +52,9 @@ def build_report(folders: Sequence[Path], out: Path, sources: Sources) -> None:
         write_json(draft / MARK_NAME, {**record, "clips": len(study.clips)})
     for what in material.left_out:
         log(f"left out: {what}")
+    megabytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
+    seconds = monotonic() - start
+    log(f"{len(study.clips):,} clips, {megabytes:.1f} MB without the audio, in {seconds:.0f} s")
 
 
 class _Writer:
