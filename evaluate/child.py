@@ -104,8 +104,11 @@ class LineProcess(Closing):
         if line is _END:
             self._lines.put(_END)
             code = self._child.wait()
+            # Our own kill is never followed by a receive().
+            killed = code == -signal.SIGKILL
+            why = " (SIGKILL, which the system sends when memory runs out)" if killed else ""
             raise ScoreError(
-                f"{self.name}: its process ended early, {_ending(code)}{self._last_words()}"
+                f"{self.name}: its process ended early, exit code {code}{why}{self._last_words()}"
             )
         return line
 
@@ -155,17 +158,9 @@ def answers_alone() -> TextIO:
     return answers
 
 
-def _ending(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    name = signal.Signals(-code).name
-    # Nobody else sends it: a close() of ours is never followed by a receive().
-    return name if name != "SIGKILL" else "SIGKILL, which the system sends when memory runs out"
-
-
 def last_words(stderr: bytes) -> str:
     """What a failed child said, in one line to stand behind our own message; "" if nothing."""
     lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines()]
-    # Java's own sentence stands above the stack trace.
-    kept = [line for line in lines if line and not line.startswith("at ")]
+    # Java's own sentence stands above the stack trace; Python underlines code with "^" and "~".
+    kept = [line for line in lines if line and not line.startswith(("at ", "^", "~"))]
     return f"; its own words: {' / '.join(kept[-6:])}" if kept else ""

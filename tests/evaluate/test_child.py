@@ -51,7 +51,9 @@ def test_a_child_that_the_system_killed_is_said_to_have_lacked_memory():
     code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     with (
         LineProcess(python(code), name="METEOR", timeout_s=30) as process,
-        pytest.raises(ScoreError, match="ended early, SIGKILL, which the system sends when memory"),
+        pytest.raises(
+            ScoreError, match=r"exit code -9 \(SIGKILL, which the system sends when memory"
+        ),
     ):
         process.receive()
 
