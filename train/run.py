@@ -93,35 +93,39 @@ def train(job: Job) -> Progress | None:
 
 def _opened(job: Job, processes: Processes) -> tuple[dict[str, Features], Run]:
     """Features and run folder; the first process checks and makes what the others find."""
-    begun = (job.out / RECIPE_NAME).is_file()
     if processes.first:
-        if job.recipe.optim.batch_size < processes.world:
-            raise ConfigError(
-                f"optim.batch_size is {job.recipe.optim.batch_size}, over all processes together, "
-                f"but torchrun started {processes.world}: raise it, or start fewer"
-            )
-        if processes.world > 1 and job.recipe.train.cuda_graphs:
-            raise ConfigError("train.cuda_graphs is for one process; torchrun started several")
-        bart = job.recipe.bart
-        if processes.world > 1 and (bart.encoder_layerdrop or bart.decoder_layerdrop):
-            raise ConfigError(
-                "bart.encoder_layerdrop and bart.decoder_layerdrop must be 0 with several "
-                "processes, whose gradients would no longer belong to the same layers"
-            )
-        if (job.out / FINISHED_NAME).is_file():
-            raise RunError(f"{job.out}: holds a finished run; name another --out to train again")
-        if begun and not job.resume:
-            raise RunError(
-                f"{job.out}: already holds a run; go on with it by --resume, or name another --out"
-            )
+        _check_start(job, processes.world)
     splits = _open_splits(job.features, job.recipe, compare=processes.first)
-    if begun:
-        run = reopen_run(job.out)
-        for features in splits.values():
-            check_streams(run, features.streams, job.features)
-        return splits, run
-    torch.manual_seed(job.recipe.train.seed)
-    return splits, _new_run(job, splits["train"])
+    if not (job.out / RECIPE_NAME).is_file():
+        torch.manual_seed(job.recipe.train.seed)
+        return splits, _new_run(job, splits["train"])
+    run = reopen_run(job.out)
+    for features in splits.values():
+        check_streams(run, features.streams, job.features)
+    return splits, run
+
+
+def _check_start(job: Job, world: int) -> None:
+    """Refuse what so many processes cannot do, and a run folder that is not free."""
+    recipe = job.recipe
+    if recipe.optim.batch_size < world:
+        raise ConfigError(
+            f"optim.batch_size is {recipe.optim.batch_size}, over all processes together, "
+            f"but torchrun started {world}: raise it, or start fewer"
+        )
+    if world > 1 and recipe.train.cuda_graphs:
+        raise ConfigError("train.cuda_graphs is for one process; torchrun started several")
+    if world > 1 and (recipe.bart.encoder_layerdrop or recipe.bart.decoder_layerdrop):
+        raise ConfigError(
+            "bart.encoder_layerdrop and bart.decoder_layerdrop must be 0 with several "
+            "processes, whose gradients would no longer belong to the same layers"
+        )
+    if (job.out / FINISHED_NAME).is_file():
+        raise RunError(f"{job.out}: holds a finished run; name another --out to train again")
+    if (job.out / RECIPE_NAME).is_file() and not job.resume:
+        raise RunError(
+            f"{job.out}: already holds a run; go on with it by --resume, or name another --out"
+        )
 
 
 @contextmanager
@@ -225,8 +229,7 @@ def _trainer(run: Run, splits: dict[str, Features], processes: Processes) -> Tra
         optimizer=make_optimizer(model, recipe.optim),
         train=loader,
         val=replace(
-            loader,
-            data=val_data,
+            loader.of(val_data),
             batch_size=max(recipe.optim.batch_size, _VALIDATION_BATCH[processes.device.type]),
         ),
         processes=processes,
