@@ -1,7 +1,11 @@
 """`python -m extract …`."""
 
-from extract.cli import app
-from features.console import run_app
+from features.machine import wait_briefly
+
+wait_briefly()  # before torch comes with the commands
+
+from extract.cli import app  # noqa: E402
+from features.console import run_app  # noqa: E402
 
 if __name__ == "__main__":
     run_app(app, "extract")

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from features.machine import wait_briefly
+
+wait_briefly()  # as our commands do, before a test imports torch
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
