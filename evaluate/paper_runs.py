@@ -8,6 +8,7 @@ What is finished is not done again, what was interrupted goes on. All prediction
 end, in one go, since SPICE then parses the references once instead of once per run.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,9 +106,17 @@ def _train(asked: Experiments, path: Path, recipe: Recipe) -> None:
             f"{begun}: the run was begun with other settings than those asked for now; delete "
             f"{path} or name another --out"
         )
-    if not (path / FINISHED_NAME).is_file():
+    finished = path / FINISHED_NAME
+    if not finished.is_file():
         train(
             Job(features=asked.features, out=path, recipe=recipe, device=asked.device, resume=True)
+        )
+        return
+    learnt_from = json.loads(finished.read_text(encoding="utf-8"))["features"]
+    if Path(learnt_from).resolve() != asked.features.resolve():
+        log(
+            f"{path}: kept, but it was trained on {learnt_from}, not on {asked.features}; if that is "
+            "not the same folder moved, name another --out"
         )
 
 

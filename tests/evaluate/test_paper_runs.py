@@ -1,6 +1,7 @@
 """The paper's experiments on toy features, from recipes to tables."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -117,6 +118,16 @@ def test_a_run_of_other_settings_is_refused_not_mixed_in(asked):
     other = replace(one, settings=(*SETTINGS, "optim.batch_size=2"))
     with pytest.raises(TagbartError, match="begun with other settings than those asked for now"):
         run_experiments(other)
+
+
+def test_a_finished_run_of_other_features_is_kept_with_a_word(asked, toy_features, capsys):
+    one = replace(asked, recipes=("yamnet",), seeds=(0,))
+    run_experiments(one)
+    assert "it was trained on" not in capsys.readouterr().err
+    moved = asked.out.parent / "moved"
+    shutil.copytree(toy_features, moved)
+    run_experiments(replace(one, features=moved))
+    assert f"it was trained on {toy_features}, not on {moved}" in capsys.readouterr().err
 
 
 def test_one_recipe_twice_is_refused(asked):
