@@ -115,8 +115,8 @@ def _train(asked: Experiments, path: Path, recipe: Recipe) -> None:
     learnt_from = json.loads(finished.read_text(encoding="utf-8"))["features"]
     if Path(learnt_from).resolve() != asked.features.resolve():
         log(
-            f"{path}: kept, but it was trained on {learnt_from}, not on {asked.features}; if that is "
-            "not the same folder moved, name another --out"
+            f"{path}: kept, but it was trained on {learnt_from}, not on {asked.features}; unless "
+            "that is the same folder moved, name another --out"
         )
 
 
