@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from features.reader import Features
-from train.batches import InputBuilder
 from train.config import Recipe
 from train.data import SplitData
+from train.inputs import InputBuilder
 from train.loader import Loader
 from train.metrics import read_metrics
 from train.model import TagBart

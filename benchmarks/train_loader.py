@@ -15,9 +15,9 @@ from benchmarks.simulate import real_data, simulate_audiocaps
 from features.publish import write_json
 from features.reader import Features
 from features.spec import INDEX_NAME, Index, ShardEntry, SplitEntry, shard_name
-from train.batches import InputBuilder
 from train.config import InputsConfig, ModelConfig
 from train.data import SplitData
+from train.inputs import InputBuilder
 from train.loader import Loader
 from train.pretrained import load_tokenizer
 

@@ -1,7 +1,7 @@
 """Captions for clips.
 
 The features come from a shard, from audio just encoded (evaluate/caption.py), or from anywhere
-else that gives clips with an id and streams. Streams become prompts (train/batches.py), prompts
+else that gives clips with an id and streams. Streams become prompts (train/inputs.py), prompts
 become hypotheses (evaluate/search.py), hypotheses become captions here.
 """
 

@@ -22,8 +22,8 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast
 from features.errors import FormatError, RunError
 from features.publish import published, write_json
 from features.spec import StreamSpec
-from train.batches import InputBuilder
 from train.config import Recipe
+from train.inputs import InputBuilder
 from train.model import TagBart, TagBartConfig, freeze_decoder
 from train.pretrained import quiet_transformers
 from train.recipe import FILE_NAME as RECIPE_NAME

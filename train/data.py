@@ -15,8 +15,9 @@ import torch
 
 from features.errors import FormatError
 from features.reader import Features, Shard
-from train.batches import IGNORED, InputBuilder, Rows
+from train.batches import IGNORED, Rows
 from train.draws import clip_keys, sample_keys
+from train.inputs import InputBuilder
 
 _SPARE_FILES = 64  # open files that are not shards
 

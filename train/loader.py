@@ -14,9 +14,10 @@ from typing import Self
 import numpy as np
 import torch
 
-from train.batches import IGNORED, Batch, Block, InputBuilder
+from train.batches import IGNORED, Batch, Block
 from train.data import SplitData
 from train.draws import uniforms
+from train.inputs import InputBuilder
 
 _EVALUATION_BATCHES = 64  # batches of similar length are cut from so many in validation
 

@@ -1,6 +1,6 @@
 """TagBart: BART and one dense layer that adds the audio to the tags' tokens.
 
-For generation, with a batch from train/batches.py:
+For generation, with a batch from train/inputs.py:
     embeds, mask = model.encoder_inputs(batch)
     ids = model.bart.generate(inputs_embeds=embeds, attention_mask=mask, …)
 """

@@ -16,12 +16,12 @@ from features.publish import write_json
 from features.reader import Features
 from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
 from features.verify import verify
-from train.batches import InputBuilder
 from train.card import write_model_card
 from train.checkpoint import FINISHED_NAME, Run, begin_run, check_streams, reopen_run
 from train.config import TRAIN_TOKENIZER, Recipe
 from train.data import SplitData, caption_texts
 from train.distributed import Processes, joined_processes
+from train.inputs import InputBuilder
 from train.loader import Loader
 from train.loop import Trainer
 from train.memory import memory_watched

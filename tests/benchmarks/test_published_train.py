@@ -12,8 +12,8 @@ from benchmarks.published_train import (
     write_pickles,
 )
 from features.reader import Features
-from train.batches import InputBuilder
 from train.data import SplitData
+from train.inputs import InputBuilder
 from train.loader import Loader
 from train.pretrained import load_tokenizer
 

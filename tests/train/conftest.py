@@ -7,9 +7,9 @@ import torch
 
 from features.reader import Features
 from tests.train.toy import random_clips, settings, stream_specs, write_features
-from train.batches import InputBuilder
 from train.config import Recipe
 from train.data import SplitData
+from train.inputs import InputBuilder
 from train.model import TagBart
 from train.pretrained import build_model, train_tokenizer
 from train.prompts import clean_name

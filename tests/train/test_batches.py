@@ -5,8 +5,8 @@ import pytest
 
 from features.errors import FormatError
 from tests.train.toy import CLASSES, stream_specs
-from train.batches import InputBuilder
 from train.config import InputsConfig
+from train.inputs import InputBuilder
 from train.prompts import NO_ROW
 
 
