@@ -1,64 +1,38 @@
 """From a features folder and a recipe to a run folder."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 
 import torch
 
 from features.console import log
-from features.errors import ConfigError, FormatError, RunError
 from features.memory import keep_freed_memory
 from features.publish import write_json
 from features.reader import Features
-from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
-from features.verify import verify
 from train.card import write_model_card
-from train.checkpoint import FINISHED_NAME, Run, begin_run, check_streams, reopen_run
-from train.config import TRAIN_TOKENIZER, Recipe
-from train.data import SplitData, caption_texts
+from train.checkpoint import FINISHED_NAME, Run
+from train.config import Recipe
+from train.data import SplitData
 from train.distributed import Processes, joined_processes
 from train.inputs import InputBuilder
 from train.loader import Loader
 from train.loop import Trainer
 from train.memory import memory_watched
 from train.model import trainable_parameters
+from train.opening import SPLITS, Job, begin_or_reopen, only_process
 from train.optim import make_optimizer
-from train.pretrained import build_model, load_tokenizer, quiet_transformers, train_tokenizer
-from train.prompts import clean_name
-from train.recipe import FILE_NAME as RECIPE_NAME
+from train.pretrained import quiet_transformers
 from train.resident import fits, with_resident_audio
 from train.state import NAME as STATE_NAME
 from train.state import Progress, load_state
 
-SPLITS = ("train", "val")
 # Lengths are padded to multiples of these: a GPU's tensor cores want it, and fewer shapes.
 _LENGTH_MULTIPLE = {"cpu": 1, "cuda": 8}
 # Captions in a pass of validation, at least: it keeps nothing for a backward pass, and few of them
 # leave a GPU idle.
 _VALIDATION_BATCH = {"cpu": 1, "cuda": 32}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What `python -m train run` was asked to do.
-
-    Attributes:
-        features: the features folder, with splits train and val.
-        out: the run folder.
-        recipe: every setting.
-        device: "cpu" or "cuda".
-        resume: go on with what the run folder holds, if it holds anything.
-    """
-
-    features: Path
-    out: Path
-    recipe: Recipe
-    device: str = "cpu"
-    resume: bool = False
 
 
 def train(job: Job) -> Progress | None:
@@ -76,9 +50,9 @@ def train(job: Job) -> Progress | None:
     keep_freed_memory()
     with joined_processes(job.device) as processes, _deterministic(job.recipe), ExitStack() as lock:
         with processes.first_before_others():
-            splits, run = _opened(job, processes)
+            splits, run = begin_or_reopen(job, processes)
             if processes.first:
-                lock.enter_context(_alone(job.out))
+                lock.enter_context(only_process(job.out))
         with memory_watched("loading the model and its data", job.recipe, processes.device):
             trainer = _trainer(run, splits, processes)
             if (job.out / STATE_NAME).is_file():
@@ -89,43 +63,6 @@ def train(job: Job) -> Progress | None:
         if processes.first:
             _finish(job, trainer)
     return trainer.progress if processes.first else None
-
-
-def _opened(job: Job, processes: Processes) -> tuple[dict[str, Features], Run]:
-    """Features and run folder; the first process checks and makes what the others find."""
-    if processes.first:
-        _check_start(job, processes.world)
-    splits = _open_splits(job.features, job.recipe, compare=processes.first)
-    if not (job.out / RECIPE_NAME).is_file():
-        torch.manual_seed(job.recipe.train.seed)
-        return splits, _new_run(job, splits["train"])
-    run = reopen_run(job.out)
-    for features in splits.values():
-        check_streams(run, features.streams, job.features)
-    return splits, run
-
-
-def _check_start(job: Job, world: int) -> None:
-    """Refuse what so many processes cannot do, and a run folder that is not free."""
-    recipe = job.recipe
-    if recipe.optim.batch_size < world:
-        raise ConfigError(
-            f"optim.batch_size is {recipe.optim.batch_size}, over all processes together, "
-            f"but torchrun started {world}: raise it, or start fewer"
-        )
-    if world > 1 and recipe.train.cuda_graphs:
-        raise ConfigError("train.cuda_graphs is for one process; torchrun started several")
-    if world > 1 and (recipe.bart.encoder_layerdrop or recipe.bart.decoder_layerdrop):
-        raise ConfigError(
-            "bart.encoder_layerdrop and bart.decoder_layerdrop must be 0 with several "
-            "processes, whose gradients would no longer belong to the same layers"
-        )
-    if (job.out / FINISHED_NAME).is_file():
-        raise RunError(f"{job.out}: holds a finished run; name another --out to train again")
-    if (job.out / RECIPE_NAME).is_file() and not job.resume:
-        raise RunError(
-            f"{job.out}: already holds a run; go on with it by --resume, or name another --out"
-        )
 
 
 @contextmanager
@@ -140,62 +77,6 @@ def _deterministic(recipe: Recipe) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep a second process out of a run folder; the kernel frees the lock however we end."""
-    with (out / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"{out}: another process is training this run; wait for it") from error
-        yield
-
-
-def _open_splits(root: Path, recipe: Recipe, *, compare: bool) -> dict[str, Features]:
-    """Both splits with every stream there; `compare` checks every shard's checksum first."""
-    splits = {name: Features(root, name) for name in SPLITS}
-    problems = verify(root, splits=list(SPLITS)) if compare else []
-    if problems:
-        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
-        raise FormatError(
-            f"{problems[0]}{more}; `python -m features verify {root}` lists all: delete the files "
-            "named and run the same extraction again, which redoes those only"
-        )
-    for features in splits.values():
-        for name, kind in ((recipe.inputs.tags, TAG_LOGITS), (recipe.inputs.audio, EMBEDDING)):
-            if name:
-                features.stream(name, kind)
-    return splits
-
-
-def _new_run(job: Job, features: Features) -> Run:
-    """Tokenizer, model and run folder of a run that begins."""
-    recipe = job.recipe
-    names = [name for name in (recipe.inputs.tags, recipe.inputs.audio) if name]
-    streams = {name: features.streams[name] for name in names}
-    tokenizer = (
-        _learn_tokenizer(job, streams)
-        if recipe.model.tokenizer == TRAIN_TOKENIZER
-        else load_tokenizer(recipe.model)
-    )
-    width = streams[recipe.inputs.audio].width if recipe.inputs.audio else 0
-    model = build_model(recipe, vocab=len(tokenizer), audio_width=width)
-    run = Run(path=job.out, model=model, tokenizer=tokenizer, recipe=recipe, streams=streams)
-    begin_run(run)
-    return run
-
-
-def _learn_tokenizer(job: Job, streams: dict[str, StreamSpec]):
-    """A tokenizer of the training captions and the tags' names."""
-
-    def texts():
-        yield from caption_texts(job.features, "train")
-        for spec in streams.values():
-            yield ". ".join(map(clean_name, spec.classes)) + "."
-
-    return train_tokenizer(texts(), job.recipe.bart.vocab_size)
 
 
 def _trainer(run: Run, splits: dict[str, Features], processes: Processes) -> Trainer:
