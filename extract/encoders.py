@@ -1,30 +1,23 @@
 """The streams: which network makes each, from which files, over which windows of sound.
 
-A further stream is one more entry in STREAMS and the module of its network.
+A further stream is one more entry in STREAMS and the module of its network; what reads official
+weights is in extract/releases.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from extract import frontend, panns, tfhub, vggish, yamnet
+from extract import frontend, panns, releases, vggish, yamnet
 from extract.folding import prepared
 from extract.resample import RESAMPLER
-from extract.weights import (
-    Loaded,
-    fit,
-    load_network,
-    read_checkpoint,
-    read_class_names,
-    read_npz,
-)
+from extract.weights import Loaded, load_network
 from features.errors import ConfigError, WeightsError
-from features.publish import sha256_of
 from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
 
 # A GPU computes so many of a CPU's batches at once.
@@ -182,72 +175,6 @@ def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: st
     )
 
 
-def _yamnet_npz(path: Path) -> Loaded:
-    names = read_class_names(path.with_name("yamnet_class_map.csv"))
-    module = yamnet.YAMNet()
-    fit(module, yamnet.from_tensorflow(read_npz(path)), path, partial=False)
-    return Loaded(module=module, network="YAMNet", classes=names, sha256=sha256_of(path))
-
-
-def _vggish_release(path: Path) -> Loaded:
-    module = vggish.VGGish()
-    fit(module, _tensors(read_checkpoint(path), path), path, partial=False)
-    return Loaded(module=module, network="VGGish", classes=(), sha256=sha256_of(path))
-
-
-def _panns_release(path: Path) -> Loaded:
-    checkpoint = read_checkpoint(path)
-    if not isinstance(checkpoint, dict) or "model" not in checkpoint:
-        raise WeightsError(f"{path}: holds no 'model', which PANNs' releases do; fetch it again")
-    module = panns.WavegramLogmelCnn14()
-    fit(module, _tensors(checkpoint["model"], path), path, partial=False)
-    network = "PANNs Wavegram_Logmel_Cnn14"
-    return Loaded(module=module, network=network, classes=(), sha256=sha256_of(path))
-
-
-def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
-    if isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values()):
-        return dict(state)
-    raise WeightsError(f"{path}: holds no state dict of tensors; fetch it again")
-
-
-def _own_format(path: Path, *, build: Callable[..., nn.Module]) -> Loaded:
-    return load_network(path, build)
-
-
-def _saved_model(path: Path, *, recipe: tfhub.Recipe) -> Loaded:
-    return load_network(tfhub.converted(path, recipe), recipe.build)
-
-
-def _yamnet_scores(network: yamnet.YAMNet, waveform: Tensor) -> tuple[Tensor, ...]:
-    hop = yamnet.NATIVE_HOP_SAMPLES
-    patches = frontend.cut(waveform, frontend.PATCH_SAMPLES, hop, keep_tail=True)
-    return (torch.sigmoid(network(patches)),)
-
-
-def _vggish_outputs(network: vggish.VGGish, waveform: Tensor) -> tuple[Tensor, ...]:
-    # Releases differ in whether the last ReLU belongs to the embedding; ours is before it.
-    rows = network(vggish.examples(waveform))
-    return rows, torch.relu(rows)
-
-
-YAMNET_HUB = tfhub.Recipe(
-    network="YAMNet",
-    build=yamnet.YAMNet,
-    config={},
-    state_of=yamnet.from_tensorflow,
-    outputs=_yamnet_scores,
-    tolerance=2e-4,
-)
-VGGISH_HUB = tfhub.Recipe(
-    network="VGGish",
-    build=vggish.VGGish,
-    config={},
-    state_of=vggish.from_tensorflow,
-    outputs=_vggish_outputs,
-    tolerance=2e-4,
-)
-
 STREAMS: dict[str, Stream] = {
     "yamnet": Stream(
         kind=TAG_LOGITS,
@@ -256,9 +183,9 @@ STREAMS: dict[str, Stream] = {
         hop_s=0.96,
         cut=yamnet.patches,
         sources={
-            "yamnet": partial(_saved_model, recipe=YAMNET_HUB),
-            "yamnet_weights.npz": _yamnet_npz,
-            "yamnet.safetensors": partial(_own_format, build=yamnet.YAMNet),
+            "yamnet": partial(releases.saved_model, recipe=releases.YAMNET_HUB),
+            "yamnet_weights.npz": releases.yamnet_npz,
+            "yamnet.safetensors": partial(load_network, build=yamnet.YAMNet),
         },
         batch_windows=80,
     ),
@@ -269,9 +196,9 @@ STREAMS: dict[str, Stream] = {
         hop_s=0.96,
         cut=vggish.examples,
         sources={
-            "vggish": partial(_saved_model, recipe=VGGISH_HUB),
-            "vggish-10086976.pth": _vggish_release,
-            "vggish.safetensors": partial(_own_format, build=vggish.VGGish),
+            "vggish": partial(releases.saved_model, recipe=releases.VGGISH_HUB),
+            "vggish-10086976.pth": releases.vggish_release,
+            "vggish.safetensors": partial(load_network, build=vggish.VGGish),
         },
         batch_windows=80,
     ),
@@ -282,8 +209,8 @@ STREAMS: dict[str, Stream] = {
         hop_s=10.0,
         cut=panns.windows,
         sources={
-            "Wavegram_Logmel_Cnn14_mAP=0.439.pth": _panns_release,
-            "panns.safetensors": partial(_own_format, build=panns.WavegramLogmelCnn14),
+            "Wavegram_Logmel_Cnn14_mAP=0.439.pth": releases.panns_release,
+            "panns.safetensors": partial(load_network, build=panns.WavegramLogmelCnn14),
         },
         batch_windows=8,
     ),

@@ -11,6 +11,7 @@ import torch
 from extract.dump import read_dump
 from extract.encoders import STREAMS, Encoder, load_encoders
 from extract.endings import plain_endings
+from extract.index import publish_index
 from extract.lock import only_run
 from extract.pipeline import Settings, make_shards
 from extract.shards import (
@@ -20,7 +21,6 @@ from extract.shards import (
     check_joins,
     check_same_settings,
     plan_shards,
-    publish_index,
 )
 from features.console import log, progress
 from features.errors import DONE, SOME_CLIPS_FAILED, ConfigError, TagbartError

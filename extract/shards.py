@@ -1,11 +1,10 @@
-"""Which shards an extraction makes, which of them are finished, and the index over all of them.
+"""Which shards an extraction makes, and which of them are finished.
 
 A finished shard is `<split>/00000.h5` and, written after it, `<split>/00000.json`: its done-mark
 with clip counts, checksum, streams, failures, and a digest of the clips that were planned for it.
 All that a later run needs to know is in the done-marks, so resuming is a look at what exists.
 """
 
-import csv
 import hashlib
 import json
 from collections.abc import Sequence
@@ -16,20 +15,9 @@ from typing import Any, Self
 
 from extract.dump import Plan, PlannedClip
 from features.errors import ConfigError, FormatError
-from features.publish import published, sha256_of, write_json
+from features.publish import sha256_of, write_json
 from features.reader import Shard
-from features.spec import (
-    FAILURES_COLUMNS,
-    FAILURES_NAME,
-    FORMAT,
-    INDEX_NAME,
-    VERSION,
-    Index,
-    ShardEntry,
-    SplitEntry,
-    StreamSpec,
-    shard_name,
-)
+from features.spec import FORMAT, VERSION, ShardEntry, StreamSpec, shard_name
 
 DEFAULT_SHARD_CLIPS = 2000
 
@@ -210,59 +198,3 @@ def check_joins(
             f"{out}: {unfinished:,} shards are still to make (unfinished, or changed in the dump), "
             f"and the finished ones hold {', '.join(there)}; run with --streams {both}"
         )
-
-
-def publish_index(out: Path, tasks: Sequence[ShardTask]) -> Index | None:
-    """Write failures.csv and, last, features.json, if every shard of `tasks` is finished.
-
-    Splits that an earlier run finished and this one did not ask for are kept as they are.
-
-    Returns:
-        The index, or None if another machine's shards are still missing.
-    """
-    marks: dict[str, list[DoneMark]] = {}
-    for task in tasks:
-        mark = task.done(out)
-        if mark is None:
-            return None
-        marks.setdefault(task.split, []).append(mark)
-    for split in _earlier_splits(out):
-        if split not in marks:
-            paths = sorted((out / split).glob("[0-9]*.json"))
-            marks[split] = [mark for mark in map(DoneMark.read, paths) if mark]
-    splits = {
-        split: SplitEntry(
-            shards=tuple(mark.entry for mark in of_split if mark.entry),
-            clips_listed=sum(mark.listed for mark in of_split),
-            clips_missing=sum(item.missing for mark in of_split for item in mark.failures),
-            clips_failed=sum(not item.missing for mark in of_split for item in mark.failures),
-        )
-        for split, of_split in sorted(marks.items())
-    }
-    filled = [mark for of_split in marks.values() for mark in of_split if mark.entry]
-    # A stream counts as there once every shard has it.
-    streams = {
-        name: attrs
-        for name, attrs in (filled[0].streams if filled else {}).items()
-        if all(name in mark.streams for mark in filled)
-    }
-    _write_failures(
-        out, [item for of_split in marks.values() for m in of_split for item in m.failures]
-    )
-    index = Index(streams=streams, splits=splits)
-    write_json(out / INDEX_NAME, index.to_json())
-    return index
-
-
-def _earlier_splits(out: Path) -> list[str]:
-    return list(Index.read(out).splits) if (out / INDEX_NAME).is_file() else []
-
-
-def _write_failures(out: Path, failures: Sequence[Failure]) -> None:
-    with (
-        published(out / FAILURES_NAME) as draft,
-        draft.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(FAILURES_COLUMNS)
-        writer.writerows((item.clip, item.path, item.reason) for item in failures)

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from extract.dump import PlannedClip
-from extract.shards import DoneMark, Failure, ShardTask, publish_index
+from extract.index import publish_index
+from extract.shards import DoneMark, Failure, ShardTask
 from features.spec import ShardEntry
 
 

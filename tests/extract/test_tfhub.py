@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from extract import tfhub
-from extract.encoders import VGGISH_HUB, load_weights
+from extract.encoders import load_weights
+from extract.releases import VGGISH_HUB
 from extract.tfhub import converted
 from extract.vggish import VGGish
 from extract.weights import load_network, read_npz

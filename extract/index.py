@@ -1,0 +1,65 @@
+"""The index over all shards of a features folder, made from their done-marks."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from extract.shards import DoneMark, Failure, ShardTask
+from features.publish import published, write_json
+from features.spec import FAILURES_COLUMNS, FAILURES_NAME, INDEX_NAME, Index, SplitEntry
+
+
+def publish_index(out: Path, tasks: Sequence[ShardTask]) -> Index | None:
+    """Write failures.csv and, last, features.json, if every shard of `tasks` is finished.
+
+    Splits that an earlier run finished and this one did not ask for are kept as they are.
+
+    Returns:
+        The index, or None if another machine's shards are still missing.
+    """
+    marks: dict[str, list[DoneMark]] = {}
+    for task in tasks:
+        mark = task.done(out)
+        if mark is None:
+            return None
+        marks.setdefault(task.split, []).append(mark)
+    for split in _earlier_splits(out):
+        if split not in marks:
+            paths = sorted((out / split).glob("[0-9]*.json"))
+            marks[split] = [mark for mark in map(DoneMark.read, paths) if mark]
+    splits = {
+        split: SplitEntry(
+            shards=tuple(mark.entry for mark in of_split if mark.entry),
+            clips_listed=sum(mark.listed for mark in of_split),
+            clips_missing=sum(item.missing for mark in of_split for item in mark.failures),
+            clips_failed=sum(not item.missing for mark in of_split for item in mark.failures),
+        )
+        for split, of_split in sorted(marks.items())
+    }
+    filled = [mark for of_split in marks.values() for mark in of_split if mark.entry]
+    # A stream counts as there once every shard has it.
+    streams = {
+        name: attrs
+        for name, attrs in (filled[0].streams if filled else {}).items()
+        if all(name in mark.streams for mark in filled)
+    }
+    _write_failures(
+        out, [item for of_split in marks.values() for m in of_split for item in m.failures]
+    )
+    index = Index(streams=streams, splits=splits)
+    write_json(out / INDEX_NAME, index.to_json())
+    return index
+
+
+def _earlier_splits(out: Path) -> list[str]:
+    return list(Index.read(out).splits) if (out / INDEX_NAME).is_file() else []
+
+
+def _write_failures(out: Path, failures: Sequence[Failure]) -> None:
+    with (
+        published(out / FAILURES_NAME) as draft,
+        draft.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(FAILURES_COLUMNS)
+        writer.writerows((item.clip, item.path, item.reason) for item in failures)
