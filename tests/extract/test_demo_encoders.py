@@ -1,5 +1,7 @@
 """The demo's encoders: what they learn from, the command that makes them, the committed ones."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,13 +9,14 @@ import torch
 from extract import demo_encoders
 from extract.demo_dsp import Desk
 from extract.demo_labels import CLASSES, KIND_NAMES, Hearing, hear
+from extract.demo_pupils import enrol
 from extract.demo_scenes import Event, Scene, render
 from extract.demo_sounds import KINDS
 from extract.encoders import STREAMS, load_encoders, load_weights
 from extract.resample import resample
 from features.spec import EMBEDDING, TAG_LOGITS
 
-COMMITTED = demo_encoders.COMMITTED
+COMMITTED = Path(demo_encoders.__file__).parent / "demo_weights"
 
 
 def scene_of(*events):
@@ -132,7 +135,7 @@ def test_the_same_seed_hears_the_same_sounds_and_another_seed_others():
 @pytest.mark.parametrize("stream", ["vggish", "panns"])
 def test_scaling_an_embedding_leaves_the_logits_as_they_are(stream):
     sounds = hear(6, 3)
-    pupil, courses = demo_encoders.enrol(stream, sounds, seed=0)
+    pupil, courses = enrol(stream, sounds, seed=0)
     pupil.trained.eval()
     starts = np.zeros((3, 1), int)
     with torch.inference_mode():
