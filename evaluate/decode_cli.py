@@ -186,10 +186,10 @@ def run_command(
         choose=choose,
         seed=seed,
     )
-    from evaluate.evaluation import Evaluate, evaluate
+    from evaluate.evaluation import EvaluationJob, evaluate
 
     evaluate(
-        Evaluate(
+        EvaluationJob(
             run=run,
             features=features,
             split=split,

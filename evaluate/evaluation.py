@@ -12,7 +12,7 @@ from evaluate.options import DecodingOptions
 from evaluate.predictions import Prediction, read_sets, write_predictions
 from evaluate.results import (
     PREDICTIONS_NAME,
-    Evaluation,
+    Origin,
     Scores,
     as_result,
     to_json,
@@ -29,12 +29,12 @@ from train.recipe import FILE_NAME as RECIPE_NAME
 from train.recipe import read_resolved
 
 UNSCORED_NAME = "unscored.jsonl"
-# These change how fast captions come, not which.
+# These change how fast captions come and how many are kept, not which one is the clip's.
 _NO_DECISION = ("batch_size", "n_best")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class EvaluationJob:
     """What `python -m evaluate run` was asked for; `exports` names further forms of captions."""
 
     run: Path
@@ -48,7 +48,7 @@ class Evaluate:
     as_json: bool
 
 
-def evaluate(asked: Evaluate) -> None:
+def evaluate(asked: EvaluationJob) -> None:
     """Caption a split, write the captions, score them, print the table.
 
     Raises:
@@ -67,7 +67,7 @@ def evaluate(asked: Evaluate) -> None:
         print(score_table({str(asked.out): scores}))
 
 
-def caption_split(asked: Evaluate) -> int:
+def caption_split(asked: EvaluationJob) -> int:
     """Caption a split and write the captions.
 
     Returns:
@@ -86,10 +86,10 @@ def caption_split(asked: Evaluate) -> int:
     return scored
 
 
-def origin(asked: Evaluate) -> Evaluation:
+def origin(asked: EvaluationJob) -> Origin:
     """Where the captions come from, for scores.json."""
     recipe = read_resolved(asked.run / RECIPE_NAME)
-    return Evaluation(
+    return Origin(
         recipe=recipe.name,
         seed=recipe.train.seed,
         split=asked.split,
@@ -98,7 +98,7 @@ def origin(asked: Evaluate) -> Evaluation:
     )
 
 
-def score_folders(folders: Mapping[Path, Evaluation], *, spice: bool) -> list[Scores]:
+def score_folders(folders: Mapping[Path, Origin], *, spice: bool) -> list[Scores]:
     """Score the predictions of evaluation folders, which share their clips and references.
 
     Args:
@@ -126,7 +126,7 @@ def caption_features(run: Run, features: Features, options: DecodingOptions) -> 
         return caption_clips(run, clips, options, done=bar.update)
 
 
-def write_captions(asked: Evaluate, features: Features, captions: Sequence[Caption]) -> int:
+def write_captions(asked: EvaluationJob, features: Features, captions: Sequence[Caption]) -> int:
     """Write predictions, exports, and apart from them the captions that cannot be scored.
 
     Returns:

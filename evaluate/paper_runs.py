@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluate import table
-from evaluate.evaluation import Evaluate, caption_split, origin, score_folders
+from evaluate.evaluation import EvaluationJob, caption_split, origin, score_folders
 from evaluate.options import DecodingOptions
 from evaluate.paper import TABLES
 from evaluate.results import JSON_NAME, PREDICTIONS_NAME
@@ -120,8 +120,8 @@ def _train(asked: Experiments, path: Path, recipe: Recipe) -> None:
         )
 
 
-def _evaluation(asked: Experiments, path: Path) -> Evaluate:
-    return Evaluate(
+def _evaluation(asked: Experiments, path: Path) -> EvaluationJob:
+    return EvaluationJob(
         run=path,
         features=asked.features,
         split=SPLIT,
@@ -134,12 +134,12 @@ def _evaluation(asked: Experiments, path: Path) -> Evaluate:
     )
 
 
-def _caption(evaluation: Evaluate) -> None:
+def _caption(evaluation: EvaluationJob) -> None:
     if not (evaluation.out / PREDICTIONS_NAME).is_file() and not caption_split(evaluation):
         raise TagbartError(f"{evaluation.features}: no clip of split {SPLIT} has a caption")
 
 
-def _score(evaluations: Sequence[Evaluate], *, spice: bool) -> None:
+def _score(evaluations: Sequence[EvaluationJob], *, spice: bool) -> None:
     """Score what has no scores yet."""
     origins = {
         item.out: origin(item) for item in evaluations if not (item.out / JSON_NAME).is_file()

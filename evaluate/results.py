@@ -58,7 +58,7 @@ class Scores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Origin:
     """Where scored captions came from: what `evaluate table` needs to place a result.
 
     Attributes:
@@ -85,10 +85,10 @@ class Result:
     corpus: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     not_available: dict[str, str]
-    evaluation: Evaluation | None
+    evaluation: Origin | None
 
 
-def as_result(scores: Scores, predictions: str, evaluation: Evaluation | None = None) -> Result:
+def as_result(scores: Scores, predictions: str, evaluation: Origin | None = None) -> Result:
     """What scores.json says of one file's scores."""
     return Result(
         predictions=predictions,
@@ -113,7 +113,7 @@ def summary_to_json(results: Mapping[str, Result]) -> dict[str, Any]:
 
 
 def write_results(
-    out: Path, scores: Scores, *, predictions: str, evaluation: Evaluation | None = None
+    out: Path, scores: Scores, *, predictions: str, evaluation: Origin | None = None
 ) -> None:
     """Publish scores.csv, then scores.json.
 
@@ -153,7 +153,7 @@ def read_results(folder: Path) -> Result:
             corpus=raw["corpus"],
             intervals={name: (low, high) for name, (low, high) in raw["intervals"].items()},
             not_available=raw["not_available"],
-            evaluation=None if evaluation is None else Evaluation(**evaluation),
+            evaluation=None if evaluation is None else Origin(**evaluation),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TagbartError(
@@ -161,7 +161,7 @@ def read_results(folder: Path) -> Result:
         ) from error
 
 
-def recorded_evaluation(folder: Path) -> Evaluation | None:
+def recorded_origin(folder: Path) -> Origin | None:
     """What a folder's scores.json says of where its captions came from; None where it says nothing.
 
     Raises:

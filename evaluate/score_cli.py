@@ -10,7 +10,7 @@ from features.console import log
 from features.errors import ConfigError
 
 if TYPE_CHECKING:
-    from evaluate.results import Evaluation, Scores
+    from evaluate.results import Origin, Scores
 
 Files = Annotated[
     list[Path],
@@ -102,19 +102,19 @@ def short_names(files: list[Path]) -> list[str]:
     return [f"{names[index]}-{index + 1}" for index in range(len(names))]
 
 
-def _kept_record(out: Path, names: list[str], files: list[Path]) -> "Evaluation | None":
+def _kept_record(out: Path, names: list[str], files: list[Path]) -> "Origin | None":
     """What `evaluate run` noted in OUT, which stays when its own predictions are scored again.
 
     Raises:
         ConfigError: if scores of other captions would replace those of `evaluate run`.
     """
-    from evaluate.results import JSON_NAME, PREDICTIONS_NAME, recorded_evaluation
+    from evaluate.results import JSON_NAME, PREDICTIONS_NAME, recorded_origin
 
     if [file.resolve() for file in files] == [(out / PREDICTIONS_NAME).resolve()]:
-        return recorded_evaluation(out)
+        return recorded_origin(out)
     folders = [out] if len(files) == 1 else [out, *(out / name for name in names)]
     for folder in folders:
-        if recorded_evaluation(folder):
+        if recorded_origin(folder):
             raise ConfigError(
                 f"{folder / JSON_NAME}: holds scores of `evaluate run`, which these would replace; "
                 "name another --out"
@@ -123,7 +123,7 @@ def _kept_record(out: Path, names: list[str], files: list[Path]) -> "Evaluation 
 
 
 def _write(
-    out: Path, named: "dict[str, Scores]", paths: dict[str, str], record: "Evaluation | None"
+    out: Path, named: "dict[str, Scores]", paths: dict[str, str], record: "Origin | None"
 ) -> None:
     from evaluate.results import JSON_NAME, write_results
     from features.publish import write_json

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evaluate.results import (
-    Evaluation,
+    Origin,
     Scores,
     as_result,
     mean_and_std,
@@ -24,7 +24,7 @@ SCORES = Scores(
     intervals={"bleu_1": (0.5, 0.7), "cider_d": (0.2, 0.4)},
     not_available={"spice": "why"},
 )
-MADE = Evaluation(recipe="demo", seed=3, split="test", run="runs/x", decoding={"beams": 4})
+MADE = Origin(recipe="demo", seed=3, split="test", run="runs/x", decoding={"beams": 4})
 
 
 def test_scores_json_is_read_back_as_it_was_written(tmp_path):

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from evaluate.results import Evaluation, Scores, read_results, write_results
+from evaluate.results import Origin, Scores, read_results, write_results
 from evaluate.score_cli import score_command
 from features.errors import ConfigError
 from tests.evaluate.test_predictions import lines, record
 
-MADE = Evaluation(recipe="demo", seed=3, split="test", run="runs/x", decoding={"beams": 4})
+MADE = Origin(recipe="demo", seed=3, split="test", run="runs/x", decoding={"beams": 4})
 EARLIER = Scores(
     clips=("x",),
     corpus={"bleu_1": 0.5},

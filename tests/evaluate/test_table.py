@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evaluate import paper
-from evaluate.results import METRICS, Evaluation, Scores, write_results
+from evaluate.results import METRICS, Origin, Scores, write_results
 from evaluate.table import as_csv, as_markdown, as_text, gather
 from features.errors import TagbartError
 
@@ -22,7 +22,7 @@ def result(folder, recipe="yamnet-panns", *, seed=0, value=0.5, clips=975, decod
         intervals={"cider_d": (0.0, 1.0)},
         not_available={"spice": "get them with: X"},
     )
-    made = Evaluation(recipe=recipe, seed=seed, split="test", run="r", decoding=decoding or {})
+    made = Origin(recipe=recipe, seed=seed, split="test", run="r", decoding=decoding or {})
     write_results(folder, scores, predictions="p", evaluation=made if recipe else None)
     return folder
 
