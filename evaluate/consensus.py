@@ -13,7 +13,7 @@ def expected_agreement(texts: Sequence[str]) -> list[float]:
         texts: captions of one clip; one that was found twice stands there twice and counts twice.
 
     Returns:
-        The mean `agreement` with every other caption; 0 for a single one.
+        Its mean agreement with every other caption; 0 for a single one.
     """
     grams = [_ngrams(text) for text in texts]
     others = max(1, len(texts) - 1)
@@ -23,16 +23,11 @@ def expected_agreement(texts: Sequence[str]) -> list[float]:
     ]
 
 
-def agreement(first: str, second: str) -> float:
+def _agreement(first: Sequence[Counter], second: Sequence[Counter]) -> float:
     """F1 of the n-grams that two captions share, the mean over n = 1 to 4; 1 for equal captions.
 
-    Words are cut at spaces, lower case, without punctuation at their ends. Orders that both
-    captions are too short for are left out.
+    Orders that both captions are too short for are left out.
     """
-    return _agreement(_ngrams(first), _ngrams(second))
-
-
-def _agreement(first: Sequence[Counter], second: Sequence[Counter]) -> float:
     scores = [
         2 * (one & other).total() / (one.total() + other.total())
         for one, other in zip(first, second, strict=True)
@@ -42,6 +37,7 @@ def _agreement(first: Sequence[Counter], second: Sequence[Counter]) -> float:
 
 
 def _ngrams(text: str) -> list[Counter]:
+    """Counts of 1- to 4-grams; words are cut at spaces, lower case, bare of punctuation."""
     stripped = (word.strip(".,;:!?").lower() for word in text.split())
     words = [word for word in stripped if word]
     return [

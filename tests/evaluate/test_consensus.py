@@ -2,7 +2,14 @@
 
 import pytest
 
-from evaluate.consensus import agreement, expected_agreement
+from evaluate.consensus import expected_agreement
+
+
+def agreement(first: str, second: str) -> float:
+    """Of two captions, each one's expected agreement is that with the other."""
+    one, other = expected_agreement([first, second])
+    assert one == other
+    return one
 
 
 def test_equal_captions_agree_wholly_whatever_their_case_and_full_stop():
