@@ -1,1 +1,1 @@
-"""The ground floor: the shard format, its writer, reader and checks. Numpy and h5py only."""
+"""The ground floor: the shard format, its writer, reader and checks, and what every floor needs."""

@@ -8,7 +8,7 @@ import typer
 
 from features.console import log, new_app
 from features.errors import COULD_NOT_RUN
-from features.spec import FAILURES_NAME, Index, SplitEntry
+from features.spec import FAILURES_NAME, VERSION, Index, SplitEntry
 from features.verify import verify
 
 app = new_app("Look into a features folder and check it.")
@@ -27,7 +27,7 @@ def info_command(features: Folder, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(index.to_json(), indent=2, ensure_ascii=False))
         return
-    print(f"{features}  (format version 1)\n\nstreams")
+    print(f"{features}  (format version {VERSION})\n\nstreams")
     for name, spec in index.streams.items():
         print(
             f"  {name:10} {spec['kind']:11} {spec['width']:>5} wide, one row per "

@@ -19,7 +19,7 @@ def log(message: str) -> None:
 def progress(
     items: Iterable | None = None, *, total: int | None = None, what: str, unit: str
 ) -> tqdm:
-    """A progress bar on stderr with rate and time left, e.g. `extract: 40%|… 12.3clips/s`.
+    """A progress bar on stderr with rate and time left, e.g. `extract: 40%|… 12.3 clips/s`.
 
     Args:
         items: what to iterate over, or None to call `.update(n)` by hand.

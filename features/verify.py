@@ -1,4 +1,4 @@
-"""Check a features folder against its own index, and sum it up for a person."""
+"""Check a features folder against its own index."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -14,7 +14,8 @@ from features.console import progress
 from features.errors import TagbartError
 from features.reader import Clip, Features
 from features.spec import TAG_LOGITS, StreamSpec
-from train.checkpoint import RECIPE_NAME, check_streams
+from train.checkpoint import check_streams
+from train.recipe import FILE_NAME as RECIPE_NAME
 
 
 @dataclass(frozen=True, kw_only=True)
