@@ -13,6 +13,7 @@ from transformers import BartForConditionalGeneration
 from evaluate.beam import Hypothesis, SpecialTokens, beam_search
 from evaluate.options import DecodingOptions
 from features.errors import ConfigError
+from train.attention import without_cudnn_attention
 from train.batches import IGNORED, Block
 from train.checkpoint import Run, load_run
 
@@ -98,7 +99,10 @@ class Searcher:
         bf16 = self.options.precision == "bf16"
         device = self.run.model.device.type
         try:
-            with torch.autocast(device, torch.bfloat16) if bf16 else nullcontext():
+            with (
+                torch.autocast(device, torch.bfloat16) if bf16 else nullcontext(),
+                without_cudnn_attention(),
+            ):
                 yield
         except torch.OutOfMemoryError as error:
             raise ConfigError(

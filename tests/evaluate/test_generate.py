@@ -121,6 +121,18 @@ def test_a_gpu_with_too_little_memory_is_said_with_the_option_that_helps(
         caption_clips(tiny_run, tiny_clips)
 
 
+def test_decoding_does_without_cudnns_attention(tiny_run, tiny_clips, monkeypatch):
+    enabled, seen, found = torch.backends.cuda.cudnn_sdp_enabled, [], search.beam_search
+
+    def noted(*arguments):
+        seen.append(enabled())
+        return found(*arguments)
+
+    monkeypatch.setattr(search, "beam_search", noted)
+    caption_clips(tiny_run, tiny_clips)
+    assert set(seen) == {False} and enabled()
+
+
 def test_more_tokens_than_the_model_has_positions_is_refused(tiny_run, tiny_clips):
     with pytest.raises(ConfigError, match="has 128 positions"):
         caption_clips(tiny_run, tiny_clips, DecodingOptions(max_length=129))
