@@ -6,8 +6,10 @@ kernel reads must then lie where it lay when the graph was recorded: batches are
 their own, and what changes from update to update (learning rate, counts) lies in tensors.
 """
 
+import gc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -17,7 +19,8 @@ from train.batches import Batch
 PLAIN_TURNS = 3  # of a shape, before recording it is worth its half second; they warm it up, too
 MOST_SHAPES = 64  # recorded at most, since each takes memory; others run plainly
 
-Record = Callable[[Callable[[], None]], Callable[[], None]]
+Step = Callable[[], None]
+Record = Callable[[Step], Step]
 
 
 class Repeated:
@@ -33,7 +36,7 @@ class Repeated:
     def __init__(self, step: Callable[[Batch], None], device: torch.device, record: Record) -> None:
         self._step, self._device, self._record = step, device, record
         self._turns: Counter[tuple] = Counter()
-        self._recorded: dict[tuple, tuple[Batch, Callable[[], None]]] = {}
+        self._recorded: dict[tuple, tuple[Batch, Step]] = {}
 
     def __call__(self, batch: Batch, seed: int) -> None:
         """Do the step with a batch of the host, torch's generators seeded before it (dropout)."""
@@ -62,12 +65,13 @@ def cuda_graphs(device: torch.device) -> Record | None:
         return None
     pool = torch.cuda.graph_pool_handle()
 
-    def record(step: Callable[[], None]) -> Callable[[], None]:
+    def record(step: Step) -> Step:
         graph = torch.cuda.CUDAGraph()
         try:
             # The outer block brings the stream back if recording fails. Other threads (the loader,
             # the saver) may do what is forbidden while this one records.
             with (
+                _garbage_stays(),
                 torch.cuda.stream(torch.cuda.current_stream()),
                 torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"),
             ):
@@ -85,3 +89,19 @@ def cuda_graphs(device: torch.device) -> Record | None:
         return graph.replay
 
     return record
+
+
+@contextmanager
+def _garbage_stays() -> Iterator[None]:
+    """No garbage is collected in this block.
+
+    It may hold what compiling or another run left, and CUDA lets no graph or module be destroyed
+    while one is recorded (pytorch pull request 161037).
+    """
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()

@@ -5,7 +5,10 @@ with the memory that it reads and writes, and later does the same operations on 
 without any of our code running. What our code would have to compute anew then shows.
 """
 
+import gc
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -147,6 +150,47 @@ def test_a_graph_too_refuses_an_update_that_is_not_finite(
     with pytest.raises(RunError, match=r"loss is nan.* with clips clip1_"):
         run(toy_features, tmp_path / "run", train__cuda_graphs=True)
     assert all(weight.isfinite().all() for weight in kept[-1])
+
+
+@pytest.mark.filterwarnings("error:This instance was constructed with capturable")
+def test_torch_takes_recorded_steps_as_such_and_warns_of_no_other(
+    toy_features, tmp_path, monkeypatch, recorded
+):
+    def capturing():
+        return isinstance(torch.utils._python_dispatch._get_current_dispatch_mode(), Noted)
+
+    # What the optimiser's own check asks, answered as on a GPU.
+    gpu = SimpleNamespace(type="cuda")
+    stream = SimpleNamespace(is_capturing=capturing)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: gpu)
+    monkeypatch.setattr(torch.accelerator, "current_stream", lambda: stream)
+    run(toy_features, tmp_path / "run", train__cuda_graphs=True)
+    assert recorded
+
+
+def test_no_garbage_is_collected_while_a_graph_is_recorded(monkeypatch):
+    graph = SimpleNamespace(replay=None)
+    for name, stand_in in {
+        "graph_pool_handle": lambda: None,
+        "CUDAGraph": lambda: graph,
+        "current_stream": lambda: None,
+        "stream": nullcontext,
+        "graph": lambda *_, **options: nullcontext(),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    record = train.graphs.cuda_graphs(torch.device("cuda"))
+    collecting = []
+
+    def step():
+        collecting.append(gc.isenabled())
+        if len(collecting) == 2:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    record(step)
+    assert gc.isenabled()
+    with pytest.raises(RunError, match=r"recorded as a CUDA graph \(operation not permitted"):
+        record(step)
+    assert gc.isenabled() and collecting == [False, False]
 
 
 def test_graphs_need_updates_that_run_the_same_kernels():
