@@ -4,9 +4,6 @@ What changes from update to update lies in tensors on the model's device, so tha
 repeated as it was recorded (train/graphs.py).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import nn
 
@@ -28,23 +25,8 @@ def make_optimizer(model: TagBart, settings: OptimConfig) -> torch.optim.AdamW:
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
         fused=True,
+        capturable=device.type == "cuda",
     )
-
-
-@contextmanager
-def capturable(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Let torch record the steps of this block as part of a CUDA graph.
-
-    It refuses others, and warns of steps that are so marked and not recorded. The fused AdamW
-    computes both alike.
-    """
-    for group in optimizer.param_groups:
-        group["capturable"] = True
-    try:
-        yield
-    finally:
-        for group in optimizer.param_groups:
-            group["capturable"] = False
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -21,10 +21,10 @@ from train.batches import Batch
 from train.config import Recipe
 from train.distributed import Processes, Quiet
 from train.draws import update_seed
-from train.graphs import Repeated, Step, cuda_graphs
+from train.graphs import Repeated, cuda_graphs
 from train.loader import Loader, Piece
 from train.model import TagBart
-from train.optim import capturable, learning_rate, limit_gradient, set_learning_rate
+from train.optim import learning_rate, limit_gradient, set_learning_rate
 
 _NAMED_CLIPS = 16
 
@@ -90,12 +90,7 @@ class Updater:
         self.optimizer.found_inf = self._refused  # type: ignore[attr-defined]
         record = cuda_graphs(device) if self.recipe.train.cuda_graphs else None
         if record:
-
-            def recorded(step: Step) -> Step:
-                with capturable(self.optimizer):
-                    return record(step)
-
-            self._repeated = Repeated(lambda batch: self._update([batch]), device, recorded)
+            self._repeated = Repeated(lambda batch: self._update([batch]), device, record)
 
     def launch(self, update: int, pieces: list[Piece]) -> Launched:
         """Tell the device to do update number `update`, counted from 0, by its forward passes."""

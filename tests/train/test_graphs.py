@@ -152,22 +152,6 @@ def test_a_graph_too_refuses_an_update_that_is_not_finite(
     assert all(weight.isfinite().all() for weight in kept[-1])
 
 
-@pytest.mark.filterwarnings("error:This instance was constructed with capturable")
-def test_torch_takes_recorded_steps_as_such_and_warns_of_no_other(
-    toy_features, tmp_path, monkeypatch, recorded
-):
-    def capturing():
-        return isinstance(torch.utils._python_dispatch._get_current_dispatch_mode(), Noted)
-
-    # What the optimiser's own check asks, answered as on a GPU.
-    gpu = SimpleNamespace(type="cuda")
-    stream = SimpleNamespace(is_capturing=capturing)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: gpu)
-    monkeypatch.setattr(torch.accelerator, "current_stream", lambda: stream)
-    run(toy_features, tmp_path / "run", train__cuda_graphs=True)
-    assert recorded
-
-
 def test_no_garbage_is_collected_while_a_graph_is_recorded(monkeypatch):
     graph = SimpleNamespace(replay=None)
     for name, stand_in in {
