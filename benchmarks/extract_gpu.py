@@ -21,8 +21,9 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import header
+from extract.clips import PlannedClip
 from extract.decode import Settings, decoded
-from extract.dump import Plan, PlannedClip
+from extract.dump import Plan
 from extract.encoders import load_encoders
 from extract.panns import WavegramLogmelCnn14
 from extract.pipeline import make_shards

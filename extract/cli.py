@@ -129,7 +129,7 @@ def run_command(
 
     Example: python -m extract run audiocaps --out features-audiocaps --weights weights
     """
-    from extract.pipeline import Settings
+    from extract.decode import Settings
     from extract.run import Extraction, extract
     from features.machine import cores
 

@@ -19,8 +19,6 @@ from extract.captions import find_captions, read_audiocaps, read_clotho
 from extract.clips import Listed, Planned, PlannedClip, Texts
 from features.errors import ConfigError, DumpError
 
-__all__ = ["FOLDER_SPLIT", "KINDS", "Plan", "PlannedClip", "read_dump", "timed_names"]
-
 KINDS = ("audiocaps", "clotho", "folder")
 FOLDER_SPLIT = "all"
 CLIP_S = 10

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from extract.clips import PlannedClip
 from extract.decode import Heard, Settings, decoded, resample_all
-from extract.dump import PlannedClip
 from extract.encoders import Encoder
 from extract.endings import GO_ON
 from extract.shards import DoneMark, Failure, ShardTask

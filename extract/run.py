@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
+from extract.decode import Settings
 from extract.dump import read_dump
 from extract.encoders import STREAMS, Encoder, load_encoders
 from extract.endings import plain_endings
 from extract.index import publish_index
 from extract.lock import only_run
-from extract.pipeline import Settings, make_shards
+from extract.pipeline import make_shards
 from extract.shards import (
     DEFAULT_SHARD_CLIPS,
     DoneMark,

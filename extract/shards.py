@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from extract.dump import Plan, PlannedClip
+from extract.clips import PlannedClip
+from extract.dump import Plan
 from features.errors import ConfigError, FormatError
 from features.publish import sha256_of, write_json
 from features.reader import Shard

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from extract import audio_files
-from extract.dump import KINDS, PlannedClip, read_dump
+from extract.clips import PlannedClip
+from extract.dump import KINDS, read_dump
 from features.errors import ConfigError, DumpError
 
 HEADER = ("audiocap_id", "youtube_id", "start_time", "caption")
