@@ -64,6 +64,9 @@ def cuda_graphs(device: torch.device) -> Record | None:
     if device.type != "cuda":
         return None
     pool = torch.cuda.graph_pool_handle()
+    # Not the one that torch takes for all: where a graph is destroyed, torch frees what cuBLAS keeps
+    # for its stream, also under graphs that live on (pytorch issue 193402), as an earlier run's may.
+    stream = torch.cuda.Stream()
 
     def record(step: Step) -> Step:
         graph = torch.cuda.CUDAGraph()
@@ -73,7 +76,7 @@ def cuda_graphs(device: torch.device) -> Record | None:
             with (
                 _garbage_stays(),
                 torch.cuda.stream(torch.cuda.current_stream()),
-                torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"),
+                torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"),
             ):
                 step()
         except torch.OutOfMemoryError:

@@ -152,16 +152,37 @@ def test_a_graph_too_refuses_an_update_that_is_not_finite(
     assert all(weight.isfinite().all() for weight in kept[-1])
 
 
-def test_no_garbage_is_collected_while_a_graph_is_recorded(monkeypatch):
-    graph = SimpleNamespace(replay=None)
+@pytest.fixture
+def streams(monkeypatch):
+    """torch.cuda's part in recording, empty; a list of the pools and streams recorded with."""
+    found = []
+
+    def graph(graph, pool, stream, **_):
+        found.append((pool, stream))
+        return nullcontext()
+
     for name, stand_in in {
-        "graph_pool_handle": lambda: None,
-        "CUDAGraph": lambda: graph,
+        "graph_pool_handle": object,
+        "CUDAGraph": lambda: SimpleNamespace(replay=None),
+        "Stream": object,
         "current_stream": lambda: None,
         "stream": nullcontext,
-        "graph": lambda *_, **options: nullcontext(),
+        "graph": graph,
     }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
+    return found
+
+
+def test_a_runs_graphs_share_memory_and_stream_with_each_other_and_no_other_runs(streams):
+    for _ in range(2):
+        record = train.graphs.cuda_graphs(torch.device("cuda"))
+        for _ in range(2):
+            record(lambda: None)
+    assert streams[0] == streams[1] and streams[2] == streams[3]
+    assert not set(streams[0]) & set(streams[2])
+
+
+def test_no_garbage_is_collected_while_a_graph_is_recorded(streams):
     record = train.graphs.cuda_graphs(torch.device("cuda"))
     collecting = []
 
