@@ -64,8 +64,8 @@ def cuda_graphs(device: torch.device) -> Record | None:
     if device.type != "cuda":
         return None
     pool = torch.cuda.graph_pool_handle()
-    # Not the one that torch takes for all: where a graph is destroyed, torch frees what cuBLAS keeps
-    # for its stream, also under graphs that live on (pytorch issue 193402), as an earlier run's may.
+    # The run's own: with a graph, torch frees what cuBLAS keeps for the stream it was recorded on,
+    # also under other graphs (pytorch issue 193402), and an earlier run's may go at any time.
     stream = torch.cuda.Stream()
 
     def record(step: Step) -> Step:
