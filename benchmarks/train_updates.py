@@ -5,6 +5,7 @@ the median of the windows logged, the first ones left out: things warm up in the
 does once (compiling, recording) is no part of the rate.
 """
 
+import gc
 import shutil
 import time
 from collections import defaultdict
@@ -125,6 +126,7 @@ def measure_gpu(folder: Path, plan: Plan = GPU_PLAN) -> float | None:
     for way in (FLOAT32, f"{FLOAT32} {GRAPHS}", f"{FLOAT32} {COMPILED}"):
         if f"ours, {way.replace(FLOAT32, BF16)}" not in rates:  # failed above
             continue
+        _forget_runs()
         found = largest_difference(folder, bench_recipe(plan, way), "cuda", updates=GPU_LOSSES)
         print(
             f"  losses of {GPU_LOSSES} updates, {way}, against a plain loop: largest relative "
@@ -189,12 +191,22 @@ def _in_turns(folder: Path, plan: Plan, device: str) -> dict[str, float]:
 
 
 def _our_rate(out: Path, features: Path, recipe: Recipe, device: str, warm: int) -> float:
+    _forget_runs()
     try:
         train(Job(features=features, out=out, recipe=recipe, device=device))
         logged = [row["captions_per_s"] for row in read_metrics(out) if "captions_per_s" in row]
     finally:
         shutil.rmtree(out, ignore_errors=True)
     return median(logged[warm:]) / recipe.optim.batch_size
+
+
+def _forget_runs() -> None:
+    """Let go of what earlier runs left: memory, and compiled code, of which torch keeps little.
+
+    With too much of it torch would compile no more, and a later way would run plainly.
+    """
+    torch.compiler.reset()
+    gc.collect()
 
 
 def _published(features: Path, folder: Path, recipe: Recipe, device: str) -> PublishedTraining:
@@ -214,6 +226,7 @@ def _published(features: Path, folder: Path, recipe: Recipe, device: str) -> Pub
 
 
 def _their_rate(training: PublishedTraining, updates: int, device: str) -> float:
+    _wait(device)  # for what came before
     start = time.perf_counter()
     for _ in range(updates):
         training.update()
