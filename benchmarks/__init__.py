@@ -1,5 +1,5 @@
 """Measurements: our way and the published way, side by side in one run."""
 
-from features.machine import wait_briefly
+from features.machine import let_threads_sleep
 
-wait_briefly()  # both ways, as our commands do
+let_threads_sleep()  # both ways, as our commands do

@@ -10,7 +10,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def wait_briefly() -> None:
+def let_threads_sleep() -> None:
     """Let threads that wait for each other sleep after some microseconds, unless told otherwise.
 
     To be called before torch is imported, whose GNU OpenMP reads this once. By itself it spins for

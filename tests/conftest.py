@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from features.machine import wait_briefly
+from features.machine import let_threads_sleep
 
-wait_briefly()  # as our commands do, before a test imports torch
+let_threads_sleep()  # as our commands do, before a test imports torch
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """`python -m train …`."""
 
-from features.machine import wait_briefly
+from features.machine import let_threads_sleep
 
-wait_briefly()  # before torch comes with the commands
+let_threads_sleep()  # read once, when the commands below import torch
 
 from features.console import run_app  # noqa: E402
 from train.cli import app  # noqa: E402

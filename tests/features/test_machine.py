@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from features.machine import cores, wait_briefly
+from features.machine import cores, let_threads_sleep
 
 
 def test_cores_are_those_this_process_may_use(monkeypatch):
@@ -20,12 +20,12 @@ def test_where_the_system_does_not_say_all_cores_count(monkeypatch):
     assert cores() == 7
 
 
-def test_threads_wait_briefly_unless_told_otherwise(monkeypatch):
+def test_threads_sleep_soon_unless_told_otherwise(monkeypatch):
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    wait_briefly()
+    let_threads_sleep()
     assert os.environ["GOMP_SPINCOUNT"] == "2000"
     monkeypatch.setenv("GOMP_SPINCOUNT", "300000")
-    wait_briefly()
+    let_threads_sleep()
     assert os.environ["GOMP_SPINCOUNT"] == "300000"
 
 
