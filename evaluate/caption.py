@@ -135,20 +135,26 @@ class Listener:
         ]
 
 
-def load_listener(run_folder: Path, weights: Path, device: str = "cpu") -> Listener:
+def load_listener(run_folder: Path, weights: Path, device: str | None = "cpu") -> Listener:
     """Load a run and the networks of the streams that it reads, and of no others.
+
+    Args:
+        run_folder: of a trained run.
+        weights: folder with the networks' weights.
+        device: for all of them, None for this machine's own (train/device.py).
 
     Raises:
         RunError: if the folder holds no trained run.
         WeightsError: if a network's weights are missing, or make other streams than the run reads.
     """
     run = open_run(run_folder, device)
+    at = str(run.model.device)
     encoders: dict[str, Encoder] = {}
     problems = []
     for name, trained in run.builder.streams.items():
         try:
             encoders |= load_encoders(
-                [name], weights, device=device, precision="float32", dtype=trained.dtype
+                [name], weights, device=at, precision="float32", dtype=trained.dtype
             )
         except WeightsError as error:
             problems.append(str(error))

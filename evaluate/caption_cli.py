@@ -40,7 +40,7 @@ def caption_command(
         list[Path], typer.Argument(metavar="AUDIO …", help="Sound files, or folders of them.")
     ],
     weights: Weights = Path("weights"),
-    device: Device = "cpu",
+    device: Device = None,
     precision: Precision = "float32",
     as_json: Annotated[
         bool,

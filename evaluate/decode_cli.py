@@ -18,8 +18,13 @@ COMPUTING = "Computing"
 _SEARCH = "Search"
 _PROMPTS = "Several prompts per clip"
 Device = Annotated[
-    str,
-    typer.Option(metavar="cpu|cuda", help="What the model runs on.", rich_help_panel=COMPUTING),
+    str | None,
+    typer.Option(
+        metavar="cpu|cuda",
+        help="What the model runs on.",
+        show_default="cuda where there is one",
+        rich_help_panel=COMPUTING,
+    ),
 ]
 Precision = Annotated[
     str,
@@ -105,7 +110,7 @@ def run_command(
     features: Annotated[Path, typer.Argument(metavar="FEATURES", help="Features folder.")],
     out: Annotated[Path, typer.Option(help="Evaluation folder to write.")],
     split: Annotated[str, typer.Option(help="Split to caption.")] = "test",
-    device: Device = "cpu",
+    device: Device = None,
     precision: Precision = "float32",
     batch_size: Annotated[
         int | None,

@@ -35,13 +35,14 @@ _NO_DECISION = ("batch_size", "n_best")
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationJob:
-    """What `python -m evaluate run` was asked for; `exports` names further forms of captions."""
+    """What `python -m evaluate run` was asked for; `exports` names further forms of captions,
+    `device` None is this machine's own (train/device.py)."""
 
     run: Path
     features: Path
     split: str
     out: Path
-    device: str
+    device: str | None
     options: DecodingOptions
     exports: tuple[str, ...]
     spice: bool

@@ -1,6 +1,5 @@
 """`python -m evaluate paper`."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,13 +7,6 @@ import typer
 
 from features.console import log
 from features.errors import DONE, SOME_CLIPS_FAILED, ConfigError
-
-
-class Device(StrEnum):
-    """Where runs are trained and captions found."""
-
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 def paper_command(
@@ -32,7 +24,10 @@ def paper_command(
         typer.Option("--set", metavar="KEY=VALUE", help="On top of every recipe; repeatable."),
     ] = None,
     device: Annotated[
-        Device | None, typer.Option(help="Where to compute.", show_default="cuda if there is one")
+        str | None,
+        typer.Option(
+            metavar="cpu|cuda", help="Where to compute.", show_default="cuda where there is one"
+        ),
     ] = None,
     spice: Annotated[
         bool, typer.Option("--spice/--no-spice", help="SPICE and SPIDEr too: minutes a run.")
@@ -46,12 +41,9 @@ def paper_command(
 
     Example: python -m evaluate paper features-audiocaps --out runs/paper --recipes yamnet,vggish
     """
-    import torch  # not for --help
-
     from evaluate.paper_runs import Experiments, paper_recipes, run_experiments
+    from train.device import own_device  # torch and transformers: not for --help
 
-    if device is Device.cuda and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: torch sees no CUDA device here; use --device cpu")
     failed = run_experiments(
         Experiments(
             features=features,
@@ -59,7 +51,7 @@ def paper_command(
             recipes=tuple(recipes.split(",")) if recipes else paper_recipes(),
             seeds=_seeds(seeds),
             settings=tuple(settings or ()),
-            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            device=own_device(device),
             spice=spice,
         )
     )

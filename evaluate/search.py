@@ -16,23 +16,20 @@ from features.errors import ConfigError
 from train.attention import without_cudnn_attention
 from train.batches import IGNORED, Block
 from train.checkpoint import Run, load_run
+from train.device import own_device
 
 # Prompts decoded together by default. A GPU is waited for once a token, whatever the batch.
 CPU_BATCH, GPU_BATCH = 32, 256
 
 
-def open_run(path: Path, device: str) -> Run:
-    """Load a trained run onto a device.
+def open_run(path: Path, device: str | None) -> Run:
+    """Load a trained run onto a device, None for this machine's own (train/device.py).
 
     Raises:
         ConfigError: if this machine has no such device.
         RunError: if the folder holds no trained run.
     """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"--device is {device}, but torch finds no CUDA device; use cpu")
-    if not device.startswith(("cpu", "cuda")):
-        raise ConfigError(f"--device is {device!r}, expected cpu or cuda")
-    return load_run(path, device)
+    return load_run(path, own_device(device))
 
 
 @dataclass(frozen=True, kw_only=True)

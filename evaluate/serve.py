@@ -97,7 +97,13 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
 
 
 def serve(
-    run: Path, weights: Path, *, limits: Limits, port: int, examples: Path | None, device: str
+    run: Path,
+    weights: Path,
+    *,
+    limits: Limits,
+    port: int,
+    examples: Path | None,
+    device: str | None,
 ) -> None:
     """Serve the page until Ctrl-C, or what `interruptible` makes of it.
 

@@ -26,7 +26,7 @@ def serve_command(
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="Port on loopback, 127.0.0.1.")
     ] = 7860,
-    device: Device = "cpu",
+    device: Device = None,
     max_mb: Annotated[
         float,
         typer.Option(help="Largest file, megabytes of 2 ** 20 bytes.", rich_help_panel=_LIMITS),

@@ -63,13 +63,14 @@ def run_command(
         ),
     ] = Path("weights"),
     device: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="cpu|cuda|cuda:N",
             help="What the networks run on.",
+            show_default="cuda where there is one; cpu with --engine ray",
             rich_help_panel=_COMPUTING,
         ),
-    ] = "cpu",
+    ] = None,
     precision: Annotated[
         str,
         typer.Option(
@@ -130,9 +131,10 @@ def run_command(
     Example: python -m extract run audiocaps --out features-audiocaps --weights weights
     """
     from extract.decode import Settings
-    from extract.run import Extraction, extract
+    from extract.run import Extraction, extract, own_device
     from features.machine import cores
 
+    device = device or own_device(engine)
     on_gpu = device != "cpu"
     settings = Settings(
         device=device,

@@ -94,6 +94,14 @@ class Extraction:
         }
 
 
+def own_device(engine: str) -> str:
+    """What the networks run on unless told: a GPU where torch finds one, else the CPU.
+
+    A cluster's machines may have other devices than this one, so there it is the CPU.
+    """
+    return "cuda" if engine == "local" and torch.cuda.is_available() else "cpu"
+
+
 def _check_device(device: str, engine: str) -> None:
     if device == "cpu":
         return

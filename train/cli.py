@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from features.console import new_app
-from features.errors import ConfigError, RunError
+from features.errors import RunError
 from train.config import Recipe
 
 _EXPERIMENT = "The experiment"
@@ -76,13 +76,14 @@ def run_command(
 
     Example: python -m train run features-audiocaps --out runs/first --set train.seed=1
     """
-    from train.run import Job, train  # torch and transformers: not for --help
+    from train.device import own_device  # torch and transformers: not for --help
+    from train.run import Job, train
 
     job = Job(
         features=features,
         out=out,
         recipe=_recipe(out, recipe, settings or [], resume),
-        device=_device(device),
+        device=own_device(device),
         resume=resume,
     )
     progress = train(job)
@@ -165,13 +166,3 @@ def _differences(own: Recipe, asked: Recipe) -> list[str]:
         elif values != other:
             found.append(section)
     return found
-
-
-def _device(wanted: str | None) -> str:
-    import torch
-
-    if wanted not in (None, "cpu", "cuda"):
-        raise ConfigError(f"--device {wanted}: expected cpu or cuda")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: torch sees no CUDA device here; use --device cpu")
-    return wanted or ("cuda" if torch.cuda.is_available() else "cpu")

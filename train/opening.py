@@ -2,7 +2,7 @@
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,17 @@ class Job:
     resume: bool = False
 
 
-def begin_or_reopen(job: Job, processes: Processes) -> tuple[dict[str, Features], Run]:
+def begin_or_reopen(
+    job: Job, processes: Processes, lock: ExitStack
+) -> tuple[dict[str, Features], Run]:
     """The features and the run, a new one or one to go on with.
 
     The first process checks, and makes the run folder; the others find it.
+
+    Args:
+        job: what was asked for.
+        processes: this process among those of the run.
+        lock: gets what keeps other commands out of the run folder until it is closed.
 
     Returns:
         Both splits by name; the run, its weights still to be filled if it was begun before.
@@ -60,22 +67,35 @@ def begin_or_reopen(job: Job, processes: Processes) -> tuple[dict[str, Features]
     if processes.first:
         _check_start(job, processes.world)
     splits = _open_splits(job.features, job.recipe, compare=processes.first)
-    if not (job.out / RECIPE_NAME).is_file():
+    recipe = job.out / RECIPE_NAME
+    new = not recipe.is_file()
+    if new:
         torch.manual_seed(job.recipe.train.seed)
-        return splits, _new_run(job, splits["train"])
-    run = reopen_run(job.out)
-    for features in splits.values():
-        check_streams(run, features.streams, job.features)
+        run = _new_run(job, splits["train"])
+    else:
+        run = reopen_run(job.out)
+        for features in splits.values():
+            check_streams(run, features.streams, job.features)
+    if processes.first:
+        # Only now, so that what cannot begin leaves no folder behind.
+        lock.enter_context(_only_process(job.out))
+        if new and recipe.is_file():
+            raise RunError(
+                f"{job.out}: another command began a run here meanwhile; name another --out"
+            )
+        if new:
+            begin_run(run)
     return splits, run
 
 
 @contextmanager
-def only_process(out: Path) -> Iterator[None]:
+def _only_process(out: Path) -> Iterator[None]:
     """Keep a second command out of a run folder; the kernel frees the lock however we end.
 
     Raises:
         RunError: if another one holds it.
     """
+    out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,7 +145,7 @@ def _open_splits(root: Path, recipe: Recipe, *, compare: bool) -> dict[str, Feat
 
 
 def _new_run(job: Job, features: Features) -> Run:
-    """Tokenizer, model and run folder of a run that begins."""
+    """Tokenizer and model of a run that begins."""
     recipe = job.recipe
     names = [name for name in (recipe.inputs.tags, recipe.inputs.audio) if name]
     streams = {name: features.streams[name] for name in names}
@@ -136,9 +156,7 @@ def _new_run(job: Job, features: Features) -> Run:
     )
     width = streams[recipe.inputs.audio].width if recipe.inputs.audio else 0
     model = build_model(recipe, vocab=len(tokenizer), audio_width=width)
-    run = Run(path=job.out, model=model, tokenizer=tokenizer, recipe=recipe, streams=streams)
-    begin_run(run)
-    return run
+    return Run(path=job.out, model=model, tokenizer=tokenizer, recipe=recipe, streams=streams)
 
 
 def _learn_tokenizer(job: Job, streams: dict[str, StreamSpec]) -> Any:

@@ -22,7 +22,7 @@ from train.loader import Loader
 from train.loop import Trainer
 from train.memory import memory_watched
 from train.model import trainable_parameters
-from train.opening import SPLITS, Job, begin_or_reopen, only_process
+from train.opening import SPLITS, Job, begin_or_reopen
 from train.optim import make_optimizer
 from train.pretrained import quiet_transformers
 from train.resident import fits, with_resident_audio
@@ -56,9 +56,7 @@ def train(job: Job) -> Progress | None:
         ExitStack() as lock,
     ):
         with processes.first_before_others():
-            splits, run = begin_or_reopen(job, processes)
-            if processes.first:
-                lock.enter_context(only_process(job.out))
+            splits, run = begin_or_reopen(job, processes, lock)
         with memory_watched("loading the model and its data", job.recipe, processes.device):
             trainer = _trainer(run, splits, processes)
             if (job.out / STATE_NAME).is_file():

@@ -42,9 +42,14 @@ def report_command(
         ),
     ] = None,
     device: Annotated[
-        str,
-        typer.Option(metavar="cpu|cuda", help="What the model runs on.", rich_help_panel=_MORE),
-    ] = "cpu",
+        str | None,
+        typer.Option(
+            metavar="cpu|cuda",
+            help="What the model runs on.",
+            show_default="cuda where there is one",
+            rich_help_panel=_MORE,
+        ),
+    ] = None,
 ) -> None:
     """Turn evaluations into a folder to look at: OUT/index.html opens in any browser, offline.
 

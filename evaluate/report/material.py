@@ -27,14 +27,14 @@ class Sources:
         split: of the features; None takes the one on record.
         runs: run folders, one per evaluation folder; empty takes those on record.
         audio: the dump that was extracted.
-        device: for the model.
+        device: for the model, None for this machine's own.
     """
 
     features: Path | None = None
     split: str | None = None
     runs: tuple[Path, ...] = ()
     audio: Path | None = None
-    device: str = "cpu"
+    device: str | None = "cpu"
 
 
 @dataclass(kw_only=True)
@@ -115,7 +115,7 @@ def _ask(
     system: System,
     named: Path | None,
     features: Features,
-    device: str,
+    device: str | None,
 ) -> None:
     path = named or Path(system.run)
     if named is None and not (system.run and (path / RECIPE_NAME).is_file()):

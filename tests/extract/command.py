@@ -60,8 +60,9 @@ def only_error(done: Done) -> str:
 
 
 def options(out: Path, weights: Path, **others: object) -> list[str]:
-    """Arguments for a small run: one worker, one thread; `shard_clips=3` becomes an option."""
-    chosen = {"out": out, "weights": weights, "workers": 1, "threads": 1, **others}
+    """Arguments for a small run: CPU, one worker, one thread; `shard_clips=3` becomes an option."""
+    small = {"device": "cpu", "workers": 1, "threads": 1}
+    chosen = {"out": out, "weights": weights, **small, **others}
     return [
         text
         for name, value in chosen.items()

@@ -12,7 +12,7 @@ import torch
 from extract.decode import Settings
 from extract.encoders import STREAMS, Stream
 from extract.frontend import cut
-from extract.run import Extraction
+from extract.run import Extraction, own_device
 from extract.weights import Loaded
 from features.errors import ConfigError
 from features.reader import Features
@@ -194,6 +194,13 @@ def test_a_stream_is_not_added_to_an_unfinished_output(dump, two_streams, tiny_w
 
 
 # --- devices
+
+
+@pytest.mark.parametrize(("there", "chosen"), [(True, "cuda"), (False, "cpu")])
+def test_a_gpu_is_taken_where_there_is_one_but_for_a_cluster(monkeypatch, there, chosen):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert own_device("local") == chosen
+    assert own_device("ray") == "cpu"
 
 
 def test_a_machine_without_a_gpu_may_start_a_cluster_that_has_them(tmp_path, monkeypatch):
