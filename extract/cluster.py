@@ -136,7 +136,7 @@ def _make_one(
     task: ShardTask, dump: Path, out: Path, encoder_options: tuple, settings: Settings
 ) -> DoneMark:
     torch.set_num_threads(settings.threads)
-    task.path(out).parent.mkdir(exist_ok=True)
+    task.make_room(out)  # again, since a lost worker may have tried this shard before
     (mark,) = make_shards(
         [task], dump=dump, out=out, encoders=_encoders(encoder_options), settings=settings
     )

@@ -169,10 +169,7 @@ def _make(todo: Sequence[ShardTask], config: Extraction, encoders: dict[str, Enc
         # Shards that the index lists are about to change, so it would no longer be true.
         (config.out / INDEX_NAME).unlink(missing_ok=True)
     for task in todo:
-        path = task.path(config.out)
-        path.parent.mkdir(exist_ok=True)
-        for draft in path.parent.glob(f".{path.stem}.*.part"):  # a killed run's
-            draft.unlink(missing_ok=True)
+        task.make_room(config.out)
     clips = sum(task.present for task in todo)
     with progress(total=clips, what="extract", unit="clips") as bar:
         for mark in _marks(todo, config, encoders, bar.update):

@@ -83,6 +83,13 @@ class ShardTask:
     def mark_path(self, out: Path) -> Path:
         return self.path(out).with_suffix(".json")
 
+    def make_room(self, out: Path) -> None:
+        """Make the folder for the shard, and delete drafts that killed runs left of it there."""
+        path = self.path(out)
+        path.parent.mkdir(exist_ok=True)
+        for draft in path.parent.glob(f".{path.stem}.*.part"):
+            draft.unlink(missing_ok=True)
+
     @property
     def present(self) -> int:
         """How many of the clips have audio."""

@@ -105,3 +105,12 @@ def test_splits_finished_earlier_stay_in_the_index(tmp_path):
     other = task(A, split="test")
     finish(other, tmp_path)
     assert set(publish_index(tmp_path, [other]).splits) == {"val", "test"}
+
+
+def test_drafts_of_a_shard_are_deleted_before_it_is_made_those_of_others_stay(tmp_path):
+    (tmp_path / "test").mkdir()
+    names = [f".0000{number}.{kind}.host.7.part" for number in (0, 1) for kind in ("h5", "json")]
+    for name in names:
+        (tmp_path / "test" / name).touch()
+    task(A, number=0).make_room(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "test").iterdir()) == names[2:]
