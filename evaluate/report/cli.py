@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from evaluate.decode_cli import Device
 from features.console import log
 
 _MORE = "What clip pages show"
@@ -41,15 +42,7 @@ def report_command(
             help="Split of the features.", show_default="on record", rich_help_panel=_MORE
         ),
     ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="cpu|cuda",
-            help="What the model runs on.",
-            show_default="cuda where there is one",
-            rich_help_panel=_MORE,
-        ),
-    ] = None,
+    device: Device = None,
 ) -> None:
     """Turn evaluations into a folder to look at: OUT/index.html opens in any browser, offline.
 
