@@ -226,6 +226,7 @@ def _published(features: Path, folder: Path, recipe: Recipe, device: str) -> Pub
 
 
 def _their_rate(training: PublishedTraining, updates: int, device: str) -> float:
+    torch.backends.cuda.enable_cudnn_sdp(True)  # torch's default, which our training switches off
     _wait(device)  # for what came before
     start = time.perf_counter()
     for _ in range(updates):

@@ -13,7 +13,7 @@ from transformers import BartForConditionalGeneration
 from evaluate.beam import Hypothesis, SpecialTokens, beam_search
 from evaluate.options import DecodingOptions
 from features.errors import ConfigError
-from train.attention import without_cudnn_attention
+from train.attention import do_without_cudnn_attention
 from train.batches import IGNORED, Block
 from train.checkpoint import Run, load_run
 from train.device import own_device
@@ -29,6 +29,7 @@ def open_run(path: Path, device: str | None) -> Run:
         ConfigError: if this machine has no such device.
         RunError: if the folder holds no trained run.
     """
+    do_without_cudnn_attention()
     return load_run(path, own_device(device))
 
 
@@ -96,10 +97,7 @@ class Searcher:
         bf16 = self.options.precision == "bf16"
         device = self.run.model.device.type
         try:
-            with (
-                torch.autocast(device, torch.bfloat16) if bf16 else nullcontext(),
-                without_cudnn_attention(),
-            ):
+            with torch.autocast(device, torch.bfloat16) if bf16 else nullcontext():
                 yield
         except torch.OutOfMemoryError as error:
             raise ConfigError(

@@ -11,7 +11,7 @@ from features.console import log
 from features.memory import keep_freed_memory
 from features.publish import write_json
 from features.reader import Features
-from train.attention import without_cudnn_attention
+from train.attention import do_without_cudnn_attention
 from train.card import write_model_card
 from train.checkpoint import FINISHED_NAME, Run
 from train.config import Recipe
@@ -49,12 +49,8 @@ def train(job: Job) -> Progress | None:
     """
     quiet_transformers()
     keep_freed_memory()
-    with (
-        joined_processes(job.device) as processes,
-        _deterministic(job.recipe),
-        without_cudnn_attention(),
-        ExitStack() as lock,
-    ):
+    do_without_cudnn_attention()
+    with joined_processes(job.device) as processes, _deterministic(job.recipe), ExitStack() as lock:
         with processes.first_before_others():
             splits, run = begin_or_reopen(job, processes, lock)
         with memory_watched("loading the model and its data", job.recipe, processes.device):

@@ -121,16 +121,10 @@ def test_a_gpu_with_too_little_memory_is_said_with_the_option_that_helps(
         caption_clips(tiny_run, tiny_clips)
 
 
-def test_decoding_does_without_cudnns_attention(tiny_run, tiny_clips, monkeypatch):
-    enabled, seen, found = torch.backends.cuda.cudnn_sdp_enabled, [], search.beam_search
-
-    def noted(*arguments):
-        seen.append(enabled())
-        return found(*arguments)
-
-    monkeypatch.setattr(search, "beam_search", noted)
-    caption_clips(tiny_run, tiny_clips)
-    assert set(seen) == {False} and enabled()
+def test_decoding_does_without_cudnns_attention(tiny_run_folder):
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    search.open_run(tiny_run_folder, "cpu")
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 
 def test_more_tokens_than_the_model_has_positions_is_refused(tiny_run, tiny_clips):
