@@ -4,6 +4,7 @@ Every process reads its share of each batch, gradients are added up by Distribut
 only the first process writes. A process that runs alone goes the same way and finds nothing to do.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -128,5 +129,8 @@ def joined_processes(device: str) -> Iterator[Processes]:
                 "torchrun's below, says why"
             ) from error
         raise
+    # What DistributedDataParallel holds of the group goes first. If its end were the group's, too,
+    # the group would wait, with Python's lock held, for a thread of its own that may want the lock.
+    gc.collect()
     # Not after an error: tearing down waits for processes that may be gone.
     dist.destroy_process_group()

@@ -51,18 +51,24 @@ def train(job: Job) -> Progress | None:
     keep_freed_memory()
     do_without_cudnn_attention()
     with joined_processes(job.device) as processes, _deterministic(job.recipe), ExitStack() as lock:
-        with processes.first_before_others():
-            splits, run = begin_or_reopen(job, processes, lock)
-        with memory_watched("loading the model and its data", job.recipe, processes.device):
-            trainer = _trainer(run, splits, processes)
-            if (job.out / STATE_NAME).is_file():
-                trainer.progress = load_state(job.out, trainer.model, trainer.optimizer)
-        if processes.first:
-            _announce(trainer)
-        trainer.run()
-        if processes.first:
-            _finish(job, trainer)
-    return trainer.progress if processes.first else None
+        # In a function of its own: the model goes before the processes part (train/distributed.py).
+        return _train(job, processes, lock)
+
+
+def _train(job: Job, processes: Processes, lock: ExitStack) -> Progress | None:
+    with processes.first_before_others():
+        splits, run = begin_or_reopen(job, processes, lock)
+    with memory_watched("loading the model and its data", job.recipe, processes.device):
+        trainer = _trainer(run, splits, processes)
+        if (job.out / STATE_NAME).is_file():
+            trainer.progress = load_state(job.out, trainer.model, trainer.optimizer)
+    if processes.first:
+        _announce(trainer)
+    trainer.run()
+    if not processes.first:
+        return None
+    _finish(job, trainer)
+    return trainer.progress
 
 
 @contextmanager
