@@ -25,6 +25,7 @@ import torch
 from benchmarks import extract_gpu
 from benchmarks.published_extract import Stopwatch, beside_elsewhere, extract_one, tensorflow_yamnet
 from features.errors import ConfigError
+from features.machine import cores
 from features.reader import Shard
 
 GFLOP_PER_CLIP = {"vggish": 17.3, "panns": 53.5}  # multiply and add counted as two
@@ -70,10 +71,9 @@ def main(clips: int = 24, rounds: int = 3) -> None:
 
 
 def _print(medians: dict[str, dict[str, float]], peak: float, clips: int, rounds: int) -> None:
-    cores = len(os.sched_getaffinity(0))
     print(
         f"seconds per 10 s clip at 44.1 kHz, stereo; {clips} clips, median of {rounds} rounds, "
-        f"{cores} cores, load {os.getloadavg()[0]:.1f}"
+        f"{cores()} cores, load {os.getloadavg()[0]:.1f}"
     )
     for way, seconds in medians.items():
         stages = "  ".join(f"{name} {value:.4f}" for name, value in seconds.items())
@@ -111,7 +111,7 @@ def compare_precisions(root: Path) -> str:
 
 def conv_peak_gflops() -> float:
     """The fastest of a few float32 convolutions, each shape the median of five; prints the list."""
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(cores())
     best = 0.0
     for inputs, outputs, height, width in CONV_SHAPES:
         layer = torch.nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
@@ -165,7 +165,7 @@ def ours(root: Path, precision: str) -> dict[str, float]:
     from extract.shards import ShardTask
     from features.memory import keep_freed_memory
 
-    threads = len(os.sched_getaffinity(0))
+    threads = cores()
     torch.set_num_threads(threads)
     keep_freed_memory()
     encoders = load_encoders(

@@ -7,7 +7,6 @@ is to be the only limit. The files need 1.8 MB each. The networks have random we
 fast.
 """
 
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -32,6 +31,7 @@ from extract.vggish import VGGish
 from extract.weights import save_network
 from extract.yamnet import YAMNet
 from features.console import progress
+from features.machine import cores
 from features.memory import keep_freed_memory
 
 TARGET = 1000  # clips per second on an H100 with 16 cores
@@ -48,9 +48,8 @@ def main(
 ) -> None:
     """Make the files, extract them, and print the figures."""
     print(header("extract_gpu"))
-    cores = len(os.sched_getaffinity(0))
     # As `python -m extract run --device cuda` does.
-    settings = Settings(device=device, workers=max(1, cores - 2), batch_clips=64, threads=1)
+    settings = Settings(device=device, workers=max(1, cores() - 2), batch_clips=64, threads=1)
     torch.set_num_threads(settings.threads)
     keep_freed_memory()
     with tempfile.TemporaryDirectory(dir=folder) as place:
