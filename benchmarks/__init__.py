@@ -1,5 +1,5 @@
 """Measurements: our way and the published way, side by side in one run."""
 
-from features.machine import let_threads_sleep
+from features.common.machine import let_threads_sleep
 
 let_threads_sleep()  # both ways, as our commands do

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from benchmarks.machine import header
-from features.console import new_app, run_app
-from features.errors import ConfigError
+from features.common.console import new_app, run_app
+from features.common.errors import ConfigError
 
 PARTS = ("extract", "train", "score", "decode", "planning", "memory")
 

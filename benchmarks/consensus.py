@@ -3,8 +3,8 @@
     python -m benchmarks.consensus FEATURES RUN … [--draws 8] [--split test]
 
 The runs are seeds of one recipe. Each is decoded in the paper's way, and with drawn prompts besides
-it, choosing by consensus and by likelihood (evaluate/options.py). Differences are paired: the same
-run, the same clip; they are averaged over runs, and the interval is a bootstrap over clips.
+it, choosing by consensus and by likelihood (evaluate/captions/options.py). Differences are paired:
+the same run, the same clip; they are averaged over runs, the interval is a bootstrap over clips.
 """
 
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from evaluate.bootstrap import draw_weights, interval, weighted_means
+from evaluate.captions.options import CHOICES, DecodingOptions
+from evaluate.captions.search import open_run
 from evaluate.evaluation import caption_features
-from evaluate.layout import aligned
-from evaluate.options import CHOICES, DecodingOptions
-from evaluate.predictions import PredictionSets
-from evaluate.results import METRICS, Scores
-from evaluate.score import new_scorer
-from evaluate.search import open_run
-from features.console import log, run_app
-from features.errors import ConfigError
+from evaluate.scores.bootstrap import draw_weights, interval, weighted_means
+from evaluate.scores.layout import aligned
+from evaluate.scores.predictions import PredictionSets
+from evaluate.scores.results import METRICS, Scores
+from evaluate.scores.score import new_scorer
+from features.common.console import log, run_app
+from features.common.errors import ConfigError
 from features.reader import Features
-from train.checkpoint import check_streams
+from train.run_folder.checkpoint import check_streams
 
 COLUMNS = ("cider_d", "meteor", "rouge_l")  # per clip; the corpus' is their mean but for METEOR
 

@@ -26,16 +26,16 @@ import torch
 from transformers import BartForConditionalGeneration, GenerationConfig
 
 from benchmarks.machine import header
-from evaluate.generate import caption_clips
-from evaluate.options import DecodingOptions
-from evaluate.search import GPU_BATCH, Searcher, open_run
+from evaluate.captions.generate import caption_clips
+from evaluate.captions.options import DecodingOptions
+from evaluate.captions.search import GPU_BATCH, Searcher, open_run
 from features.reader import Features
-from train.batches import Block
-from train.checkpoint import Run
-from train.config import BartShape, Recipe
-from train.model import TagBart, TagBartConfig
-from train.pretrained import bart_config
-from train.prompts import NO_ROW, Prompts
+from train.data.batches import Block
+from train.data.prompts import NO_ROW, Prompts
+from train.model.pretrained import bart_config
+from train.model.tagbart import TagBart, TagBartConfig
+from train.recipes.config import BartShape, Recipe
+from train.run_folder.checkpoint import Run
 
 # Tokens of AudioCaps' training captions with BOS and EOS, at 48 even quantiles: mean 12.1.
 CAPTION_TOKENS = [

@@ -24,8 +24,8 @@ import torch
 
 from benchmarks import extract_gpu
 from benchmarks.published_extract import Stopwatch, beside_elsewhere, extract_one, tensorflow_yamnet
-from features.errors import ConfigError
-from features.machine import cores
+from features.common.errors import ConfigError
+from features.common.machine import cores
 from features.reader import Shard
 
 GFLOP_PER_CLIP = {"vggish": 17.3, "panns": 53.5}  # multiply and add counted as two
@@ -132,7 +132,7 @@ def conv_peak_gflops() -> float:
 
 def published(root: Path) -> dict[str, float]:
     """The published way over all clips, seconds per clip and stage."""
-    from extract.encoders import load_weights
+    from extract.streams import load_weights
 
     weights = root / "weights"
     with np.load(weights / "yamnet_weights.npz") as file:
@@ -157,13 +157,13 @@ def published(root: Path) -> dict[str, float]:
 
 def ours(root: Path, precision: str) -> dict[str, float]:
     """Our pipeline from files to a published shard, and its stages each on its own."""
-    from extract.audio import load_audio
-    from extract.clips import PlannedClip
-    from extract.decode import Settings, resample_all
-    from extract.encoders import load_encoders
+    from extract.dump.clips import PlannedClip
     from extract.pipeline import make_shards
     from extract.shards import ShardTask
-    from features.memory import keep_freed_memory
+    from extract.sound.audio import load_audio
+    from extract.sound.decode import Settings, resample_all
+    from extract.streams import load_encoders
+    from features.common.memory import keep_freed_memory
 
     threads = cores()
     torch.set_num_threads(threads)
@@ -234,8 +234,8 @@ def _real_data() -> Path:
 
 
 def _write_weights(folder: Path) -> None:
-    from extract.panns import WavegramLogmelCnn14
-    from extract.vggish import VGGish
+    from extract.networks.panns import WavegramLogmelCnn14
+    from extract.networks.vggish import VGGish
 
     folder.mkdir()
     torch.manual_seed(0)

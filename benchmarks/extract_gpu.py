@@ -20,19 +20,19 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import header
-from extract.clips import PlannedClip
-from extract.decode import Settings, decoded
-from extract.dump import Plan
-from extract.encoders import load_encoders
-from extract.panns import WavegramLogmelCnn14
+from extract.dump.clips import PlannedClip
+from extract.dump.plan import Plan
+from extract.networks.panns import WavegramLogmelCnn14
+from extract.networks.vggish import VGGish
+from extract.networks.yamnet import YAMNet
 from extract.pipeline import make_shards
 from extract.shards import plan_shards
-from extract.vggish import VGGish
-from extract.weights import save_network
-from extract.yamnet import YAMNet
-from features.console import progress
-from features.machine import cores
-from features.memory import keep_freed_memory
+from extract.sound.decode import Settings, decoded
+from extract.streams import load_encoders
+from extract.weights.state_dicts import save_network
+from features.common.console import progress
+from features.common.machine import cores
+from features.common.memory import keep_freed_memory
 
 TARGET = 1000  # clips per second on an H100 with 16 cores
 PROFILED = 1024  # clips, after the timed ones: profiling slows down

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from features.machine import cores
+from features.common.machine import cores
 
 
 def header(part: str) -> str:

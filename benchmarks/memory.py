@@ -18,16 +18,16 @@ import numpy as np
 import soundfile
 import torch
 
-from extract.decode import Settings
-from extract.dump import read_dump
-from extract.encoders import load_encoders
-from extract.panns import WavegramLogmelCnn14
+from extract.dump.plan import read_dump
+from extract.networks.panns import WavegramLogmelCnn14
+from extract.networks.vggish import VGGish
+from extract.networks.yamnet import YAMNet
 from extract.pipeline import make_shards
 from extract.shards import plan_shards
-from extract.vggish import VGGish
-from extract.weights import save_network
-from extract.yamnet import YAMNet
-from features.memory import keep_freed_memory
+from extract.sound.decode import Settings
+from extract.streams import load_encoders
+from extract.weights.state_dicts import save_network
+from features.common.memory import keep_freed_memory
 
 FILES = 200
 RATES_HZ = (16_000, 22_050, 44_100)

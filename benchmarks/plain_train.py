@@ -12,15 +12,15 @@ from pathlib import Path
 import torch
 
 from features.reader import Features
-from train.config import Recipe
-from train.data import SplitData
-from train.inputs import InputBuilder
-from train.loader import Loader
-from train.metrics import read_metrics
-from train.model import TagBart
+from train.data.inputs import InputBuilder
+from train.data.loader import Loader
+from train.data.split import SplitData
+from train.model.pretrained import build_model, load_tokenizer
+from train.model.tagbart import TagBart
 from train.optim import learning_rate
-from train.pretrained import build_model, load_tokenizer
+from train.recipes.config import Recipe
 from train.run import Job, train
+from train.run_folder.metrics import read_metrics
 
 UPDATES = 20
 

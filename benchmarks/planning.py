@@ -20,7 +20,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import extract.run  # noqa: F401 - so that the peak is the command's, torch included
-from extract.dump import read_dump
+from extract.dump.plan import read_dump
 from extract.shards import DoneMark, plan_shards
 from features.spec import ShardEntry
 

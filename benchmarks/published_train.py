@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import BartConfig, BartForConditionalGeneration
 
 from features.reader import Features
-from train.prompts import SEPARATOR, clean_name
+from train.data.prompts import SEPARATOR, clean_name
 
 PROMPT_TOKENS, CAPTION_TOKENS = 128, 64
 BATCH, ACCUMULATION = 2, 4

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluate import jvm, spice_jars
-from evaluate.human import read_captions
-from evaluate.predictions import PredictionSets
-from evaluate.results import Scores
-from evaluate.score import new_scorer
-from evaluate.spice import Spice
-from evaluate.tokenizer import tokenize
+from evaluate.metrics import jvm, spice_jars
+from evaluate.metrics.spice import Spice
+from evaluate.metrics.tokenizer import tokenize
+from evaluate.scores.human import read_captions
+from evaluate.scores.predictions import PredictionSets
+from evaluate.scores.results import Scores
+from evaluate.scores.score import new_scorer
 
 CLIPS = 975
 TARGET = 0.40  # of the time of the classes called once per file

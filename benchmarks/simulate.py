@@ -20,9 +20,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from features.console import progress
-from features.errors import ConfigError
-from features.publish import write_json
+from features.common.console import progress
+from features.common.errors import ConfigError
+from features.common.publish import write_json
 from features.spec import (
     EMBEDDING,
     INDEX_NAME,

@@ -8,18 +8,18 @@ import time
 from pathlib import Path
 
 from benchmarks.simulate import real_data, simulate_audiocaps
+from evaluate.captions.generate import caption_clips
+from evaluate.captions.options import DecodingOptions
 from evaluate.demo import commonest_caption
-from evaluate.generate import caption_clips
-from evaluate.layout import aligned, percent
-from evaluate.options import DecodingOptions
-from evaluate.predictions import PredictionSets
-from evaluate.results import METRICS
-from evaluate.score import new_scorer
+from evaluate.scores.layout import aligned, percent
+from evaluate.scores.predictions import PredictionSets
+from evaluate.scores.results import METRICS
+from evaluate.scores.score import new_scorer
 from features.reader import Features
 from features.spec import INDEX_NAME
-from train.checkpoint import FINISHED_NAME, load_run
-from train.recipe import load_recipe
+from train.recipes.files import load_recipe
 from train.run import Job, train
+from train.run_folder.checkpoint import FINISHED_NAME, load_run
 
 SHAPES: dict[str, dict[str, object]] = {
     "small": {

@@ -12,14 +12,14 @@ import numpy as np
 
 from benchmarks.published_train import PickledCaptions, loader, write_pickles
 from benchmarks.simulate import real_data, simulate_audiocaps
-from features.publish import write_json
+from features.common.publish import write_json
 from features.reader import Features
 from features.spec import INDEX_NAME, Index, ShardEntry, SplitEntry, shard_name
-from train.config import InputsConfig, ModelConfig
-from train.data import SplitData
-from train.inputs import InputBuilder
-from train.loader import Loader
-from train.pretrained import load_tokenizer
+from train.data.inputs import InputBuilder
+from train.data.loader import Loader
+from train.data.split import SplitData
+from train.model.pretrained import load_tokenizer
+from train.recipes.config import InputsConfig, ModelConfig
 
 BATCH = 8
 EPOCHS = 3

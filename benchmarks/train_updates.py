@@ -24,14 +24,14 @@ from benchmarks.published_train import (
     write_pickles,
 )
 from benchmarks.simulate import real_data, simulate_audiocaps
-from features.errors import RunError
+from features.common.errors import RunError
 from features.reader import Features
-from train.config import Recipe
-from train.metrics import read_metrics
-from train.model import TagBart, trainable_parameters
-from train.pretrained import bart_config, load_tokenizer
-from train.recipe import load_recipe
+from train.model.pretrained import bart_config, load_tokenizer
+from train.model.tagbart import TagBart, trainable_parameters
+from train.recipes.config import Recipe
+from train.recipes.files import load_recipe
 from train.run import Job, train
+from train.run_folder.metrics import read_metrics
 
 FLOAT32, BF16 = "float32", "bf16"
 COMPILED, GRAPHS = "compiled", "graphs"  # train.compile, train.cuda_graphs

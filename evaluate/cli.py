@@ -3,17 +3,17 @@
 A command imports what it needs when it runs: `score` must load no torch.
 """
 
-from evaluate.caption_cli import caption_command
-from evaluate.dataset_cli import dataset_command
-from evaluate.decode_cli import run_command
+from evaluate.captions.cli import caption_command
 from evaluate.demo_cli import demo_command
-from evaluate.fetch_cli import fetch_command
+from evaluate.metrics.cli import fetch_command
+from evaluate.page.cli import serve_command
 from evaluate.paper_cli import paper_command
 from evaluate.report.cli import report_command
-from evaluate.score_cli import score_command
-from evaluate.serve_cli import serve_command
-from evaluate.tables_cli import human_command, table_command
-from features.console import new_app
+from evaluate.report.dataset_cli import dataset_command
+from evaluate.run_cli import run_command
+from evaluate.scores.cli import score_command
+from evaluate.scores.tables_cli import human_command, table_command
+from features.common.console import new_app
 
 app = new_app("Stage three: captions by beam search, their scores, and pages to look at.")
 for _name, _command, _panel in (

@@ -15,18 +15,23 @@ from time import monotonic
 
 import numpy as np
 
-from evaluate.generate import caption_clips
-from evaluate.layout import aligned, percent
-from evaluate.options import DecodingOptions
-from evaluate.predictions import Prediction, PredictionSets, read_predictions, write_predictions
-from evaluate.results import METRICS, PREDICTIONS_NAME, Scores, write_results
-from evaluate.score import new_scorer
-from features.console import log
-from features.errors import TagbartError
+from evaluate.captions.generate import caption_clips
+from evaluate.captions.options import DecodingOptions
+from evaluate.scores.layout import aligned, percent
+from evaluate.scores.predictions import (
+    Prediction,
+    PredictionSets,
+    read_predictions,
+    write_predictions,
+)
+from evaluate.scores.results import METRICS, PREDICTIONS_NAME, Scores, write_results
+from evaluate.scores.score import new_scorer
+from features.common.console import log
+from features.common.errors import TagbartError
 from features.reader import Clip, Features
 from features.spec import INDEX_NAME
-from train.checkpoint import FINISHED_NAME, Run, load_run
-from train.recipe import FILE_NAME as RECIPE_NAME
+from train.recipes.files import FILE_NAME as RECIPE_NAME
+from train.run_folder.checkpoint import FINISHED_NAME, Run, load_run
 
 ROOT = Path(__file__).parent.parent
 DEMO_WEIGHTS = ROOT / "extract" / "demo_weights"

@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluate.captions.generate import Caption, caption_clips
+from evaluate.captions.options import DecodingOptions
+from evaluate.captions.search import open_run
 from evaluate.exports import COCO_NAME, DCASE_NAME, write_coco, write_dcase
-from evaluate.generate import Caption, caption_clips
-from evaluate.options import DecodingOptions
-from evaluate.predictions import Prediction, read_sets, write_predictions
-from evaluate.results import (
+from evaluate.scores.cli import score_table
+from evaluate.scores.predictions import Prediction, read_sets, write_predictions
+from evaluate.scores.results import (
     PREDICTIONS_NAME,
     Origin,
     Scores,
@@ -18,15 +20,13 @@ from evaluate.results import (
     to_json,
     write_results,
 )
-from evaluate.score import new_scorer
-from evaluate.score_cli import score_table
-from evaluate.search import open_run
-from features.console import log, progress
+from evaluate.scores.score import new_scorer
+from features.common.console import log, progress
 from features.reader import Features
-from train.card import write_model_card
-from train.checkpoint import FINISHED_NAME, Run, check_streams
-from train.recipe import FILE_NAME as RECIPE_NAME
-from train.recipe import read_resolved
+from train.recipes.files import FILE_NAME as RECIPE_NAME
+from train.recipes.files import read_resolved
+from train.run_folder.card import write_model_card
+from train.run_folder.checkpoint import FINISHED_NAME, Run, check_streams
 
 UNSCORED_NAME = "unscored.jsonl"
 # These change how fast captions come and how many are kept, not which one is the clip's.
@@ -36,7 +36,7 @@ _NO_DECISION = ("batch_size", "n_best")
 @dataclass(frozen=True, kw_only=True)
 class EvaluationJob:
     """What `python -m evaluate run` was asked for; `exports` names further forms of captions,
-    `device` None is this machine's own (train/device.py)."""
+    `device` None is this machine's own (train/model/device.py)."""
 
     run: Path
     features: Path

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from features.publish import published, write_json
+from features.common.publish import published, write_json
 
 COCO_NAME = "captions.coco.json"
 DCASE_NAME = "captions.dcase.csv"

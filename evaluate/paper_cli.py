@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from features.console import log
-from features.errors import DONE, SOME_CLIPS_FAILED, ConfigError
+from features.common.console import log
+from features.common.errors import DONE, SOME_CLIPS_FAILED, ConfigError
 
 
 def paper_command(
@@ -42,7 +42,7 @@ def paper_command(
     Example: python -m evaluate paper features-audiocaps --out runs/paper --recipes yamnet,vggish
     """
     from evaluate.paper_runs import Experiments, paper_recipes, run_experiments
-    from train.device import own_device  # torch and transformers: not for --help
+    from train.model.device import own_device  # torch and transformers: not for --help
 
     failed = run_experiments(
         Experiments(

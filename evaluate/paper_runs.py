@@ -1,6 +1,6 @@
 """The paper's experiments: recipes with several seeds, trained, captioned, scored, put into tables.
 
-OUT/<recipe>/<seed>/         a run folder (train/checkpoint.py)
+OUT/<recipe>/<seed>/         a run folder (train/run_folder/checkpoint.py)
 OUT/<recipe>/<seed>/test/    predictions.jsonl, scores.json, scores.csv
 OUT/tables.txt .md .csv      the paper's two tables with all of these beside its own rows
 
@@ -13,19 +13,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluate import table
+from evaluate.captions.options import DecodingOptions
 from evaluate.evaluation import EvaluationJob, caption_split, origin, score_folders
-from evaluate.options import DecodingOptions
-from evaluate.paper import TABLES
-from evaluate.results import JSON_NAME, PREDICTIONS_NAME
-from features.console import log
-from features.errors import ConfigError, RunError, TagbartError
-from features.publish import published
-from train.checkpoint import FINISHED_NAME
-from train.config import Recipe
-from train.recipe import FILE_NAME as RECIPE_NAME
-from train.recipe import load_recipe, read_resolved
+from evaluate.scores import table
+from evaluate.scores.paper import TABLES
+from evaluate.scores.results import JSON_NAME, PREDICTIONS_NAME
+from features.common.console import log
+from features.common.errors import ConfigError, RunError, TagbartError
+from features.common.publish import published
+from train.recipes.config import Recipe
+from train.recipes.files import FILE_NAME as RECIPE_NAME
+from train.recipes.files import load_recipe, read_resolved
 from train.run import Job, train
+from train.run_folder.checkpoint import FINISHED_NAME
 
 SPLIT = "test"
 FORMS = {"txt": table.as_text, "md": table.as_markdown, "csv": table.as_csv}

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from features.console import new_app
-from features.errors import ConfigError
+from features.common.console import new_app
+from features.common.errors import ConfigError
 
 _STORED = "What is stored"
 _COMPUTING = "Computing"
@@ -130,9 +130,9 @@ def run_command(
 
     Example: python -m extract run audiocaps --out features-audiocaps --weights weights
     """
-    from extract.decode import Settings
     from extract.run import Extraction, extract, own_device
-    from features.machine import cores
+    from extract.sound.decode import Settings
+    from features.common.machine import cores
 
     device = device or own_device(engine)
     on_gpu = device != "cpu"
@@ -184,8 +184,8 @@ def fetch_command(
 
     Example: python -m extract fetch panns
     """
-    from extract.encoders import STREAMS, load_weights
-    from extract.fetch import DEFAULT_NAMES, fetch
+    from extract.streams import STREAMS, load_weights
+    from extract.weights.fetch import DEFAULT_NAMES, fetch
 
     chosen = names or list(DEFAULT_NAMES)
     fetch(chosen, weights)
@@ -208,7 +208,7 @@ def demo_command(
 
     Example: python -m extract demo demo/dump --clips 200
     """
-    from extract.demo import write_demo_dump
+    from extract.demo.write import write_demo_dump
 
     write_demo_dump(dump, clips=clips, seed=seed)
 
@@ -222,7 +222,7 @@ def demo_encoders_command(
 
     Example: python -m extract demo-encoders extract/demo_weights
     """
-    from extract.demo_encoders import train_demo_encoders
+    from extract.demo.encoders import train_demo_encoders
 
     train_demo_encoders(out, seed=seed)
 

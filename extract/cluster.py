@@ -17,13 +17,13 @@ from typing import Any
 
 import torch
 
-from extract.decode import Settings
-from extract.encoders import Encoder, load_encoders
 from extract.pipeline import make_shards
 from extract.shards import DoneMark, ShardTask
-from features.console import log
-from features.errors import ConfigError, TagbartError
-from features.memory import keep_freed_memory
+from extract.sound.decode import Settings
+from extract.streams import Encoder, load_encoders
+from features.common.console import log
+from features.common.errors import ConfigError, TagbartError
+from features.common.memory import keep_freed_memory
 
 ROOT = Path(__file__).parent.parent
 # A shard whose workers die this often kills them itself, by its need of memory for instance.

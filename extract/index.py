@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from extract.shards import DoneMark, Failure, ShardTask
-from features.publish import published, write_json
+from features.common.publish import published, write_json
 from features.spec import FAILURES_COLUMNS, FAILURES_NAME, INDEX_NAME, Index, SplitEntry
 
 

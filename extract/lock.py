@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from features.console import log
-from features.errors import TagbartError
+from features.common.console import log
+from features.common.errors import TagbartError
 
 
 @contextmanager

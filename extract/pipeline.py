@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from extract.clips import PlannedClip
-from extract.decode import Heard, Settings, decoded, resample_all
-from extract.encoders import Encoder
-from extract.endings import GO_ON
+from extract.dump.clips import PlannedClip
 from extract.shards import DoneMark, Failure, ShardTask
-from features.errors import ClipError, TagbartError
+from extract.sound.decode import Heard, Settings, decoded, resample_all
+from extract.sound.endings import GO_ON
+from extract.streams import Encoder
+from features.common.errors import ClipError, TagbartError
 from features.reader import Shard
 from features.writer import ShardWriter
 

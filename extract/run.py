@@ -8,10 +8,7 @@ from typing import Any
 
 import torch
 
-from extract.decode import Settings
-from extract.dump import read_dump
-from extract.encoders import STREAMS, Encoder, load_encoders
-from extract.endings import plain_endings
+from extract.dump.plan import read_dump
 from extract.index import publish_index
 from extract.lock import only_run
 from extract.pipeline import make_shards
@@ -23,9 +20,12 @@ from extract.shards import (
     check_same_settings,
     plan_shards,
 )
-from features.console import log, progress
-from features.errors import DONE, SOME_CLIPS_FAILED, ConfigError, TagbartError
-from features.memory import keep_freed_memory
+from extract.sound.decode import Settings
+from extract.sound.endings import plain_endings
+from extract.streams import STREAMS, Encoder, load_encoders
+from features.common.console import log, progress
+from features.common.errors import DONE, SOME_CLIPS_FAILED, ConfigError, TagbartError
+from features.common.memory import keep_freed_memory
 from features.spec import DTYPES, INDEX_NAME, Index
 
 PRECISIONS = ("float32", "bf16")
@@ -42,7 +42,7 @@ class Extraction:
         captions: folder with the captions CSVs, when it is not in the dump.
         kind: of dataset, recognised when None.
         splits: which to do, all when None.
-        streams: names out of `extract.encoders.STREAMS`.
+        streams: names out of `extract.streams.STREAMS`.
         weights: folder with the networks' files.
         precision: of the networks' arithmetic.
         dtype: of the stored values.

@@ -13,10 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from extract.clips import PlannedClip
-from extract.dump import Plan
-from features.errors import ConfigError, FormatError
-from features.publish import sha256_of, write_json
+from extract.dump.clips import PlannedClip
+from extract.dump.plan import Plan
+from features.common.errors import ConfigError, FormatError
+from features.common.publish import sha256_of, write_json
 from features.reader import Shard
 from features.spec import FORMAT, VERSION, ShardEntry, StreamSpec, shard_name
 

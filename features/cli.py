@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from features.console import log, new_app
-from features.errors import COULD_NOT_RUN
+from features.common.console import log, new_app
+from features.common.errors import COULD_NOT_RUN
 from features.spec import FAILURES_NAME, VERSION, Index, SplitEntry
 from features.verify import verify
 

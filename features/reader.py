@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from features.errors import FormatError
+from features.common.errors import FormatError
 from features.spec import KINDS, TAG_LOGITS, Index, StreamSpec, check_version
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from features.errors import FormatError
+from features.common.errors import FormatError
 
 FORMAT = "tagbart-features"
 VERSION = 1

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from features.console import progress
-from features.errors import FormatError
-from features.publish import sha256_of
+from features.common.console import progress
+from features.common.errors import FormatError
+from features.common.publish import sha256_of
 from features.reader import Shard
 from features.spec import Index, ShardEntry
 

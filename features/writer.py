@@ -7,8 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from features.errors import ClipError
-from features.publish import published
+from features.common.errors import ClipError
+from features.common.publish import published
 from features.spec import FORMAT, VERSION, ShardEntry, StreamSpec
 
 _TEXT = h5py.string_dtype("utf-8")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from features.machine import let_threads_sleep
+from features.common.machine import let_threads_sleep
 
 let_threads_sleep()  # as our commands do, before a test imports torch
 

@@ -1,4 +1,4 @@
-"""Imports point back along the data flow, and no floor drags in what it must not."""
+"""Imports point back along the data flow, between floors and between the rooms of a floor."""
 
 import ast
 import subprocess
@@ -8,50 +8,94 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOORS = ("features", "extract", "train", "evaluate")
 MAY_IMPORT = {
     "features": {"features"},
     "extract": {"extract", "features"},
     "train": {"train", "features"},
     "evaluate": {"evaluate", "train", "extract", "features"},
 }
+# The rooms of each floor from the ground up: a room imports itself and what stands before it.
+# A floor's own files stand above its rooms, but for those that are named here among them.
+ROOMS = {
+    "features": ("common",),
+    "extract": ("weights", "sound", "networks", "streams", "dump", "demo"),
+    "train": ("recipes", "data", "model", "run_folder"),
+    "evaluate": ("metrics", "scores", "captions", "report", "page"),
+}
+SIZE = 14  # files of a room that can be seen at a glance
 
 
-def imported_names(source: Path) -> set[str]:
-    """Top-level names of every absolute import in a file, wherever it stands."""
+def imported_modules(source: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it; `from a import b` counts as a and a.b."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{source}: relative import, line {node.lineno}"
-            names.add((node.module or "").split(".")[0])
+            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-@pytest.mark.parametrize("floor", FLOORS)
+def imported_names(source: Path) -> set[str]:
+    """Top-level names of every import in a file."""
+    return {name.split(".")[0] for name in imported_modules(source)}
+
+
+def storey(floor: str, parts: tuple[str, ...]) -> int:
+    """How high a module stands in its floor; `parts` are what follows the floor's name."""
+    rooms = ROOMS[floor]
+    return rooms.index(parts[0]) if parts and parts[0] in rooms else len(rooms)
+
+
+def sources(floor: str) -> list[Path]:
+    found = sorted((ROOT / floor).rglob("*.py"))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("floor", MAY_IMPORT)
 def test_imports_point_back_along_the_data_flow(floor):
-    sources = sorted((ROOT / floor).rglob("*.py"))
-    assert sources
-    for source in sources:
-        siblings = imported_names(source) & {*FLOORS, "tests", "benchmarks"}
+    for source in sources(floor):
+        siblings = imported_names(source) & {*MAY_IMPORT, "tests", "benchmarks"}
         assert siblings <= MAY_IMPORT[floor], f"{source} imports {siblings - MAY_IMPORT[floor]}"
+
+
+@pytest.mark.parametrize("floor", MAY_IMPORT)
+def test_imports_between_the_rooms_of_a_floor_go_one_way(floor):
+    for source in sources(floor):
+        own = storey(floor, source.relative_to(ROOT / floor).with_suffix("").parts)
+        for name in imported_modules(source):
+            top, *rest = name.split(".")
+            if top == floor and rest:
+                assert storey(floor, tuple(rest)) <= own, f"{source} imports {name}, which is above"
+
+
+@pytest.mark.parametrize("floor", MAY_IMPORT)
+def test_every_room_is_in_the_order_says_what_it_is_and_is_seen_at_a_glance(floor):
+    for room in sorted({source.parent for source in sources(floor)}):
+        text = (room / "__init__.py").read_text(encoding="utf-8")
+        assert ast.get_docstring(ast.parse(text)), f"{room} says nothing of itself"
+        assert len(list(room.glob("*.py"))) - 1 <= SIZE, f"{room} holds more than {SIZE} files"
+        if room.name != floor:
+            assert room.relative_to(ROOT / floor).parts[0] in ROOMS[floor], room
 
 
 @pytest.mark.parametrize("banned", ["torch", "tensorflow", "transformers"])
 def test_the_ground_floor_needs_no_network_library(banned):
-    for source in (ROOT / "features").rglob("*.py"):
+    for source in sources("features"):
         assert banned not in imported_names(source), source
 
 
 def test_nothing_imports_tensorflow_but_the_converter():
     users = {
         str(source.relative_to(ROOT))
-        for floor in FLOORS
-        for source in (ROOT / floor).rglob("*.py")
+        for floor in MAY_IMPORT
+        for source in sources(floor)
         if imported_names(source) & {"tensorflow", "tensorflow_hub"}
     }
-    assert users == {"extract/savedmodel.py"}
+    assert users == {"extract/weights/savedmodel.py"}
 
 
 def test_importing_the_features_floor_loads_no_torch():

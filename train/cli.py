@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from features.console import new_app
-from features.errors import RunError
-from train.config import Recipe
+from features.common.console import new_app
+from features.common.errors import RunError
+from train.recipes.config import Recipe
 
 _EXPERIMENT = "The experiment"
 _COMPUTING = "Computing"
@@ -76,7 +76,7 @@ def run_command(
 
     Example: python -m train run features-audiocaps --out runs/first --set train.seed=1
     """
-    from train.device import own_device  # torch and transformers: not for --help
+    from train.model.device import own_device  # torch and transformers: not for --help
     from train.run import Job, train
 
     job = Job(
@@ -100,9 +100,9 @@ def recipes_command(
 
     Example: python -m train recipes --json
     """
-    from train.model import trainable_parameters
-    from train.pretrained import meta_model
-    from train.recipe import load_recipe, recipe_names
+    from train.model.pretrained import meta_model
+    from train.model.tagbart import trainable_parameters
+    from train.recipes.files import load_recipe, recipe_names
 
     rows: list[dict[str, Any]] = []
     for name in recipe_names():
@@ -132,7 +132,7 @@ def card_command(
 
     Example: python -m train card runs/yamnet-panns
     """
-    from train.card import write_model_card
+    from train.run_folder.card import write_model_card
 
     write_model_card(run)
     print(run / "README.md")
@@ -140,7 +140,7 @@ def card_command(
 
 def _recipe(out: Path, name: str | None, settings: list[str], resume: bool) -> Recipe:
     """The recipe asked for; an interrupted run keeps its own."""
-    from train.recipe import FILE_NAME, load_recipe, read_resolved
+    from train.recipes.files import FILE_NAME, load_recipe, read_resolved
 
     begun = out / FILE_NAME
     if not resume or not begun.is_file():

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from features.errors import ConfigError, RunError
+from features.common.errors import ConfigError, RunError
 
 # The first process may learn a tokenizer, compare checksums or save while the others wait.
 _PATIENCE = timedelta(hours=1)

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 import torch
 
-from features.errors import RunError
-from train.batches import Batch
+from features.common.errors import RunError
+from train.data.batches import Batch
 
 PLAIN_TURNS = 3  # of a shape, before recording it is worth its half second; they warm it up, too
 MOST_SHAPES = 64  # recorded at most, since each takes memory; others run plainly

@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from features.console import progress as progress_bar
-from features.errors import INTERRUPTED
-from train.config import Recipe
+from features.common.console import progress as progress_bar
+from features.common.errors import INTERRUPTED
+from train.data.loader import Loader, Piece
 from train.distributed import Processes, Quiet
-from train.loader import Loader, Piece
 from train.memory import memory_watched
-from train.metrics import Metrics
-from train.model import TagBart
+from train.model.tagbart import TagBart
 from train.optim import learning_rate
-from train.saver import Saver
-from train.state import Progress
+from train.recipes.config import Recipe
+from train.run_folder.metrics import Metrics
+from train.run_folder.saver import Saver
+from train.run_folder.state import Progress
 from train.updates import Launched, Updater, refuse
 
 

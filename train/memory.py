@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
-from features.errors import RunError
-from train.config import Recipe
+from features.common.errors import RunError
+from train.recipes.config import Recipe
 
 # As torch's allocator for CPUs and cuBLAS put it.
 _FULL = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")

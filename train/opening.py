@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 
-from features.errors import ConfigError, FormatError, RunError
+from features.common.errors import ConfigError, FormatError, RunError
 from features.reader import Features
 from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
 from features.verify import verify
-from train.checkpoint import FINISHED_NAME, Run, begin_run, check_streams, reopen_run
-from train.config import TRAIN_TOKENIZER, Recipe
-from train.data import caption_texts
+from train.data.prompts import clean_name
+from train.data.split import caption_texts
 from train.distributed import Processes
-from train.pretrained import build_model, load_tokenizer, train_tokenizer
-from train.prompts import clean_name
-from train.recipe import FILE_NAME as RECIPE_NAME
+from train.model.pretrained import build_model, load_tokenizer, train_tokenizer
+from train.recipes.config import TRAIN_TOKENIZER, Recipe
+from train.recipes.files import FILE_NAME as RECIPE_NAME
+from train.run_folder.checkpoint import FINISHED_NAME, Run, begin_run, check_streams, reopen_run
 
 SPLITS = ("train", "val")
 

@@ -7,8 +7,8 @@ repeated as it was recorded (train/graphs.py).
 import torch
 from torch import nn
 
-from train.config import OptimConfig
-from train.model import TagBart
+from train.model.tagbart import TagBart
+from train.recipes.config import OptimConfig
 
 
 def make_optimizer(model: TagBart, settings: OptimConfig) -> torch.optim.AdamW:

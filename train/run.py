@@ -7,27 +7,27 @@ from dataclasses import asdict, replace
 
 import torch
 
-from features.console import log
-from features.memory import keep_freed_memory
-from features.publish import write_json
+from features.common.console import log
+from features.common.memory import keep_freed_memory
+from features.common.publish import write_json
 from features.reader import Features
-from train.attention import do_without_cudnn_attention
-from train.card import write_model_card
-from train.checkpoint import FINISHED_NAME, Run
-from train.config import Recipe
-from train.data import SplitData
+from train.data.inputs import InputBuilder
+from train.data.loader import Loader
+from train.data.resident import fits, with_resident_audio
+from train.data.split import SplitData
 from train.distributed import Processes, joined_processes
-from train.inputs import InputBuilder
-from train.loader import Loader
 from train.loop import Trainer
 from train.memory import memory_watched
-from train.model import trainable_parameters
+from train.model.attention import do_without_cudnn_attention
+from train.model.pretrained import quiet_transformers
+from train.model.tagbart import trainable_parameters
 from train.opening import SPLITS, Job, begin_or_reopen
 from train.optim import make_optimizer
-from train.pretrained import quiet_transformers
-from train.resident import fits, with_resident_audio
-from train.state import NAME as STATE_NAME
-from train.state import Progress, load_state
+from train.recipes.config import Recipe
+from train.run_folder.card import write_model_card
+from train.run_folder.checkpoint import FINISHED_NAME, Run
+from train.run_folder.state import NAME as STATE_NAME
+from train.run_folder.state import Progress, load_state
 
 # Lengths are padded to multiples of these: a GPU's tensor cores want it, and fewer shapes.
 _LENGTH_MULTIPLE = {"cpu": 1, "cuda": 8}

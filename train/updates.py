@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from features.errors import RunError
-from train.batches import Batch
-from train.config import Recipe
+from features.common.errors import RunError
+from train.data.batches import Batch
+from train.data.draws import update_seed
+from train.data.loader import Loader, Piece
 from train.distributed import Processes, Quiet
-from train.draws import update_seed
 from train.graphs import Repeated, cuda_graphs
-from train.loader import Loader, Piece
-from train.model import TagBart
+from train.model.tagbart import TagBart
 from train.optim import learning_rate, limit_gradient, set_learning_rate
+from train.recipes.config import Recipe
 
 _NAMED_CLIPS = 16
 
@@ -63,7 +63,7 @@ class Updater:
         model, optimizer: on the device of `processes`.
         processes: this process among those of the run.
         updates: of the whole run, for the schedule.
-        audio_table: where training's batches look their audio up (train/resident.py).
+        audio_table: where training's batches look their audio up (train/data/resident.py).
         asked: this process was asked to stop; the next update tells the others.
     """
 

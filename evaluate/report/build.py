@@ -10,17 +10,17 @@ from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
-from evaluate.paper import TEST_CLIPS
 from evaluate.report import pages
 from evaluate.report.folders import Study, read_study
 from evaluate.report.inside import Insight
 from evaluate.report.material import Material, Sources, gather
 from evaluate.report.pictures import BANDS_HZ, draw_histograms
 from evaluate.report.timeline import timeline
-from evaluate.results import METRICS
-from features.console import log, progress
-from features.errors import TagbartError
-from features.publish import write_json
+from evaluate.scores.paper import TEST_CLIPS
+from evaluate.scores.results import METRICS
+from features.common.console import log, progress
+from features.common.errors import TagbartError
+from features.common.publish import write_json
 
 MARK_NAME = "report.json"
 FORMAT = "tagbart-report"

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from evaluate.decode_cli import Device
-from features.console import log
+from evaluate.captions.cli_options import Device
+from features.common.console import log
 
 _MORE = "What clip pages show"
 

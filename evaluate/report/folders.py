@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evaluate.predictions import Prediction, read_predictions
-from evaluate.results import (
+from evaluate.scores.cli import short_names
+from evaluate.scores.predictions import Prediction, read_predictions
+from evaluate.scores.results import (
     CSV_NAME,
     JSON_NAME,
     METRICS,
@@ -18,8 +19,7 @@ from evaluate.results import (
     Result,
     read_results,
 )
-from evaluate.score_cli import short_names
-from features.errors import TagbartError
+from features.common.errors import TagbartError
 
 # What clips are ranked by: the first of these that every folder has.
 _RANKING = ("spider", "cider_d", *METRICS)
@@ -37,7 +37,7 @@ class System:
         predictions: by clip id, in the file's order.
         result: its scores.json; None for a baseline that was not scored.
         clip_scores: clip id: metric: value; a value that is not there is NaN.
-        n_best: clip id: records of evaluate.generate.Candidate.as_json; empty if not kept.
+        n_best: clip id: records of evaluate.captions.generate.Candidate.as_json; empty if not kept.
     """
 
     label: str
@@ -190,7 +190,7 @@ def read_clip_scores(path: Path) -> dict[str, dict[str, float]]:
     """Read a scores.csv: clip id: metric: value, NaN where a cell is empty.
 
     Raises:
-        TagbartError: if it is absent or not as evaluate/results.py writes it.
+        TagbartError: if it is absent or not as evaluate/scores/results.py writes it.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from evaluate.beam import SpecialTokens
-from evaluate.generate import ClipLike
-from train.checkpoint import Run
-from train.prompts import NO_ROW
+from evaluate.captions.beam import SpecialTokens
+from evaluate.captions.generate import ClipLike
+from train.data.prompts import NO_ROW
+from train.run_folder.checkpoint import Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,16 +6,16 @@ Each may be absent: then `left_out` says what, and what would bring it back.
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evaluate.captions.search import open_run
 from evaluate.report.folders import Study, System
 from evaluate.report.inside import Insight, look_inside
 from evaluate.report.pictures import Drawn, draw_spectrograms
-from evaluate.search import open_run
-from features.console import progress
-from features.errors import TagbartError
+from features.common.console import progress
+from features.common.errors import TagbartError
 from features.reader import Clip, Features
 from features.spec import TAG_LOGITS, StreamSpec
-from train.checkpoint import check_streams
-from train.recipe import FILE_NAME as RECIPE_NAME
+from train.recipes.files import FILE_NAME as RECIPE_NAME
+from train.run_folder.checkpoint import check_streams
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from evaluate.bootstrap import draw_weights, interval, weighted_means
-from evaluate.dataset import words
-from evaluate.layout import percent
-from evaluate.paper import HUMAN, TABLE1, TABLE1_METRICS
+from evaluate.report.dataset import words
 from evaluate.report.folders import Study, System
-from evaluate.results import METRICS
+from evaluate.scores.bootstrap import draw_weights, interval, weighted_means
+from evaluate.scores.layout import percent
+from evaluate.scores.paper import HUMAN, TABLE1, TABLE1_METRICS
+from evaluate.scores.results import METRICS
 
 TEMPLATES = Path(__file__).parent / "template"
 SHOWN = 6  # best, worst and random clips each

@@ -10,10 +10,16 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from extract.audio import Audio, load_audio
-from extract.decode import resample_all
-from extract.frontend import FRAME_HOP_SAMPLES, MEL_MAX_HZ, MEL_MIN_HZ, SAMPLE_RATE_HZ, LogMel
-from features.errors import ClipError
+from extract.networks.frontend import (
+    FRAME_HOP_SAMPLES,
+    MEL_MAX_HZ,
+    MEL_MIN_HZ,
+    SAMPLE_RATE_HZ,
+    LogMel,
+)
+from extract.sound.audio import Audio, load_audio
+from extract.sound.decode import resample_all
+from features.common.errors import ClipError
 
 # 20 ms a column and 32 shades: a third of the bytes of 10 ms and 256, and no eye sees it.
 COLUMNS_PER_S = 50

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tests.train.toy import CLASSES, ToyClip, random_clips, settings, stream_specs, write_features
-from train.config import Recipe
-from train.pretrained import train_tokenizer
-from train.prompts import clean_name
-from train.recipe import load_recipe
+from train.data.prompts import clean_name
+from train.model.pretrained import train_tokenizer
+from train.recipes.config import Recipe
+from train.recipes.files import load_recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.consensus import COLUMNS, paired_interval, table
-from evaluate.results import Scores
+from evaluate.scores.results import Scores
 
 
 def scores(*values: float) -> Scores:

@@ -12,10 +12,10 @@ from benchmarks.published_train import (
     write_pickles,
 )
 from features.reader import Features
-from train.data import SplitData
-from train.inputs import InputBuilder
-from train.loader import Loader
-from train.pretrained import load_tokenizer
+from train.data.inputs import InputBuilder
+from train.data.loader import Loader
+from train.data.split import SplitData
+from train.model.pretrained import load_tokenizer
 
 
 def published_samples(toy, folder) -> PickledCaptions:

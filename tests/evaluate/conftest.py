@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from features.publish import write_json
+from features.common.publish import write_json
 from features.reader import Features
 from features.spec import Index, SplitEntry, StreamSpec
 from features.writer import ShardWriter
-from tests.evaluate.scoring_fixtures import meteor, shared_meteor, spaced_folder  # noqa: F401
-from train.batches import IGNORED
-from train.checkpoint import Run, begin_run, load_run, save_weights
-from train.config import BartShape, InputsConfig, ModelConfig, Recipe
-from train.pretrained import build_model, train_tokenizer
+from tests.evaluate.scores.scoring_fixtures import meteor, shared_meteor, spaced_folder  # noqa: F401
+from train.data.batches import IGNORED
+from train.model.pretrained import build_model, train_tokenizer
+from train.recipes.config import BartShape, InputsConfig, ModelConfig, Recipe
+from train.run_folder.checkpoint import Run, begin_run, load_run, save_weights
 
 TAGS = ("Dog", "Siren", "Rain", "Speech", "Engine (small)", "Bee, wasp, etc.")
 CAPTIONS = (

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluate.score_cli import short_names
-from tests.evaluate.test_predictions import lines, record
+from evaluate.scores.cli import short_names
+from tests.evaluate.scores.test_predictions import lines, record
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,10 +24,11 @@ def evaluate(*arguments: object, **environment: str) -> subprocess.CompletedProc
 
 def test_scoring_loads_no_network_library():
     code = (
-        "import sys, evaluate.cli, evaluate.score, evaluate.spice_worker, evaluate.table\n"
+        "import sys, evaluate.cli, evaluate.scores.score, evaluate.scores.table\n"
+        "import evaluate.metrics.spice_worker\n"
         "import pycocoevalcap.cider.cider_scorer, pycocoevalcap.bleu.bleu_scorer\n"
         "import pycocoevalcap.rouge.rouge, pycocoevalcap.tokenizer.ptbtokenizer\n"
-        "evaluate.score.new_scorer().close()\n"  # all that comes before Java
+        "evaluate.scores.score.new_scorer().close()\n"  # all that comes before Java
         "slow = ('torch', 'tensorflow', 'transformers', 'numba', 'scipy', 'matplotlib', 'h5py')\n"
         "print([name for name in slow if name in sys.modules])"
     )

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from evaluate.captions.cli_options import decoding_options
+from evaluate.captions.options import DecodingOptions
 from evaluate.cli import app
-from evaluate.decode_cli import decoding_options
 from evaluate.evaluation import as_record
-from evaluate.options import DecodingOptions
-from evaluate.results import read_results
-from features.errors import ConfigError, FormatError, TagbartError
+from evaluate.scores.results import read_results
+from features.common.errors import ConfigError, FormatError, TagbartError
 from tests.evaluate.conftest import CAPTIONS
 
 ROOT = Path(__file__).parents[2]

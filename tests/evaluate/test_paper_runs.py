@@ -9,7 +9,7 @@ import pytest
 from evaluate import evaluation, paper_runs
 from evaluate.cli import app
 from evaluate.paper_runs import Experiments, paper_recipes, run_experiments
-from features.errors import ConfigError, TagbartError
+from features.common.errors import ConfigError, TagbartError
 from tests.train.toy import random_clips, settings, write_features
 
 SETTINGS = tuple(settings(optim__epochs=1, train__validate_every=100))

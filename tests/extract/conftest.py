@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from extract.panns import WavegramLogmelCnn14
-from extract.vggish import VGGish
-from extract.weights import save_network
-from extract.yamnet import YAMNet
+from extract.networks.panns import WavegramLogmelCnn14
+from extract.networks.vggish import VGGish
+from extract.networks.yamnet import YAMNet
+from extract.weights.state_dicts import save_network
 
 PANNS_FILE = "Wavegram_Logmel_Cnn14_mAP=0.439.pth"
 VGGISH_FILE = "vggish-10086976.pth"

@@ -81,7 +81,7 @@ def test_what_cannot_run_ends_in_one_line(files, arguments, named, tiny_weights,
 def test_weights_with_missing_or_surplus_keys_end_in_one_line(tiny_weights, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    from extract.weights import read_metadata
+    from extract.weights.state_dicts import read_metadata
 
     path = tiny_weights / "vggish.safetensors"
     tensors = load_file(path)

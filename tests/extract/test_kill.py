@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from features.errors import FormatError
+from features.common.errors import FormatError
 from features.reader import Shard
 from features.spec import Index
 from features.verify import verify

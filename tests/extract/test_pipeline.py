@@ -2,10 +2,10 @@
 
 import torch
 
-from extract.decode import Settings
-from extract.dump import read_dump
+from extract.dump.plan import read_dump
 from extract.pipeline import make_shards
 from extract.shards import plan_shards
+from extract.sound.decode import Settings
 from features.reader import Shard
 from features.spec import EMBEDDING, StreamSpec
 from tests.extract.command import RATE_HZ, write_clips

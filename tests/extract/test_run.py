@@ -9,12 +9,12 @@ import pytest
 import soundfile
 import torch
 
-from extract.decode import Settings
-from extract.encoders import STREAMS, Stream
-from extract.frontend import cut
+from extract.networks.frontend import cut
 from extract.run import Extraction, own_device
-from extract.weights import Loaded
-from features.errors import ConfigError
+from extract.sound.decode import Settings
+from extract.streams import STREAMS, Stream
+from extract.weights.state_dicts import Loaded
+from features.common.errors import ConfigError
 from features.reader import Features
 from features.spec import EMBEDDING, Index
 from features.verify import verify

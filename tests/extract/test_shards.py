@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from extract.clips import PlannedClip
+from extract.dump.clips import PlannedClip
 from extract.index import publish_index
 from extract.shards import DoneMark, Failure, ShardTask
 from features.spec import ShardEntry

@@ -3,8 +3,8 @@
 import torch
 
 import extract.run  # noqa: F401
-from extract.panns import SAMPLE_RATE_HZ, panns_models
-from extract.resample import resample
+from extract.networks.panns import SAMPLE_RATE_HZ, panns_models
+from extract.sound.resample import resample
 
 torch.set_num_threads(1)
 panns_models()

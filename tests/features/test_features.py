@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from features.errors import ClipError, FormatError
-from features.publish import published, write_json
+from features.common.errors import ClipError, FormatError
+from features.common.publish import published, write_json
 from features.reader import Features, Shard
 from features.spec import Index, SplitEntry, StreamSpec
 from features.verify import verify

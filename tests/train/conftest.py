@@ -7,13 +7,13 @@ import torch
 
 from features.reader import Features
 from tests.train.toy import random_clips, settings, stream_specs, write_features
-from train.config import Recipe
-from train.data import SplitData
-from train.inputs import InputBuilder
-from train.model import TagBart
-from train.pretrained import build_model, train_tokenizer
-from train.prompts import clean_name
-from train.recipe import load_recipe
+from train.data.inputs import InputBuilder
+from train.data.prompts import clean_name
+from train.data.split import SplitData
+from train.model.pretrained import build_model, train_tokenizer
+from train.model.tagbart import TagBart
+from train.recipes.config import Recipe
+from train.recipes.files import load_recipe
 
 
 @dataclass(frozen=True, kw_only=True)

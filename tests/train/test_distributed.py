@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.train.toy import random_clips, settings, write_features
-from train.metrics import read_metrics
-from train.recipe import load_recipe
+from train.recipes.files import load_recipe
 from train.run import Job, train
-from train.state import NAME as STATE_NAME
+from train.run_folder.metrics import read_metrics
+from train.run_folder.state import NAME as STATE_NAME
 from train.updates import Updater
 
 _COUNT = itertools.count()

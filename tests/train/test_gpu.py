@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from tests.train.toy import settings
-from train.batches import Batch
-from train.metrics import read_metrics
-from train.recipe import load_recipe
+from train.data.batches import Batch
+from train.recipes.files import load_recipe
 from train.run import Job, train
+from train.run_folder.metrics import read_metrics
 from train.updates import Updater
 
 pytestmark = [

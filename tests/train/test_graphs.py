@@ -19,13 +19,13 @@ from torch.utils._pytree import tree_leaves
 
 import train.graphs
 import train.run
-from features.errors import ConfigError, RunError
+from features.common.errors import ConfigError, RunError
 from tests.train.toy import settings
-from train.batches import Batch
-from train.metrics import read_metrics
-from train.recipe import load_recipe
+from train.data.batches import Batch
+from train.recipes.files import load_recipe
 from train.run import Job
-from train.state import NAME as STATE_NAME
+from train.run_folder.metrics import read_metrics
+from train.run_folder.state import NAME as STATE_NAME
 from train.updates import Updater
 
 

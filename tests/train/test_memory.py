@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from features.errors import RunError
-from train.config import OptimConfig, Recipe
+from features.common.errors import RunError
 from train.memory import memory_watched
+from train.recipes.config import OptimConfig, Recipe
 
 RECIPE = Recipe(optim=OptimConfig(batch_size=8, grad_accumulation=3))
 

@@ -4,7 +4,7 @@ import fcntl
 
 import pytest
 
-from features.errors import FormatError, RunError
+from features.common.errors import FormatError, RunError
 from tests.train.test_run import job
 from train import opening
 from train.run import train

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from train.config import OptimConfig
 from train.optim import learning_rate, limit_gradient, make_optimizer
+from train.recipes.config import OptimConfig
 
 
 def test_the_rate_falls_linearly_from_the_first_update_to_zero_after_the_last():

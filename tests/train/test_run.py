@@ -13,15 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from features.errors import FormatError, RunError
+from features.common.errors import FormatError, RunError
 from tests.train.toy import ToyClip, random_clips, settings, write_features
-from train.checkpoint import check_streams, load_run
 from train.cli import app
 from train.loop import Trainer
-from train.metrics import read_metrics
-from train.recipe import load_recipe
+from train.recipes.files import load_recipe
 from train.run import Job, train
-from train.state import NAME as STATE_NAME
+from train.run_folder.checkpoint import check_streams, load_run
+from train.run_folder.metrics import read_metrics
+from train.run_folder.state import NAME as STATE_NAME
 from train.updates import Updater
 
 ROOT = Path(__file__).parents[2]
@@ -76,8 +76,8 @@ def test_a_finished_run_loads_and_reads_clips(toy_features, tmp_path):
 
 def test_the_validation_loss_is_the_mean_over_all_tokens_of_all_captions(toy_features, tmp_path):
     from features.reader import Features
-    from train.data import SplitData
-    from train.loader import Loader
+    from train.data.loader import Loader
+    from train.data.split import SplitData
 
     train(job(toy_features, tmp_path / "run", optim__epochs=1))
     run = load_run(tmp_path / "run")

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from train.data.loader import Loader
 from train.distributed import Processes
-from train.loader import Loader
 from train.optim import make_optimizer
 from train.updates import Updater
 
@@ -33,7 +33,7 @@ def test_the_host_reads_no_number_while_it_launches_an_update_or_validates(
     toy_features, make_toy, precision, audio
 ):
     from features.reader import Features
-    from train.data import SplitData
+    from train.data.split import SplitData
 
     toy = make_toy(train__precision=precision, inputs__audio=audio)
     data = SplitData.load(Features(toy_features, "train"), toy.builder, toy.tokenizer)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from features.publish import write_json
+from features.common.publish import write_json
 from features.spec import (
     EMBEDDING,
     INDEX_NAME,

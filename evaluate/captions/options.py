@@ -1,0 +1,82 @@
+"""How captions are decoded. Nothing is taken from a checkpoint's own generation settings."""
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Self
+
+from features.common.errors import ConfigError
+
+PRECISIONS = ("float32", "bf16")
+CONSENSUS = "consensus"
+LIKELIHOOD = "likelihood"
+CHOICES = (CONSENSUS, LIKELIHOOD)
+
+# What the paper's code sets, and inherits from its library and from bart-large as far as known.
+PUBLISHED: dict[str, Any] = {
+    "beams": 4,
+    "length_penalty": 1.0,
+    "max_length": 20,
+    "min_length": 5,
+    "no_repeat_ngram": 3,
+    "early_stopping": True,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingOptions:
+    """How to caption. The defaults are the paper's decoding (paper.md: 4 beams, likeliest tags).
+
+    Attributes:
+        beams: hypotheses kept per clip; 1 is greedy search.
+        length_penalty: a hypothesis scores log-probability / tokens ** length_penalty.
+        max_length: most tokens, with the decoder's start token, BOS and EOS counted (as in
+            transformers); the last one is EOS whatever the model says.
+        min_length: no EOS before this many tokens stand, counted in the same way.
+        no_repeat_ngram: no n-gram of this many tokens occurs twice; 0 allows all.
+        early_stopping: done as soon as `beams` hypotheses are finished, better ones or not.
+        n_best: most captions to return per clip, at most `beams`.
+        batch_size: prompts decoded together, None for what suits the device
+            (evaluate/captions/search.py); the captions do not depend on it.
+        precision: "float32", or "bf16" for autocast over float32 weights.
+        tag_draws: prompts of drawn tags to decode besides the one of the likeliest tags.
+        choose: how to pick among the captions of several prompts: "consensus", or "likelihood"
+            under the prompt of the likeliest tags.
+        seed: of the drawn tags.
+    """
+
+    beams: int = 4
+    length_penalty: float = 1.0
+    max_length: int = 64
+    min_length: int = 0
+    no_repeat_ngram: int = 0
+    early_stopping: bool = False
+    n_best: int = 1
+    batch_size: int | None = None
+    precision: str = "float32"
+    tag_draws: int = 0
+    choose: str = CONSENSUS
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"beams": 1, "max_length": 3, "n_best": 1, "batch_size": 1}
+        for name in (*least, "min_length", "no_repeat_ngram", "tag_draws", "seed"):
+            value = getattr(self, name)
+            if value is not None and value < least.get(name, 0):
+                raise ConfigError(f"{name} is {value}, expected at least {least.get(name, 0)}")
+        for name, most in (("min_length", "max_length"), ("n_best", "beams")):
+            if getattr(self, name) > getattr(self, most):
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}, more than {most} = {getattr(self, most)}"
+                )
+        for name, known in (("precision", PRECISIONS), ("choose", CHOICES)):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}"
+                )
+        if not isfinite(self.length_penalty):
+            raise ConfigError(f"length_penalty is {self.length_penalty}, expected a number")
+
+    @classmethod
+    def published(cls, **others: Any) -> Self:
+        """As the paper's published code decodes; `others` are settings that it leaves open."""
+        return cls(**PUBLISHED, **others)

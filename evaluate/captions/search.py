@@ -1,0 +1,151 @@
+"""Beam search over prepared prompts: batches of like length, on the run's device."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+from transformers import BartForConditionalGeneration
+
+from evaluate.captions.beam import Hypothesis, SpecialTokens, beam_search
+from evaluate.captions.options import DecodingOptions
+from features.common.errors import ConfigError
+from train.data.batches import IGNORED, Block
+from train.model.attention import do_without_cudnn_attention
+from train.model.device import own_device
+from train.run_folder.checkpoint import Run, load_run
+
+# Prompts decoded together by default. A GPU is waited for once a token, whatever the batch.
+CPU_BATCH, GPU_BATCH = 32, 256
+
+
+def open_run(path: Path, device: str | None) -> Run:
+    """Load a trained run onto a device, None for this machine's own (train/model/device.py).
+
+    Raises:
+        ConfigError: if this machine has no such device.
+        RunError: if the folder holds no trained run.
+    """
+    do_without_cudnn_attention()
+    return load_run(path, own_device(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searcher:
+    """A run and how to decode with it; `done` hears how many prompts were decoded just now."""
+
+    run: Run
+    options: DecodingOptions
+    done: Callable[[int], object]
+
+    @property
+    def batch_size(self) -> int:
+        """Prompts to decode together on the run's device."""
+        on_cpu = self.run.model.device.type == "cpu"
+        return self.options.batch_size or (CPU_BATCH if on_cpu else GPU_BATCH)
+
+    def search(self, block: Block) -> list[list[Hypothesis]]:
+        """The hypotheses of every sample of a block, best first."""
+        found: list[list[Hypothesis]] = [[] for _ in block.length]
+        with self._arithmetic():
+            for members in _batches(block.length, self.batch_size):
+                states, mask = self._encode(block, members)
+                of_batch = beam_search(self.run.model.bart, states, mask, self.options)
+                for member, hypotheses in zip(members, of_batch, strict=True):
+                    found[member] = hypotheses
+                self.done(len(members))
+        return found
+
+    def judge(self, block: Block, pools: Sequence[Sequence[Hypothesis]]) -> list[list[Hypothesis]]:
+        """The same captions as another prompt sees them, the likeliest first.
+
+        Args:
+            block: one prompt per clip.
+            pools: captions of each clip, at least one.
+        """
+        owners = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
+        captions = [item.tokens for pool in pools for item in pool]
+        judged: list[list[Hypothesis]] = [[] for _ in pools]
+        with self._arithmetic():
+            for members in _batches(block.length[owners], self.batch_size):
+                clips, place = np.unique(owners[members], return_inverse=True)
+                states, mask = self._encode(block, clips)
+                at = torch.from_numpy(place).to(mask.device)
+                texts = [captions[member] for member in members]
+                found = sequence_logprobs(self.run.model.bart, states[at], mask[at], texts)
+                for member, tokens, logprobs in zip(members, texts, found, strict=True):
+                    judged[owners[member]].append(self._hypothesis(tokens, logprobs))
+        return [sorted(pool, key=lambda item: -item.score) for pool in judged]
+
+    def _hypothesis(self, tokens: tuple[int, ...], logprobs: list[float]) -> Hypothesis:
+        score = sum(logprobs) / len(tokens) ** self.options.length_penalty
+        return Hypothesis(tokens=tokens, logprobs=tuple(logprobs), score=score)
+
+    @torch.inference_mode()
+    def _encode(self, block: Block, members: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        model = self.run.model
+        embeds, mask = model.encoder_inputs(block.batch(members).to(model.device))
+        states = model.bart.model.encoder(inputs_embeds=embeds, attention_mask=mask)
+        return states.last_hidden_state, mask
+
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        # Opened once for many batches: autocast keeps its bf16 copies of the weights until the end.
+        bf16 = self.options.precision == "bf16"
+        device = self.run.model.device.type
+        try:
+            with torch.autocast(device, torch.bfloat16) if bf16 else nullcontext():
+                yield
+        except torch.OutOfMemoryError as error:
+            raise ConfigError(
+                f"the GPU has too little memory to decode {self.batch_size} prompts together; "
+                f"lower --batch-size ({str(error).splitlines()[0]})"
+            ) from error
+
+
+@torch.inference_mode()
+def sequence_logprobs(
+    bart: BartForConditionalGeneration,
+    encoder_states: torch.Tensor,
+    attention_mask: torch.Tensor,
+    captions: Sequence[Sequence[int]],
+) -> list[list[float]]:
+    """Log-probability of every token of given captions; BOS, which is forced, counts 0.
+
+    Args:
+        bart: in eval mode.
+        encoder_states: [N, rows, d_model], one per caption.
+        attention_mask: int [N, rows].
+        captions: N captions' tokens, BOS first, EOS last.
+    """
+    lengths = [len(tokens) for tokens in captions]
+    labels = torch.full((len(captions), max(lengths)), IGNORED)
+    for row, tokens in enumerate(captions):
+        labels[row, : len(tokens)] = torch.tensor(tokens)
+    labels = labels.to(encoder_states.device)
+    # Padding follows a caption, and the decoder looks back only: any token does.
+    inputs = labels.roll(1, dims=1).clamp(min=0)
+    inputs[:, 0] = SpecialTokens.of(bart).start
+    hidden = bart.model.decoder(
+        input_ids=inputs,
+        encoder_hidden_states=encoder_states,
+        encoder_attention_mask=attention_mask,
+        use_cache=False,
+    ).last_hidden_state
+    with torch.autocast(hidden.device.type, enabled=False):  # as in likeliest_tokens
+        logits = bart.lm_head(hidden.to(bart.lm_head.weight.dtype)) + bart.final_logits_bias
+    losses = functional.cross_entropy(
+        logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+    )
+    losses[:, 0] = 0.0
+    return [row[:length] for row, length in zip((-losses).tolist(), lengths, strict=True)]
+
+
+def _batches(length: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Members of batches, the longest prompts first, so that memory is short at once or never."""
+    order = np.argsort(-length, kind="stable")
+    for start in range(0, len(order), size):
+        yield order[start : start + size]

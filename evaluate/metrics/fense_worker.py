@@ -1,0 +1,34 @@
+"""The process in which aac-metrics computes FENSE: `python -m evaluate.metrics.fense_worker`.
+
+In: one line, {"references": [[text, …] per clip], "candidates": [[text per clip] per file]}.
+Out: one line, {"values": [{"fense": [per clip], "error": [0 or 1 per clip]} per file]}. It needs
+torch and transformers, which scoring does without: hence a process of its own.
+"""
+
+import json
+import sys
+from typing import Any
+
+from evaluate.metrics.child import answers_alone
+
+
+def fense_values(request: dict[str, Any]) -> list[dict[str, list[float]]]:
+    """FENSE and whether its fluency detector objects, per file and clip."""
+    from aac_metrics.classes.fense import FENSE
+
+    fense = FENSE(return_all_scores=True)  # loads its models, once for all files
+    values = []
+    for candidates in request["candidates"]:
+        _, clips = fense(candidates, request["references"])
+        values.append({"fense": clips["fense"].tolist(), "error": clips["fer"].tolist()})
+    return values
+
+
+def main() -> None:
+    """Answer one request."""
+    answers = answers_alone()
+    print(json.dumps({"values": fense_values(json.loads(sys.stdin.readline()))}), file=answers)
+
+
+if __name__ == "__main__":
+    main()

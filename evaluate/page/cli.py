@@ -1,0 +1,52 @@
+"""`python -m evaluate serve`."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evaluate.captions.cli_options import Device, RunFolder, Weights
+from evaluate.page.own_folder import interruptible, own_folder
+from features.common.errors import ConfigError
+
+_LIMITS = "What is accepted"
+
+
+def serve_command(
+    run: RunFolder,
+    weights: Weights = Path("weights"),
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of sounds to offer as examples (the first six).",
+            show_default="three synthetic sounds",
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port on loopback, 127.0.0.1.")
+    ] = 7860,
+    device: Device = None,
+    max_mb: Annotated[
+        float,
+        typer.Option(help="Largest file, megabytes of 2 ** 20 bytes.", rich_help_panel=_LIMITS),
+    ] = 20.0,
+    max_seconds: Annotated[
+        float, typer.Option(help="Longest recording, seconds.", rich_help_panel=_LIMITS)
+    ] = 60.0,
+) -> None:
+    """Open a local web page: drop or record a sound, get its caption and what was heard.
+
+    Only this machine reaches the page. Uploads stay in a temporary folder that is deleted at the
+    end (Ctrl-C). Programs get the same as JSON: docs/page.md has the three curl commands.
+
+    Example: python -m evaluate serve demo/run --weights extract/demo_weights
+    """
+    if find_spec("gradio") is None:
+        raise ConfigError("the page needs gradio, which is not installed; run: make setup-page")
+    with interruptible(), own_folder():
+        from evaluate.page.answer import Limits
+        from evaluate.page.serve import serve
+
+        limits = Limits(max_mb=max_mb, max_seconds=max_seconds)
+        serve(run, weights, limits=limits, port=port, examples=examples, device=device)

@@ -1,0 +1,183 @@
+"""A web page on this machine: a sound in, a caption out, with what the model heard.
+
+`page` lays out what answer.py says, with Gradio; `serve` runs it. Whoever calls stands in
+own_folder.py, which takes what is written meanwhile and clears it away.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from evaluate.captions.caption import Listener, find_audio, load_listener
+from evaluate.page.answer import MB, Limits, answer, as_html, as_record, as_text
+from evaluate.report.pages import TEMPLATES
+from extract.demo.dsp import Desk
+from extract.demo.scenes import render
+from features.common.console import log
+from features.common.errors import ClipError, ConfigError
+
+HOST = "127.0.0.1"
+EXAMPLES = 6
+# Made here when no folder of examples is named: file name, seed, layout and kinds, as in the demo.
+MADE_EXAMPLES = (
+    ("dog-in-the-rain.wav", 5, "over", ["Dog", "Rain"]),
+    ("siren-then-speech.wav", 7, "sequence", ["Siren", "Speech"]),
+    ("helicopter.wav", 1, "single", ["Helicopter"]),
+)
+NOTHING = "There is no sound yet: drop a file, record one, or pick an example."
+WAITING = 32  # people in the queue; the next one is asked to come back
+# The browser itself refuses whatever would come from elsewhere.
+POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+
+
+def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
+    """The page as Gradio's Blocks; `describe` is also its endpoint for programs."""
+    import gradio as gr
+
+    def describe(sound: str | None, progress: Any = gr.Progress()) -> tuple[str, str, dict]:
+        if not sound:
+            raise gr.Error(NOTHING, print_exception=False)
+        try:
+            parts = answer(
+                listener, Path(sound), limits, tell=lambda share, what: progress(share, desc=what)
+            )
+        except ClipError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        return as_text(parts), as_html(parts), as_record(parts)
+
+    def show(sound: str | None, progress: Any = gr.Progress()) -> tuple[str, str, dict | None]:
+        # People read the reason in the page, as long as they like; programs get an error.
+        try:
+            return describe(sound, progress)
+        except gr.Error as error:
+            return "", f'<p class="refused" role="alert">{escape(error.message)}</p>', None
+
+    with gr.Blocks(title="What does it sound like?", analytics_enabled=False) as blocks:
+        gr.Markdown(
+            "# What does it sound like?\n"
+            f"Drop or record a sound of up to {limits.max_seconds:g} s and {limits.max_mb:g} MB: "
+            "the model says in a sentence what is heard. It runs on this machine: your sound goes "
+            "nowhere else, and is deleted when the page is stopped."
+        )
+        sound = gr.Audio(
+            sources=["upload", "microphone"],
+            type="filepath",
+            label="Sound",
+            elem_id="sound",
+            buttons=["download"],  # by default also one that shares on a public site
+        )
+        button = gr.Button("Describe it", variant="primary", elem_id="describe")
+        if examples:
+            gr.Examples([str(path) for path in examples], sound, label="Examples",
+                        cache_examples=False, preload=False)  # fmt: skip
+        caption = gr.Textbox(
+            label="Caption",
+            elem_id="caption",
+            interactive=False,
+            max_lines=8,
+            placeholder="A sentence about the sound will stand here.",
+        )
+        heard = gr.HTML(elem_id="heard")
+        with gr.Accordion("For programs", open=False):
+            record = gr.JSON(label="The same as JSON, endpoint /describe", elem_id="record")
+        outputs = [caption, heard, record]
+        # One queue for both: the model works on one sound at a time.
+        queue: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
+        button.click(show, sound, outputs, api_visibility="private", show_progress_on=caption,
+                     **queue)  # fmt: skip
+        hidden = gr.Button(visible=False)
+        hidden.click(describe, sound, outputs, api_name="describe", **queue)
+    return blocks.queue(max_size=WAITING)
+
+
+def serve(
+    run: Path,
+    weights: Path,
+    *,
+    limits: Limits,
+    port: int,
+    examples: Path | None,
+    device: str | None,
+) -> None:
+    """Serve the page until Ctrl-C, or what `interruptible` makes of it.
+
+    Raises:
+        TagbartError: if the run or its networks cannot be loaded, or the port is taken.
+    """
+    shown = find_audio([examples])[:EXAMPLES] if examples else []
+    listener = load_listener(run, weights, device)
+    shown = shown or make_examples(Path(tempfile.gettempdir()) / "made")
+    blocks = page(listener, limits, shown)
+    launch(blocks, limits, port)
+    log(f"http://{HOST}:{port} is open; Ctrl-C ends it and deletes what was sent")
+    try:
+        Event().wait()
+    except KeyboardInterrupt:
+        log("closed")
+    finally:
+        blocks.close(verbose=False)
+
+
+def make_examples(folder: Path) -> list[Path]:
+    """Write a few synthetic sounds, so that a page without examples has something to try."""
+    folder.mkdir()
+    for name, seed, layout, kinds in MADE_EXAMPLES:
+        desk = Desk(rng=np.random.default_rng(seed), rate_hz=32_000)
+        _, sides = render(desk, layout, list(kinds), 10.0)
+        soundfile.write(folder / name, sides, desk.rate_hz)
+    return [folder / name for name, *_ in MADE_EXAMPLES]
+
+
+def launch(blocks: Any, limits: Limits, port: int) -> None:
+    """Start serving on loopback, in threads of its own.
+
+    Raises:
+        ConfigError: if the port cannot be used.
+    """
+    import gradio as gr
+    from starlette.middleware import Middleware
+
+    system = ["system-ui", "sans-serif"]
+    theme = gr.themes.Base(font=system, font_mono=["ui-monospace", "monospace"])
+    try:
+        blocks.launch(
+            server_name=HOST,
+            server_port=port,
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            ssr_mode=False,
+            pwa=False,
+            enable_monitoring=False,
+            max_file_size=round(MB * limits.max_mb),  # refused before it is sent
+            footer_links=[],
+            theme=theme,
+            css_paths=[TEMPLATES / "timeline.css", TEMPLATES / "answer.css"],
+            app_kwargs={"middleware": [Middleware(OnlyFromHere)]},
+        )
+    except OSError as error:
+        raise ConfigError(f"port {port} cannot be used ({error}); name another --port") from error
+
+
+class OnlyFromHere:
+    """Tells the browser, with every answer, to load nothing from anywhere else."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """ASGI."""
+
+        async def with_policy(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                policy = (b"content-security-policy", POLICY.encode("ascii"))
+                message["headers"] = [*message.get("headers", []), policy]
+            await send(message)
+
+        await self._app(scope, receive, with_policy)

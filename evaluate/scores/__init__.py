@@ -1,0 +1,1 @@
+"""Predictions come in; scores with intervals go out, as files and as tables. Loads no torch."""

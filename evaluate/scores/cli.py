@@ -1,0 +1,144 @@
+"""`python -m evaluate score`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from features.common.console import log
+from features.common.errors import ConfigError
+
+if TYPE_CHECKING:
+    from evaluate.scores.results import Origin, Scores
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(metavar="PREDICTIONS.jsonl …", help="One or more files, same clips in each."),
+]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder for scores.json and scores.csv; made when absent.")
+]
+WithSpice = Annotated[
+    bool, typer.Option("--spice/--no-spice", help="SPICE and SPIDEr too: minutes.")
+]
+WithFense = Annotated[
+    bool,
+    typer.Option("--fense", help="Add FENSE, SPIDEr-FL; needs `make setup-fense` and weights."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+
+
+def score_command(
+    files: Files,
+    out: Out = None,
+    spice: WithSpice = True,
+    fense: WithFense = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score predictions: BLEU-1…4, METEOR, ROUGE-L, CIDEr-D, and SPICE and SPIDEr where possible.
+
+    A line of a predictions file is {"clip": …, "candidate": …, "references": [… at least one]}.
+    Several files caption the same clips (other seeds, other models) and are scored against the
+    same references: each gets its folder OUT/NAME, and OUT/scores.json their mean and standard
+    deviation. A folder of `evaluate run` may be OUT for its own predictions.jsonl only, to score
+    that again.
+
+    Example: python -m evaluate score runs/a/test/predictions.jsonl --out scores
+    """
+    from evaluate.scores.predictions import read_sets
+    from evaluate.scores.score import new_scorer
+
+    names = short_names(files)
+    record = None if out is None else _kept_record(out, names, files)
+    sets = read_sets(files)
+    with new_scorer(use_spice=spice, use_fense=fense) as scorer:
+        log(f"scoring {len(files)} × {len(sets.clips):,} captions; METEOR takes some 10 s to start")
+        scores = scorer.score(sets)
+    named = dict(zip(names, scores, strict=True))
+    paths = dict(zip(names, map(str, files), strict=True))
+    if out is not None:
+        _write(out, named, paths, record)
+    if as_json:
+        print(json.dumps(_as_json(named, paths), indent=2, ensure_ascii=False))
+    else:
+        print(score_table(named))
+
+
+def score_table(named: "dict[str, Scores]") -> str:
+    """Scores × 100 with their intervals, a file per row; what is not available stands below.
+
+    Args:
+        named: scores by the name to print; several get their mean and standard deviation.
+    """
+    from evaluate.scores.layout import aligned, percent
+    from evaluate.scores.results import METRICS, mean_and_std
+
+    first = next(iter(named.values()))
+    columns = list(first.corpus)
+    rows = [["", *(METRICS[name] for name in columns)]]
+    for label, scores in named.items():
+        rows.append([label, *(percent(scores.corpus[name]) for name in columns)])
+        bounds = [scores.intervals[name] for name in columns]
+        rows.append(["  95 %", *(f"{percent(low)}–{percent(high)}" for low, high in bounds)])
+    if len(named) > 1:
+        mean, std = mean_and_std([scores.corpus for scores in named.values()])
+        rows.append(["mean", *(percent(mean[name]) for name in columns)])
+        rows.append(["std", *(percent(std[name]) for name in columns)])
+    notes = [
+        f"{METRICS[name]}: not available ({reason})" for name, reason in first.not_available.items()
+    ]
+    size = f"{len(first.clips):,} clips, scores × 100"
+    return "\n".join([size, aligned(rows), *notes])
+
+
+def short_names(files: list[Path]) -> list[str]:
+    """The shortest tails of the paths, without suffix, that tell the files apart."""
+    parts = [file.resolve().with_suffix("").parts for file in files]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-length:]).strip("/") for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{names[index]}-{index + 1}" for index in range(len(names))]
+
+
+def _kept_record(out: Path, names: list[str], files: list[Path]) -> "Origin | None":
+    """What `evaluate run` noted in OUT, which stays when its own predictions are scored again.
+
+    Raises:
+        ConfigError: if scores of other captions would replace those of `evaluate run`.
+    """
+    from evaluate.scores.results import JSON_NAME, PREDICTIONS_NAME, recorded_origin
+
+    if [file.resolve() for file in files] == [(out / PREDICTIONS_NAME).resolve()]:
+        return recorded_origin(out)
+    folders = [out] if len(files) == 1 else [out, *(out / name for name in names)]
+    for folder in folders:
+        if recorded_origin(folder):
+            raise ConfigError(
+                f"{folder / JSON_NAME}: holds scores of `evaluate run`, which these would replace; "
+                "name another --out"
+            )
+    return None
+
+
+def _write(
+    out: Path, named: "dict[str, Scores]", paths: dict[str, str], record: "Origin | None"
+) -> None:
+    from evaluate.scores.results import JSON_NAME, write_results
+    from features.common.publish import write_json
+
+    for name, scores in named.items():
+        folder = out if len(named) == 1 else out / name
+        write_results(folder, scores, predictions=paths[name], evaluation=record)
+    if len(named) > 1:
+        write_json(out / JSON_NAME, _as_json(named, paths))
+
+
+def _as_json(named: "dict[str, Scores]", paths: dict[str, str]) -> dict[str, Any]:
+    from evaluate.scores.results import as_result, summary_to_json, to_json
+
+    results = {name: as_result(scores, paths[name]) for name, scores in named.items()}
+    if len(results) == 1:
+        return to_json(next(iter(results.values())))
+    return summary_to_json(results)

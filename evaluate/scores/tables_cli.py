@@ -1,0 +1,85 @@
+"""`python -m evaluate human` and `python -m evaluate table`."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features.common.console import log, progress
+
+
+class TableFormat(StrEnum):
+    """How tables are printed."""
+
+    text = "text"
+    markdown = "markdown"
+    csv = "csv"
+
+
+def human_command(
+    captions: Annotated[
+        Path, typer.Argument(metavar="CAPTIONS.csv", help="AudioCaps' or Clotho's captions file.")
+    ],
+    spice: Annotated[
+        bool, typer.Option("--spice/--no-spice", help="SPICE and SPIDEr too: minutes.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Score people against each other: every caption of a clip against the clip's others, averaged.
+
+    Example: python -m evaluate human audiocaps/test.csv
+    """
+    from evaluate.scores.human import leave_one_out, read_captions
+    from evaluate.scores.layout import aligned, percent
+    from evaluate.scores.paper import HUMAN, TABLE1_METRICS
+    from evaluate.scores.results import METRICS, mean_and_std
+    from evaluate.scores.score import new_scorer
+
+    rounds = leave_one_out(read_captions(captions), captions)
+    log("METEOR takes some 10 s to start")
+    with new_scorer(use_spice=spice) as scorer:
+        scores = [scorer.score(sets)[0] for sets in progress(rounds, what="human", unit="rounds")]
+    mean, _ = mean_and_std([item.corpus for item in scores])
+    if as_json:
+        record = {
+            "clips": len(scores[0].clips),
+            "captions_per_clip": len(rounds),
+            "mean": mean,
+            "not_available": scores[0].not_available,
+        }
+        print(json.dumps(record, indent=2, ensure_ascii=False))
+        return
+    paper = dict(zip(TABLE1_METRICS, HUMAN.values, strict=True))
+    rows = [["", *(METRICS[name] for name in mean)]]
+    rows.append([captions.name, *(percent(value, decimals=2) for value in mean.values())])
+    rows.append(["paper, AudioCaps test", *(f"{paper[name]:.1f}" for name in mean)])
+    print(
+        f"{len(scores[0].clips):,} clips, each of {len(rounds)} captions against the others, × 100"
+    )
+    print(aligned(rows))
+    for name, reason in scores[0].not_available.items():
+        print(f"{METRICS[name]}: not available ({reason})")
+
+
+def table_command(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN …", help="Evaluation folders (with scores.json), any seeds."),
+    ],
+    form: Annotated[
+        TableFormat, typer.Option("--format", help="Form of the tables.")
+    ] = TableFormat.text,
+) -> None:
+    """Print the paper's Table 1 and 2 with our results beside them, mean (std) over seeds.
+
+    Results of one recipe, split and way of decoding are put together, whatever their seed. What was
+    scored on fewer clips than the test split's 975 says on how many.
+
+    Example: python -m evaluate table runs/seed-*/test
+    """
+    from evaluate.scores import table
+
+    write = {"text": table.as_text, "markdown": table.as_markdown, "csv": table.as_csv}
+    print(write[form.value](table.gather(runs)))

@@ -1,0 +1,1 @@
+"""A dump folder comes in; a plan goes out: which clips there are, their captions, their files."""

@@ -1,0 +1,90 @@
+"""What reads each network's weights out of the file or folder that its makers publish.
+
+All raise WeightsError if it is damaged or holds other weights.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from extract.networks import frontend, panns, vggish, yamnet
+from extract.weights import tfhub
+from extract.weights.state_dicts import (
+    Loaded,
+    fit,
+    load_network,
+    read_checkpoint,
+    read_class_names,
+    read_npz,
+)
+from features.common.errors import WeightsError
+from features.common.publish import sha256_of
+
+
+def yamnet_npz(path: Path) -> Loaded:
+    """YAMNet from arrays by TensorFlow's names, with yamnet_class_map.csv beside them."""
+    names = read_class_names(path.with_name("yamnet_class_map.csv"))
+    module = yamnet.YAMNet()
+    fit(module, yamnet.from_tensorflow(read_npz(path)), path, partial=False)
+    return Loaded(module=module, network="YAMNet", classes=names, sha256=sha256_of(path))
+
+
+def vggish_release(path: Path) -> Loaded:
+    """VGGish as torchvggish ships it."""
+    module = vggish.VGGish()
+    fit(module, _tensors(read_checkpoint(path), path), path, partial=False)
+    return Loaded(module=module, network="VGGish", classes=(), sha256=sha256_of(path))
+
+
+def panns_release(path: Path) -> Loaded:
+    """PANNs' checkpoint as it is."""
+    checkpoint = read_checkpoint(path)
+    if not isinstance(checkpoint, dict) or "model" not in checkpoint:
+        raise WeightsError(f"{path}: holds no 'model', which PANNs' releases do; fetch it again")
+    module = panns.WavegramLogmelCnn14()
+    fit(module, _tensors(checkpoint["model"], path), path, partial=False)
+    network = "PANNs Wavegram_Logmel_Cnn14"
+    return Loaded(module=module, network=network, classes=(), sha256=sha256_of(path))
+
+
+def saved_model(path: Path, *, recipe: tfhub.Recipe) -> Loaded:
+    """A network out of its TF-Hub SavedModel, converted when first read."""
+    return load_network(tfhub.converted(path, recipe), recipe.build)
+
+
+def _yamnet_scores(network: yamnet.YAMNet, waveform: Tensor) -> tuple[Tensor, ...]:
+    hop = yamnet.NATIVE_HOP_SAMPLES
+    patches = frontend.cut(waveform, frontend.PATCH_SAMPLES, hop, keep_tail=True)
+    return (torch.sigmoid(network(patches)),)
+
+
+def _vggish_outputs(network: vggish.VGGish, waveform: Tensor) -> tuple[Tensor, ...]:
+    # Releases differ in whether the last ReLU belongs to the embedding; ours is before it.
+    rows = network(vggish.examples(waveform))
+    return rows, torch.relu(rows)
+
+
+YAMNET_HUB = tfhub.Recipe(
+    network="YAMNet",
+    build=yamnet.YAMNet,
+    config={},
+    state_of=yamnet.from_tensorflow,
+    outputs=_yamnet_scores,
+    tolerance=2e-4,
+)
+VGGISH_HUB = tfhub.Recipe(
+    network="VGGish",
+    build=vggish.VGGish,
+    config={},
+    state_of=vggish.from_tensorflow,
+    outputs=_vggish_outputs,
+    tolerance=2e-4,
+)
+
+
+def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
+    if isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values()):
+        return dict(state)
+    raise WeightsError(f"{path}: holds no state dict of tensors; fetch it again")

@@ -1,0 +1,191 @@
+"""From files to waveforms: decoding in worker processes, resampling many waveforms at once."""
+
+import os
+import re
+import signal
+import sys
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from extract.sound.audio import load_audio
+from extract.sound.endings import NO_SHARED_MEMORY
+from extract.sound.resample import resample, resampled_length
+from features.common.errors import ClipError, ConfigError
+
+# Clips that a worker hands over together: each hand-over costs the main process most of a
+# millisecond, which at 1,000 clips/s would be all of its time.
+CLIPS_PER_MESSAGE = 4
+# What each worker decodes ahead: 10 s of mono sound at 44.1 kHz take 1.8 MB a clip.
+MESSAGES_AHEAD = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to run: `workers` decode, `batch_clips` are encoded together by `threads` threads."""
+
+    device: str = "cpu"
+    workers: int = 1
+    batch_clips: int = 8
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise ConfigError(f"--device is {self.device!r}, expected cpu, cuda or cuda:N")
+        for name, least in (("workers", 0), ("batch_clips", 1), ("threads", 1)):
+            if getattr(self, name) < least:
+                option = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{option} is {getattr(self, name)}, expected at least {least}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """A clip's decoded sound, or why there is none."""
+
+    waveform: torch.Tensor | None = None  # float32 [n], mono
+    sample_rate_hz: int = 0
+    failure: str = ""
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.waveform) / self.sample_rate_hz if self.waveform is not None else 0.0
+
+
+class _Message(NamedTuple):
+    """Clips on their way from a worker. A named tuple, since the loader pins what it knows."""
+
+    sound: torch.Tensor  # float32, the waveforms one after the other
+    lengths: list[int]
+    rates_hz: list[int]
+    failures: list[str]
+
+
+class _Decoder(Dataset):
+    """File number i of a list, decoded. Runs in the worker processes.
+
+    The paths are one block of bytes: millions of Python strings, whose counters every process
+    touches, would be copied into each worker page by page.
+    """
+
+    def __init__(self, dump: Path, paths: Iterable[str]) -> None:
+        self.dump = os.fsencode(dump)
+        self.blob = bytearray()
+        ends = array("q")
+        for path in paths:
+            self.blob += os.fsencode(path)
+            ends.append(len(self.blob))
+        self.ends = np.array(ends)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, index: int) -> Heard:
+        start = int(self.ends[index - 1]) if index else 0
+        path = bytes(self.blob[start : int(self.ends[index])])
+        try:
+            audio = load_audio(Path(os.fsdecode(os.path.join(self.dump, path))))  # noqa: PTH118
+        except ClipError as error:
+            return Heard(failure=str(error))
+        waveform = torch.from_numpy(audio.waveform)
+        return Heard(waveform=waveform, sample_rate_hz=audio.sample_rate_hz)
+
+
+def decoded(dump: Path, paths: Iterable[str], settings: Settings) -> Iterator[Heard]:
+    """Decode files in their order, ahead of the caller by some files per worker.
+
+    Raises:
+        RuntimeError: if a worker process is ended from outside; see `plain_endings`.
+    """
+    loader = DataLoader(
+        _Decoder(dump, paths),
+        batch_size=CLIPS_PER_MESSAGE,
+        collate_fn=_together,
+        num_workers=settings.workers,
+        prefetch_factor=MESSAGES_AHEAD if settings.workers else None,
+        # A copy from memory that is not pinned would wait for all that the device has to do.
+        pin_memory=settings.device != "cpu",
+        # Forked, so that a worker's parent is this process: it ends soon after this one does.
+        multiprocessing_context="fork" if settings.workers else None,
+        worker_init_fn=_be_a_worker,
+    )
+    for message in loader:
+        waveforms = message.sound.split(message.lengths)
+        for waveform, rate_hz, failure in zip(
+            waveforms, message.rates_hz, message.failures, strict=True
+        ):
+            if failure:
+                yield Heard(failure=failure)
+            else:
+                yield Heard(waveform=waveform, sample_rate_hz=rate_hz)
+
+
+def _together(clips: list[Heard]) -> _Message:
+    """Clips as one message, its sound in shared memory if a worker sends it."""
+    waveforms = [torch.zeros(0) if clip.waveform is None else clip.waveform for clip in clips]
+    lengths = [len(waveform) for waveform in waveforms]
+    sound = torch.empty(sum(lengths))
+    if len(sound) and get_worker_info() is not None:
+        # Done here and not by the queue, whose thread would lose the clips and leave the reader
+        # waiting; and before it is filled, so that the sound is copied once.
+        try:
+            sound.share_memory_()
+        except RuntimeError as error:
+            raise RuntimeError(f"{NO_SHARED_MEMORY}: {error}") from error
+    return _Message(
+        sound=torch.cat(waveforms, out=sound),
+        lengths=lengths,
+        rates_hz=[clip.sample_rate_hz for clip in clips],
+        failures=[clip.failure for clip in clips],
+    )
+
+
+def _be_a_worker(number: int) -> None:
+    # Ctrl-C goes to the main process, which ends the workers; they need no traceback of their own.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _tell_unless_reader_left
+    torch.set_num_threads(1)
+
+
+def _tell_unless_reader_left(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    # Of the thread that hands sound over, when the main process ends in the midst of it.
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
+
+
+def resample_all(
+    waveforms: Sequence[torch.Tensor], rates_hz: Sequence[int], to_hz: int
+) -> list[torch.Tensor]:
+    """Resample many waveforms, those of equal rate and about equal length together.
+
+    Args:
+        waveforms: float32 [n_i] each, on one device.
+        rates_hz: their sample rates.
+        to_hz: the rate wanted.
+
+    Returns:
+        float32 [m_i] each, in the same order.
+    """
+    result: list[torch.Tensor] = list(waveforms)
+
+    def kind(i: int) -> tuple[int, int]:
+        return rates_hz[i], len(waveforms[i]) // rates_hz[i]  # whole seconds
+
+    for (rate_hz, _), same in groupby(sorted(range(len(waveforms)), key=kind), key=kind):
+        group = list(same)
+        if rate_hz != to_hz:
+            # Behind a clip's end there is silence for resampling, so padding changes nothing.
+            padded = pad_sequence([waveforms[i] for i in group], batch_first=True)
+            for i, row in zip(group, resample(padded, rate_hz, to_hz), strict=True):
+                result[i] = row[: resampled_length(len(waveforms[i]), rate_hz, to_hz)]
+    return result

@@ -1,0 +1,217 @@
+"""The streams: which network makes each, from which files, over which windows of sound.
+
+A further stream is one more entry in STREAMS and the module of its network; what reads official
+weights is in extract/networks/releases.py.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from extract.networks import frontend, panns, releases, vggish, yamnet
+from extract.networks.folding import prepared
+from extract.sound.resample import RESAMPLER
+from extract.weights.state_dicts import Loaded, load_network
+from features.common.errors import ConfigError, WeightsError
+from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
+
+# A GPU computes so many of a CPU's batches at once.
+_GPU_BATCHES = 8
+
+
+class Encoder(Protocol):
+    """One loaded network for one stream."""
+
+    @property
+    def spec(self) -> StreamSpec:
+        """What its rows are, as shards record it."""
+        ...
+
+    def encode(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """Rows of each clip.
+
+        Args:
+            waveforms: float32 [n] each, n at least 1, mono, at spec.sample_rate_hz, on the
+                encoder's device.
+
+        Returns:
+            float32 [T, D] each, T at least 1, on the encoder's device. What stands in a clip's
+            rows does not depend on the other clips, but for rounding.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """What makes one stream.
+
+    Attributes:
+        kind: TAG_LOGITS or EMBEDDING.
+        sample_rate_hz: of the waveform that the network hears.
+        window_s: seconds of sound behind a row.
+        hop_s: seconds from a row to the next.
+        cut: waveform [n] → windows [T, samples], of which the network makes [T, D].
+        sources: file or folder in the weights folder → what reads it, the first there is taken.
+        batch_windows: windows computed together on a CPU, about 10 s of sound by 8.
+    """
+
+    kind: str
+    sample_rate_hz: int
+    window_s: float
+    hop_s: float
+    cut: Callable[[Tensor], Tensor]
+    sources: Mapping[str, Callable[[Path], Loaded]]
+    batch_windows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowEncoder:
+    """An Encoder that cuts clips into windows and batches the windows of all clips.
+
+    Attributes:
+        spec: what its rows are.
+        network: windows [N, samples] → rows [N, D].
+        cut: waveform [n] → windows [T, samples].
+        batch_windows: the most that the network gets at once.
+        step: it gets multiples of so many, the last ones silent, whose rows are dropped. cuDNN
+            tunes itself for each new size, which takes as long as many batches: on a GPU there
+            must be few.
+    """
+
+    spec: StreamSpec
+    network: nn.Module
+    cut: Callable[[Tensor], Tensor]
+    batch_windows: int
+    step: int = 1
+
+    @torch.inference_mode()
+    def encode(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """See Encoder."""
+        if not waveforms:
+            return []
+        windows = [self.cut(waveform) for waveform in waveforms]
+        counts = [len(item) for item in windows]
+        joined = torch.cat(windows)
+        if missing := -len(joined) % self.step:
+            joined = nn.functional.pad(joined, (0, 0, 0, missing))
+        # float32 means float32: no TF32 in the convolutions. Tuning pays as shapes repeat.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+            parts = [self.network(part).float() for part in joined.split(self.batch_windows)]
+        return list(torch.cat(parts)[: sum(counts)].split(counts))
+
+
+def load_encoders(
+    names: Sequence[str], weights: Path, *, device: str, precision: str, dtype: str
+) -> dict[str, Encoder]:
+    """Load the networks of some streams.
+
+    Args:
+        names: out of STREAMS.
+        weights: folder with their files.
+        device: where they run, `cpu` or `cuda`.
+        precision: `float32` or `bf16`, of their arithmetic; front ends and YAMNet stay float32.
+        dtype: that their rows are stored in; it goes into the spec only.
+
+    Raises:
+        ConfigError: for an unknown name.
+        WeightsError: if files are missing, damaged, or hold other weights.
+    """
+    unknown = [name for name in names if name not in STREAMS]
+    if unknown:
+        raise ConfigError(f"no stream {', '.join(unknown)}; there are {', '.join(STREAMS)}")
+    return {
+        name: _encoder(name, weights, device=device, precision=precision, dtype=dtype)
+        for name in names
+    }
+
+
+def load_weights(name: str, weights: Path) -> Loaded:
+    """Load one stream's network from the first of its files that the weights folder has.
+
+    Raises:
+        WeightsError: if there is none, or it is damaged or holds other weights.
+    """
+    sources = STREAMS[name].sources
+    for file, read in sources.items():
+        if (weights / file).exists():
+            return read(weights / file)
+    raise WeightsError(
+        f"{weights}: holds no weights for {name}; put one of {', '.join(sources)} there, "
+        f"or run: python -m extract fetch {name}"
+    )
+
+
+def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: str) -> Encoder:
+    stream, loaded = STREAMS[name], load_weights(name, weights)
+    network = prepared(loaded.module, device=device, precision=precision)
+    with torch.inference_mode():
+        width = network(stream.cut(torch.zeros(1, device=device))).shape[1]
+    spec = StreamSpec(
+        name=name,
+        kind=stream.kind,
+        network=loaded.network,
+        weights_sha256=loaded.sha256,
+        sample_rate_hz=stream.sample_rate_hz,
+        window_s=stream.window_s,
+        hop_s=stream.hop_s,
+        resampler=RESAMPLER,
+        precision=precision if hasattr(network, "HALF") else "float32",
+        width=width,
+        dtype=dtype,
+        classes=loaded.classes if stream.kind == TAG_LOGITS else (),
+    )
+    batch, on_cpu = stream.batch_windows, device == "cpu"
+    return WindowEncoder(
+        spec=spec,
+        network=network,
+        cut=stream.cut,
+        batch_windows=batch if on_cpu else _GPU_BATCHES * batch,
+        step=1 if on_cpu else batch,
+    )
+
+
+STREAMS: dict[str, Stream] = {
+    "yamnet": Stream(
+        kind=TAG_LOGITS,
+        sample_rate_hz=frontend.SAMPLE_RATE_HZ,
+        window_s=0.96,
+        hop_s=0.96,
+        cut=yamnet.patches,
+        sources={
+            "yamnet": partial(releases.saved_model, recipe=releases.YAMNET_HUB),
+            "yamnet_weights.npz": releases.yamnet_npz,
+            "yamnet.safetensors": partial(load_network, build=yamnet.YAMNet),
+        },
+        batch_windows=80,
+    ),
+    "vggish": Stream(
+        kind=EMBEDDING,
+        sample_rate_hz=frontend.SAMPLE_RATE_HZ,
+        window_s=0.96,
+        hop_s=0.96,
+        cut=vggish.examples,
+        sources={
+            "vggish": partial(releases.saved_model, recipe=releases.VGGISH_HUB),
+            "vggish-10086976.pth": releases.vggish_release,
+            "vggish.safetensors": partial(load_network, build=vggish.VGGish),
+        },
+        batch_windows=80,
+    ),
+    "panns": Stream(
+        kind=EMBEDDING,
+        sample_rate_hz=panns.SAMPLE_RATE_HZ,
+        window_s=10.0,
+        hop_s=10.0,
+        cut=panns.windows,
+        sources={
+            "Wavegram_Logmel_Cnn14_mAP=0.439.pth": releases.panns_release,
+            "panns.safetensors": partial(load_network, build=panns.WavegramLogmelCnn14),
+        },
+        batch_windows=8,
+    ),
+}

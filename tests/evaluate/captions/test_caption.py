@@ -1,0 +1,240 @@
+"""Recordings to captions, through real networks of small width."""
+
+import csv
+import io
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from evaluate.captions.caption import find_audio, load_listener, window_starts
+from evaluate.captions.cli import clock, counted
+from evaluate.captions.generate import caption_clips
+from evaluate.cli import app
+from extract.networks.panns import WavegramLogmelCnn14
+from extract.networks.yamnet import YAMNet
+from extract.run import Extraction, extract
+from extract.sound.audio import load_audio
+from extract.sound.decode import Settings
+from extract.weights.state_dicts import save_network
+from features.common.errors import ConfigError, DumpError, WeightsError
+from features.reader import Features
+from tests.evaluate.conftest import CAPTIONS, TAGS, make_run
+
+RATE_HZ = 22_050
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Random small networks in our own format."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    tagger = YAMNet(width=4, classes=len(TAGS))
+    torch.nn.init.normal_(tagger.logits.bias)
+    save_network(
+        folder / "yamnet.safetensors",
+        tagger,
+        network="YAMNet of width 4",
+        config={"width": 4, "classes": len(TAGS)},
+        classes=TAGS,
+    )
+    save_network(
+        folder / "panns.safetensors",
+        WavegramLogmelCnn14(width=4),
+        network="PANNs of width 4",
+        config={"width": 4},
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Five clips of 10 s, each of noise in another band."""
+    folder = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        noise = np.fft.rfft(rng.normal(0, 1, 10 * RATE_HZ))
+        band = np.arange(len(noise)) // (len(noise) // 6) == number
+        soundfile.write(folder / f"{number}.wav", np.fft.irfft(noise * band), RATE_HZ)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, weights, clips):
+    """A run that memorised those clips' features, extracted in the usual way."""
+    out = tmp_path_factory.mktemp("extracted") / "features"
+    settings = Settings(workers=0)
+    streams = ("yamnet", "panns")
+    extract(Extraction(dump=clips, out=out, weights=weights, streams=streams, settings=settings))
+    split = next(iter(json.loads((out / "features.json").read_text())["splits"]))
+    path = tmp_path_factory.mktemp("caption-run")
+    features = Features(out, split)
+    make_run(path, features, CAPTIONS[: len(features)])
+    return path, features
+
+
+@pytest.fixture(scope="module")
+def listener(run, weights):
+    return load_listener(run[0], weights)
+
+
+def test_a_files_caption_and_tags_are_those_of_its_shard(run, listener, clips):
+    expected = caption_clips(listener.run, run[1])
+    assert [caption.text for caption in expected] == list(CAPTIONS[:5])
+    said = list(listener.describe_files(find_audio([clips]), failed=pytest.fail))
+    assert [item.caption.text for item in said] == list(CAPTIONS[:5])
+    assert [item.caption.tags for item in said] == [caption.tags for caption in expected]
+    assert [(item.start_s, item.end_s) for item in said] == [(0, 10)] * 5
+
+
+def test_a_long_recording_is_captioned_window_by_window(listener, clips, tmp_path):
+    parts = [soundfile.read(clips / f"{number}.wav")[0] for number in (3, 0, 4)]
+    soundfile.write(tmp_path / "long.flac", np.concatenate(parts), RATE_HZ)
+    [*said] = listener.describe_files([tmp_path / "long.flac"], failed=pytest.fail)
+    assert [item.caption.text for item in said] == [CAPTIONS[number] for number in (3, 0, 4)]
+    assert [(item.start_s, item.end_s) for item in said] == [(0, 10), (10, 20), (20, 30)]
+    audio = load_audio(tmp_path / "long.flac")
+    assert [item.caption for item in listener.describe(audio, "x")] == [
+        replace(item.caption, clip=item.caption.clip.replace(item.file, "x")) for item in said
+    ]
+
+
+def test_a_tenth_of_a_second_has_a_caption(listener, tmp_path):
+    soundfile.write(tmp_path / "short.wav", np.zeros(1600), 16_000)
+    [said] = listener.describe_files([tmp_path / "short.wav"], failed=pytest.fail)
+    assert said.end_s == pytest.approx(0.1)
+    assert len(said.caption.tags) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "starts"),
+    [(0.1, [0]), (10, [0]), (10.9, [0]), (11, [0, 10]), (25, [0, 10, 20]), (30, [0, 10, 20])],
+)
+def test_windows_begin_every_ten_seconds_and_a_short_rest_joins_the_last(seconds, starts):
+    assert window_starts(round(seconds * 16_000), 16_000) == [16_000 * start for start in starts]
+
+
+def test_a_file_that_is_no_audio_is_told_and_the_others_go_on(listener, clips, tmp_path):
+    (tmp_path / "a.wav").write_text("hello")
+    lost = []
+    said = list(
+        listener.describe_files(
+            [tmp_path / "a.wav", clips / "1.wav"], failed=lambda *told: lost.append(told)
+        )
+    )
+    assert [item.caption.text for item in said] == [CAPTIONS[1]]
+    [(path, reason)] = lost
+    assert path == tmp_path / "a.wav" and "text, not audio" in reason
+
+
+def test_audio_is_found_in_folders_and_nothing_else_is(tmp_path):
+    for name in ("b/2.flac", "b/1.wav", "a.mp3", "notes.txt", ".hidden/x.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_audio([tmp_path, tmp_path / "notes.txt"])
+    names = [str(path.relative_to(tmp_path)) for path in found]
+    assert names == ["a.mp3", "b/1.wav", "b/2.flac", "notes.txt"]  # a file that is named is tried
+
+
+def test_a_path_that_is_absent_or_holds_no_audio_is_named(tmp_path):
+    with pytest.raises(DumpError, match=r"gone\.wav: no such file"):
+        find_audio([tmp_path / "gone.wav"])
+    with pytest.raises(DumpError, match="holds no audio file"):
+        find_audio([tmp_path])
+
+
+def test_missing_weights_of_a_needed_stream_are_named(run, weights, tmp_path):
+    shutil.copy(weights / "yamnet.safetensors", tmp_path)
+    with pytest.raises(WeightsError, match="no weights for panns"):
+        load_listener(run[0], tmp_path)
+
+
+def test_all_weights_that_are_missing_are_named_at_once(run, tmp_path):
+    with pytest.raises(WeightsError, match="reads yamnet and panns") as error:
+        load_listener(run[0], tmp_path)
+    for name in ("yamnet", "panns"):
+        assert f"no weights for {name}" in str(error.value)
+        assert f"python -m extract fetch {name}" in str(error.value)
+
+
+def test_other_weights_of_the_same_network_are_warned_of(run, weights, tmp_path, capsys):
+    shutil.copytree(weights, tmp_path, dirs_exist_ok=True)
+    torch.manual_seed(1)
+    save_network(
+        tmp_path / "panns.safetensors",
+        WavegramLogmelCnn14(width=4),
+        network="PANNs of width 4",
+        config={"width": 4},
+    )
+    load_listener(run[0], tmp_path)
+    said = capsys.readouterr().err
+    assert "weights for panns have sha256" in said and "yamnet" not in said
+
+
+def test_another_network_than_in_training_is_refused(run, weights, tmp_path):
+    shutil.copytree(weights, tmp_path, dirs_exist_ok=True)
+    save_network(
+        tmp_path / "panns.safetensors",
+        WavegramLogmelCnn14(width=8),
+        network="PANNs of width 8",
+        config={"width": 8},
+    )
+    with pytest.raises(WeightsError, match="'panns' has network PANNs of width 8"):
+        load_listener(run[0], tmp_path)
+
+
+def caption(run, weights, *arguments, capsys):
+    """What the command prints, and its exit code."""
+    parts = ["caption", str(run[0]), "--weights", str(weights), *map(str, arguments)]
+    code = app(parts, standalone_mode=False)
+    return capsys.readouterr(), code
+
+
+def test_text_names_file_time_caption_and_tags(run, weights, clips, capsys):
+    said, code = caption(run, weights, clips / "2.wav", capsys=capsys)
+    tags = counted(caption_clips(load_listener(*(run[0], weights)).run, run[1])[2].tags)
+    assert said.out.splitlines() == [
+        f"{clips / '2.wav'}",
+        f"  0:00–0:10    {CAPTIONS[2]}",
+        f"               heard: {tags}",
+    ]
+    assert not code
+
+
+def test_json_and_csv_hold_the_same(run, weights, clips, capsys):
+    said, _ = caption(run, weights, clips, "--json", "--n-best", 2, capsys=capsys)
+    records = json.loads(said.out)
+    said, _ = caption(run, weights, clips, "--csv", capsys=capsys)
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    assert [record["caption"] for record in records] == list(CAPTIONS[:5])
+    for record, row in zip(records, rows, strict=True):
+        assert (row["file"], row["caption"]) == (record["file"], record["caption"])
+        assert float(row["probability"]) == pytest.approx(record["probability"])
+        assert row["tags"] == "; ".join(record["tags"])
+        assert record["n_best"][0]["text"] == record["caption"]
+
+
+def test_a_file_lost_on_the_way_makes_exit_code_1(run, weights, clips, tmp_path, capsys):
+    (tmp_path / "empty.wav").touch()
+    said, code = caption(run, weights, tmp_path / "empty.wav", clips / "0.wav", capsys=capsys)
+    assert code == 1
+    assert CAPTIONS[0] in said.out and "empty file" in said.err
+
+
+def test_two_forms_of_output_at_once_are_refused(run, weights, clips, capsys):
+    with pytest.raises(ConfigError, match="two forms"):
+        caption(run, weights, clips, "--json", "--csv", capsys=capsys)
+
+
+def test_repeats_in_a_row_are_counted():
+    assert counted(["Dog", "Dog", "Siren", "Dog"]) == "Dog ×2, Siren, Dog"
+
+
+def test_times_are_minutes_and_seconds():
+    assert [clock(seconds) for seconds in (0, 10, 62.46, 3600)] == [
+        "0:00", "0:10", "1:02.5", "60:00"
+    ]  # fmt: skip

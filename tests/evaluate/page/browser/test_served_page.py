@@ -1,0 +1,198 @@
+"""The page of `evaluate serve` as people use it."""
+
+import re
+
+import pytest
+
+from evaluate.page.answer import Limits, answer, as_text
+from tests.evaluate.page.browser.conftest import ARTEFACTS, Watched
+from tests.evaluate.page.listening import listener_of, served, write_sound
+
+pytestmark = pytest.mark.browser
+LIMITS = Limits(max_mb=2, max_seconds=20)
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sounds")
+    (folder / "poem.wav").write_text("a dog barks, said the poem")
+    write_sound(folder / "long.wav", seconds=25)
+    write_sound(folder / "large.wav", seconds=80)  # 2.4 MB
+    write_sound(folder / "example.wav", seconds=5, seed=2)
+    write_sound(folder / "swell.wav", seconds=10, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(tiny_run, sounds):
+    with served(tiny_run, LIMITS, [sounds / "example.wav"]) as address:
+        yield address
+
+
+# WCAG's contrast of an element's text with what lies behind it.
+CONTRAST = """element => {
+  const paint = Object.assign(document.createElement("canvas"), {width: 1, height: 1})
+    .getContext("2d", {willReadFrequently: true});
+  const lay = colour => {
+    paint.fillStyle = colour;
+    paint.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...paint.getImageData(0, 0, 1, 1).data].map(value => {
+      value /= 255;
+      return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = [];
+  for (let node = element; node; node = node.parentElement)
+    behind.unshift(getComputedStyle(node).backgroundColor);
+  const ground = ["white", ...behind].map(lay).at(-1);
+  const ink = lay(getComputedStyle(element).webkitTextFillColor);
+  return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+}"""
+
+
+def send(page, path):
+    page.locator("#sound input[type=file]").set_input_files(path)
+    page.wait_for_selector("#sound [aria-label='Clear'], #sound .waveform-container")
+    page.get_by_role("button", name="Describe it").click()
+
+
+def caption(page):
+    page.wait_for_selector(".answer")
+    return page.locator("#caption textarea").input_value()
+
+
+def test_a_sound_goes_in_and_a_caption_comes_out(window, address, sounds, tiny_run):
+    page = window.page
+    page.goto(address)
+    send(page, sounds / "swell.wav")
+    expected = as_text(answer(listener_of(tiny_run), sounds / "swell.wav", LIMITS))
+    assert caption(page) == expected
+    assert page.locator(".answer .picture img").count() == 1
+    assert page.locator(".answer .n-best li").count() > 1
+    window.picture("page-answer")
+    assert window.hosts == {"127.0.0.1"}
+    assert not window.errors
+
+
+def test_a_real_clip_gets_a_caption(window, address, real_data):
+    clip = sorted((real_data / "audiocaps" / "clips").glob("*.wav"))[0]
+    page = window.page
+    page.goto(address)
+    send(page, clip)
+    assert caption(page)
+    assert not window.errors
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("poem.wav", "is text, not audio"),
+        ("long.wav", "takes up to 20 s"),
+    ],
+)
+def test_a_file_that_cannot_be_used_gets_a_message_that_stays(window, address, sounds, name, words):
+    page = window.page
+    page.goto(address)
+    send(page, sounds / name)
+    message = page.get_by_role("alert").filter(has_text=words)
+    message.wait_for()
+    assert page.get_by_text("Error", exact=True).count() == 0
+    window.picture(f"page-refuses-{name.removesuffix('.wav')}")
+    assert page.locator(".answer").count() == 0
+    # The next sound takes the message's place.
+    page.get_by_role("button", name="example.wav").click()
+    page.wait_for_selector("#sound .waveform-container")
+    page.get_by_role("button", name="Describe it").click()
+    assert caption(page)
+    assert message.count() == 0
+
+
+def test_without_a_sound_the_page_says_what_to_do(window, address):
+    page = window.page
+    page.goto(address)
+    page.get_by_role("button", name="Describe it").click()
+    page.get_by_role("alert").filter(has_text="pick an example").wait_for()
+    window.picture("page-nothing")
+
+
+def test_two_people_at_once_both_get_their_caption(browser, address, sounds):
+    contexts = [browser.new_context() for _ in range(2)]
+    pages = [context.new_page() for context in contexts]
+    for page, name in zip(pages, ("swell.wav", "example.wav"), strict=True):
+        page.goto(address)
+        send(page, sounds / name)
+    captions = [caption(page) for page in pages]
+    assert all(captions)
+    for context in contexts:
+        context.close()
+
+
+def test_the_microphone_records_a_sound_to_describe(window, address):
+    page = window.page
+    page.context.grant_permissions(["microphone"])
+    page.goto(address)
+    page.get_by_role("button", name="Record audio").click()
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.locator("#sound .timer, #sound time").filter(has_text="0:01").first.wait_for()
+    page.locator("#sound button:visible").filter(has_text="Stop").first.click()
+    page.wait_for_selector("#sound .waveform-container")
+    page.get_by_role("button", name="Describe it").click()
+    assert caption(page)
+    window.picture("page-recorded")
+    assert not window.errors
+
+
+def test_the_keyboard_alone_picks_the_example_and_asks(window, address):
+    page = window.page
+    page.goto(address)
+    page.get_by_role("button", name="example.wav").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#sound .waveform-container")
+    page.get_by_role("button", name="Describe it").focus()
+    page.keyboard.press("Enter")
+    assert caption(page)
+
+
+def test_a_phone_needs_no_sideways_scrolling(phone, address, sounds):
+    page = phone.page
+    page.goto(address)
+    send(page, sounds / "swell.wav")
+    assert caption(page)
+    assert phone.fits()
+    phone.picture("page-phone")
+
+
+def test_a_file_that_is_too_large_is_refused_at_once_and_the_limit_named(window, address, sounds):
+    page = window.page
+    page.goto(address)
+    page.get_by_text("up to 20 s and 2 MB").wait_for()
+    page.locator("#sound input[type=file]").set_input_files(sounds / "large.wav")
+    message = page.get_by_text(re.compile(r"exceed the maximum allowed size of 2(\.0)? Mb")).first
+    message.wait_for()
+    # Playwright waits until what it points at has stopped fading in.
+    message.hover()
+    page.screenshot(path=ARTEFACTS / "page-refuses-large.png")
+    # Nothing lies over the field: the next file can be sent at once.
+    page.locator("#sound input[type=file]").set_input_files(sounds / "swell.wav")
+    page.wait_for_selector("#sound .waveform-container")
+    page.get_by_role("button", name="Describe it").click()
+    assert caption(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_light_and_dark(browser, address, sounds, scheme):
+    context = browser.new_context(color_scheme=scheme)
+    window = Watched(context.new_page())
+    page = window.page
+    page.goto(address)
+    send(page, sounds / "swell.wav")
+    assert caption(page)
+    window.picture(f"page-{scheme}")
+    for place in ("#caption textarea", ".answer .name", ".answer small", ".answer h4", ".hint"):
+        assert page.locator(place).first.evaluate(CONTRAST) >= 4.5, place
+    page.goto(address)
+    send(page, sounds / "poem.wav")
+    page.wait_for_selector(".refused")
+    assert page.locator(".refused").evaluate(CONTRAST) >= 4.5
+    context.close()

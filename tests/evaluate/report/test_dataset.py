@@ -1,0 +1,78 @@
+"""The dataset's numbers are those of its clips."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from evaluate.cli import app
+from evaluate.report.dataset import as_text, lost_clips, overview
+from evaluate.report.pictures import bar_edges
+from features.reader import Features
+from tests.train.toy import CLASSES, ToyClip, write_features
+
+DOG, BEE, RAIN = (CLASSES.index(name) for name in ("Dog", "Bee, wasp, etc.", "Rain"))
+
+
+def rows(*tags):
+    """Logits with one likely tag per row."""
+    logits = np.full((len(tags), len(CLASSES)), -40.0)
+    logits[np.arange(len(tags)), tags] = 3.0
+    return {"yamnet": logits}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    clips = [
+        ToyClip(id="a", captions=("A dog barks.", "a dog"), streams=rows(DOG, DOG, RAIN)),
+        ToyClip(id="b", captions=("Rain, rain",), streams=rows(RAIN)),
+        ToyClip(id="c", captions=(), streams=rows(BEE, DOG)),
+    ]
+    folder = tmp_path_factory.mktemp("features")
+    write_features(folder, {"test": clips}, shard=2)
+    (folder / "failures.csv").write_text("clip,path,reason\nx,,no audio found\n")
+    return folder
+
+
+def test_durations_captions_and_words_are_counted(root):
+    found = overview(Features(root, "test"))
+    assert found.duration_s is not None and found.duration_s.total == 30.0
+    assert found.captions == 3 and found.captions_per_clip == {0: 1, 1: 1, 2: 1}
+    assert found.words_per_caption is not None
+    assert (found.words_per_caption.least, found.words_per_caption.most) == (2, 3)
+    assert found.words_per_caption.mean == pytest.approx(7 / 3)
+    assert found.vocabulary == 4  # a, dog, barks, rain
+    assert dict(found.commonest_words) == {"a": 2, "dog": 2, "rain": 2, "barks": 1}
+
+
+def test_a_tag_counts_where_it_is_the_likeliest(root):
+    tags = {tag.name: tag for tag in overview(Features(root, "test")).tags}
+    assert (tags["Dog"].clips, tags["Dog"].rows) == (2, 3)
+    assert (tags["Rain"].clips, tags["Rain"].rows) == (2, 2)
+    # One tag per row is all but certain: Dog is drawn in 3 of 6 rows.
+    assert tags["Dog"].share_of_draws == pytest.approx(0.5, abs=1e-6)
+    assert "Speech" not in tags
+
+
+def test_what_is_not_here_is_named(root):
+    text = as_text([overview(Features(root, "test"))], lost_clips(root))
+    assert "clips not here: 1" in text and "no audio found" in text and "x" in text
+
+
+def test_the_command_prints_json_for_programs_and_draws(root, tmp_path):
+    picture = tmp_path / "dataset.png"
+    done = CliRunner().invoke(app, ["dataset", str(root), "--json", "--out", str(picture)])
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.stdout)
+    assert record["splits"][0]["captions"] == 3 and record["lost"][0]["clip"] == "x"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_whole_numbers_get_a_bar_each_without_gaps():
+    # 1 to 60 words once each: bars two wide, each holding two, none empty.
+    values = np.arange(1, 61, dtype=float)
+    counts, _ = np.histogram(values, bar_edges(values, 24))
+    assert set(counts) == {2} and counts.sum() == 60
+    counts, _ = np.histogram([3.0, 4, 4, 7], bar_edges(np.array([3.0, 4, 4, 7]), 24))
+    assert counts.tolist() == [1, 2, 0, 0, 1]

@@ -1,0 +1,44 @@
+"""Fixtures of the scoring tests (brought in by conftest.py): METEOR takes some 10 s to start."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from evaluate.metrics import jvm
+from evaluate.metrics.meteor import Meteor
+from evaluate.scores import score
+
+
+@pytest.fixture(scope="session")
+def spaced_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """pycocoevalcap under a path with spaces and a letter that is not ASCII."""
+    link = tmp_path_factory.mktemp("a path with späces") / "pycocoevalcap here"
+    link.symlink_to(jvm.pycocoevalcap_folder(), target_is_directory=True)
+    return link
+
+
+@pytest.fixture(scope="session")
+def meteor(spaced_folder: Path) -> Iterator[Meteor]:
+    """One METEOR for all tests: in a path with spaces, on a machine that writes 0,5 for 0.5."""
+    with pytest.MonkeyPatch.context() as machine:
+        machine.setenv("LC_ALL", "C")
+        machine.setenv("JAVA_TOOL_OPTIONS", "-Duser.language=de -Duser.country=DE")
+        process = Meteor(folder=spaced_folder)
+    with process:
+        yield process
+
+
+class _Borrowed:
+    """The shared METEOR for code that would end its own when done."""
+
+    def __init__(self, meteor: Meteor) -> None:
+        self.statistics, self.scores = meteor.statistics, meteor.scores
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def shared_meteor(meteor: Meteor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every scorer made during the test talks to the shared METEOR."""
+    monkeypatch.setattr(score, "Meteor", lambda: _Borrowed(meteor))

@@ -1,0 +1,88 @@
+"""scores.json and scores.csv: what is written is read back, what is absent has no column."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from evaluate.scores.results import (
+    Origin,
+    Scores,
+    as_result,
+    mean_and_std,
+    read_results,
+    summary_to_json,
+    write_results,
+)
+from features.common.errors import TagbartError
+
+SCORES = Scores(
+    clips=("-a_b_30", "ü,\n.wav"),
+    corpus={"bleu_1": 0.6, "cider_d": 1.0 / 3},
+    per_clip={"bleu_1": np.array([0.5, 0.7]), "cider_d": np.array([1.0 / 3, np.nan])},
+    intervals={"bleu_1": (0.5, 0.7), "cider_d": (0.2, 0.4)},
+    not_available={"spice": "why"},
+)
+MADE = Origin(recipe="demo", seed=3, split="test", run="runs/x", decoding={"beams": 4})
+
+
+def test_scores_json_is_read_back_as_it_was_written(tmp_path):
+    write_results(tmp_path, SCORES, predictions="p.jsonl", evaluation=MADE)
+    assert read_results(tmp_path) == as_result(SCORES, "p.jsonl", MADE)
+    raw = json.loads((tmp_path / "scores.json").read_text())
+    assert raw["corpus"] == {"bleu_1": 0.6, "cider_d": 1 / 3}
+    assert raw["clips"] == 2
+    write_results(tmp_path, SCORES, predictions="p.jsonl")
+    assert read_results(tmp_path).evaluation is None
+
+
+def test_scores_csv_has_a_row_per_clip_in_full_precision_and_no_column_for_absent_metrics(tmp_path):
+    write_results(tmp_path, SCORES, predictions="p.jsonl")
+    with (tmp_path / "scores.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["clip", "bleu_1", "cider_d"]
+    assert rows[1][0] == "-a_b_30" and float(rows[1][2]) == 1 / 3
+    assert rows[2] == ["ü,\n.wav", "0.7", ""]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "is not of format"),
+        ('{"format": "tagbart-scores", "version": 2}', "version 1"),
+        ('{"format": "tagbart-scores", "version": 1}', "a record is missing"),
+    ],
+)
+def test_a_scores_json_that_is_none_is_named(tmp_path, text, words):
+    (tmp_path / "scores.json").write_text(text)
+    with pytest.raises(TagbartError, match=words) as caught:
+        read_results(tmp_path)
+    assert str(tmp_path / "scores.json") in str(caught.value)
+
+
+def test_a_folder_with_scores_of_several_files_names_their_folders(tmp_path):
+    summary = summary_to_json({"a": as_result(SCORES, "p"), "b/x": as_result(SCORES, "q")})
+    (tmp_path / "scores.json").write_text(json.dumps(summary))
+    with pytest.raises(TagbartError, match=f"one by one: {tmp_path}/a {tmp_path}/b/x$"):
+        read_results(tmp_path)
+
+
+def test_a_folder_without_scores_says_how_to_make_them(tmp_path):
+    with pytest.raises(TagbartError, match=r"holds no scores\.json; make it with `python -m eval"):
+        read_results(tmp_path)
+
+
+def test_mean_and_sample_standard_deviation_are_of_what_all_files_have():
+    mean, std = mean_and_std([{"bleu_1": 0.1, "spice": 0.2}, {"bleu_1": 0.3}])
+    assert mean == pytest.approx({"bleu_1": 0.2})
+    assert std == pytest.approx({"bleu_1": 0.2 / 2**0.5})  # sqrt((0.1² + 0.1²) / (2 - 1))
+    assert mean_and_std([{"spice": 0.2}]) == ({"spice": 0.2}, {})
+
+
+def test_several_files_are_kept_by_name():
+    result = as_result(SCORES, "p.jsonl")
+    summary = summary_to_json({"a": result, "b": result})
+    assert list(summary["files"]) == ["a", "b"]
+    assert summary["std"] == {"bleu_1": 0.0, "cider_d": 0.0}

@@ -1,0 +1,56 @@
+"""Where `python -m evaluate score` writes, and what it leaves alone."""
+
+import json
+
+import numpy as np
+import pytest
+
+from evaluate.scores.cli import score_command
+from evaluate.scores.results import Origin, Scores, read_results, write_results
+from features.common.errors import ConfigError
+from tests.evaluate.scores.test_predictions import lines, record
+
+MADE = Origin(recipe="demo", seed=3, split="test", run="runs/x", decoding={"beams": 4})
+EARLIER = Scores(
+    clips=("x",),
+    corpus={"bleu_1": 0.5},
+    per_clip={"bleu_1": np.array([0.5])},
+    intervals={"bleu_1": (0.5, 0.5)},
+)
+
+
+@pytest.fixture
+def evaluated(tmp_path):
+    """A folder as `evaluate run` leaves it, with another predictions file beside."""
+    folder = tmp_path / "test"
+    folder.mkdir()
+    for name in ("predictions", "other"):
+        lines(folder / f"{name}.jsonl", record("x", "a dog barks"), record("y", "it rains"))
+    write_results(folder, EARLIER, predictions="predictions.jsonl", evaluation=MADE)
+    return folder
+
+
+@pytest.mark.parametrize("names", [["other"], ["predictions", "other"]])
+def test_scores_of_evaluate_run_are_never_replaced_by_others(evaluated, names):
+    before = (evaluated / "scores.json").read_bytes()
+    with pytest.raises(ConfigError, match=r"scores of `evaluate run`.*name another --out") as error:
+        score_command([evaluated / f"{name}.jsonl" for name in names], out=evaluated, spice=False)
+    assert str(evaluated / "scores.json") in str(error.value)
+    assert (evaluated / "scores.json").read_bytes() == before
+    assert not (evaluated / "other").exists()
+
+
+def test_its_own_predictions_scored_again_keep_the_record_of_the_run(evaluated, shared_meteor):
+    score_command([evaluated / "predictions.jsonl"], out=evaluated, spice=False)
+    result = read_results(evaluated)
+    assert result.evaluation == MADE
+    assert result.clips == 2 and "meteor" in result.corpus
+
+
+def test_earlier_scores_of_several_files_are_replaced(evaluated, tmp_path, shared_meteor):
+    files = [evaluated / "predictions.jsonl", evaluated / "other.jsonl"]
+    out = tmp_path / "both"
+    for order in (files, files[::-1]):
+        score_command(order, out=out, spice=False)
+        summary = json.loads((out / "scores.json").read_text())
+        assert list(summary["files"]) == [file.stem for file in order]

@@ -1,0 +1,117 @@
+"""The paper's tables with ours beside them."""
+
+import csv
+import io
+import re
+
+import numpy as np
+import pytest
+
+from evaluate.scores import paper
+from evaluate.scores.results import METRICS, Origin, Scores, write_results
+from evaluate.scores.table import as_csv, as_markdown, as_text, gather
+from features.common.errors import TagbartError
+
+
+def result(folder, recipe="yamnet-panns", *, seed=0, value=0.5, clips=975, decoding=None):
+    """An evaluation folder whose CIDEr-D is `value`."""
+    scores = Scores(
+        clips=tuple(map(str, range(clips))),
+        corpus={"cider_d": value},
+        per_clip={"cider_d": np.full(clips, value)},
+        intervals={"cider_d": (0.0, 1.0)},
+        not_available={"spice": "get them with: X"},
+    )
+    made = Origin(recipe=recipe, seed=seed, split="test", run="r", decoding=decoding or {})
+    write_results(folder, scores, predictions="p", evaluation=made if recipe else None)
+    return folder
+
+
+def test_every_row_of_the_paper_has_a_value_per_metric():
+    for table in paper.TABLES:
+        for row in table.rows:
+            assert len(row.values) == len(table.metrics) <= len(METRICS)
+            assert row.std is None or len(row.std) == len(table.metrics)
+
+
+@pytest.mark.real_data
+def test_the_papers_numbers_are_those_of_the_notes_on_the_paper(real_data):
+    notes = (real_data / "paper.md").read_text(encoding="utf-8")
+    first, second = notes.split("## Table 1")[1].split("## Table 2")
+    for table, text in ((paper.TABLE1, first), (paper.TABLE2, second)):
+        found = [
+            [re.findall(r"[\d.]+", cell) for cell in line.split("|")[2:-1]]
+            for line in text.splitlines()
+            if re.match(r"\|.*\d\d\.\d", line)
+        ]
+        ours = [
+            [
+                [str(number) for number in (value, std) if number is not None]
+                for value, std in zip(row.values, row.std or [None] * len(row.values), strict=True)
+            ]
+            for row in table.rows
+        ]
+        assert ours == found
+
+
+def test_seeds_of_a_recipe_are_one_row_with_mean_and_standard_deviation(tmp_path):
+    folders = [
+        result(tmp_path / str(seed), seed=seed, value=value)
+        for seed, value in enumerate((0.70, 0.72, 0.74))
+    ]
+    text = as_text(gather(folders))
+    lines = text.splitlines()
+    ours = [line for line in lines if "ours: yamnet-panns, 3 seeds, 975 clips" in line]
+    assert len(ours) == 2  # in both tables
+    assert all("72.0 (2.0)" in line for line in ours)
+    assert "BART + YAMNet + PANNs" in lines[lines.index(ours[0]) - 1]
+    assert "reference, bart-large" in lines[lines.index(ours[1]) - 1]
+    assert "SPICE: not available (get them with: X)" in text
+
+
+def test_fewer_clips_than_975_are_marked_with_the_count(tmp_path):
+    folders = [result(tmp_path / "a", clips=957), result(tmp_path / "b", seed=1, clips=893)]
+    assert "2 seeds, 893 to 957 of 975 clips" in as_text(gather(folders))
+    assert "957 of 975" not in as_text(gather([result(tmp_path / "c", clips=975)]))
+
+
+def test_other_recipes_other_decoding_and_bare_predictions_get_rows_of_their_own(tmp_path):
+    folders = [
+        result(tmp_path / "a", "demo", decoding={"beams": 4}),
+        result(tmp_path / "b", "demo", decoding={"beams": 1}),
+        result(tmp_path / "c", ""),
+    ]
+    text = as_text(gather(folders))
+    for name in ("ours: demo beams=4, 1 seed", "ours: demo beams=1, 1 seed", f"{tmp_path}/c, 1"):
+        assert text.count(name) == 1
+
+
+def test_a_run_folder_stands_for_its_test_scores(tmp_path):
+    result(tmp_path / "run" / "test", "vggish", value=0.376)
+    assert "ours: vggish, 1 seed" in as_text(gather([tmp_path / "run"]))
+
+
+def test_the_same_seed_twice_is_refused(tmp_path):
+    a, b = result(tmp_path / "a"), result(tmp_path / "b")
+    with pytest.raises(TagbartError, match="seed 0 of recipe 'yamnet-panns' is in") as caught:
+        gather([a, b])
+    assert str(a) in str(caught.value) and str(b) in str(caught.value)
+
+
+def test_markdown_has_as_many_cells_in_every_row(tmp_path):
+    rows = [
+        line for line in as_markdown(gather([result(tmp_path)])).splitlines() if line[:1] == "|"
+    ]
+    assert {row.count("|") for row in rows} == {len(paper.TABLE1_METRICS) + 2, 3 + 2}
+
+
+def test_csv_gives_a_program_means_and_deviations_in_columns_of_their_own(tmp_path):
+    folders = [result(tmp_path / str(n), seed=n, value=0.5 + n / 100) for n in range(3)]
+    rows = list(csv.DictReader(io.StringIO(as_csv(gather(folders)))))
+    ours = [row for row in rows if row["source"] == "ours"]
+    assert [row["table"] for row in ours] == ["1", "2"]
+    assert (ours[0]["seeds"], ours[0]["clips"]) == ("3", "975")
+    assert (ours[0]["cider_d"], ours[0]["cider_d_std"]) == ("51.000", "1.000")
+    assert ours[0]["spice"] == ""
+    human = next(row for row in rows if row["row"] == "Human")
+    assert (human["source"], human["bleu_4"], human["bleu_4_std"]) == ("paper", "29.1", "")

@@ -1,0 +1,72 @@
+"""What decoding hands on: every clip whole, in its order, in memory that a GPU copies from."""
+
+import numpy as np
+import pytest
+import resampy
+import soundfile
+import torch
+from torch.utils.data._utils.pin_memory import pin_memory
+
+from extract.sound.decode import (
+    CLIPS_PER_MESSAGE,
+    Heard,
+    Settings,
+    _together,
+    decoded,
+    resample_all,
+)
+from features.common.errors import ConfigError
+from tests.extract.command import RATE_HZ
+
+# Float32 sums of a few hundred products of numbers within 1 round differently in another order.
+ROUNDING = 2e-6
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_clips_come_in_their_order_with_reasons_where_the_bad_ones_stood(tmp_path, workers):
+    lengths = {}
+    for number in range(3 * CLIPS_PER_MESSAGE + 1):
+        name = f"{number}.wav"
+        lengths[name] = 0 if number % 3 == 1 or number < CLIPS_PER_MESSAGE else 100 + number
+        if lengths[name]:
+            samples = np.full(lengths[name], number / 100, np.float32)
+            soundfile.write(tmp_path / name, samples, RATE_HZ, "FLOAT")
+        else:
+            (tmp_path / name).touch()
+    heard = decoded(tmp_path, lengths, Settings(workers=workers))
+    for number, (name, clip) in enumerate(zip(lengths, heard, strict=True)):
+        if lengths[name]:
+            expected = np.full(lengths[name], number / 100, np.float32)
+            np.testing.assert_array_equal(clip.waveform, expected)
+            assert clip.sample_rate_hz == RATE_HZ and clip.failure == ""
+        else:
+            assert clip.waveform is None and clip.failure == "empty file"
+
+
+def test_the_sound_of_a_message_is_what_the_loader_pins(monkeypatch: pytest.MonkeyPatch):
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda it: pinned.append(len(it)) or it + 1)
+    clips = [Heard(waveform=torch.zeros(n), sample_rate_hz=RATE_HZ) for n in (3, 4)]
+    message = pin_memory(_together([*clips, Heard(failure="why")]))
+    assert pinned == [7]
+    assert torch.equal(message.sound, torch.ones(7))
+    assert message.lengths == [3, 4, 0] and message.failures == ["", "", "why"]
+
+
+def test_clips_resampled_together_are_each_resampys_own():
+    rates_hz = [44_100, 22_050, 44_100, 44_100, 16_000, 44_100]
+    lengths = [44_100, 22_050, 44_099, 50_001, 5_000, 300]
+    rng = np.random.default_rng(0)
+    clips = [rng.uniform(-1, 1, length).astype(np.float32) for length in lengths]
+    together = resample_all([torch.from_numpy(clip) for clip in clips], rates_hz, 16_000)
+    for clip, rate_hz, ours in zip(clips, rates_hz, together, strict=True):
+        expected = clip
+        if rate_hz != 16_000:
+            expected = resampy.resample(clip, rate_hz, 16_000, filter="kaiser_best")
+        np.testing.assert_allclose(ours, expected, atol=ROUNDING, rtol=0)
+
+
+@pytest.mark.parametrize("device", ["", "gpu", "cpu:0", "cuda:", "cuda:x", "cudax"])
+def test_a_device_that_is_none_is_refused(device):
+    with pytest.raises(ConfigError, match="expected cpu, cuda or cuda:N"):
+        Settings(device=device)

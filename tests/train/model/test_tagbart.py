@@ -1,0 +1,215 @@
+"""The encoder's input, the loss and the parameter counts, worked out by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.train.toy import CLASSES, PANNS_WIDTH
+from train.data.loader import Loader
+from train.data.prompts import clean_name
+from train.model.pretrained import meta_model
+from train.model.tagbart import TagBart, trainable_parameters
+from train.recipes.config import BartShape
+from train.recipes.files import load_recipe
+
+
+def logits_for(*tags: str) -> np.ndarray:
+    """Rows whose likeliest tags are the given ones."""
+    rows = np.full((len(tags), len(CLASSES)), -8.0, np.float16)
+    for row, tag in enumerate(tags):
+        rows[row, CLASSES.index(tag)] = 2.0
+    return rows
+
+
+def encoder_sum(model: TagBart, batch) -> torch.Tensor:
+    """What the encoder's first layer norm reads: the input with its positions."""
+    seen = []
+    norm = model.bart.model.encoder.layernorm_embedding
+    handle = norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    embeds, mask = model.encoder_inputs(batch)
+    model.bart.model.encoder(inputs_embeds=embeds, attention_mask=mask)
+    handle.remove()
+    return seen[0]
+
+
+# Counted by hand from bart-large's 406,291,456 and bart-base's 139,420,416 (paper.md), the dense
+# layer (width + 1) x d_model, and 1,024 for the entry that -cnn's and -xsum's vocabularies lack.
+TRAINABLE = {
+    "panns": 406_291_456 + 2049 * 1024,
+    "vggish": 406_291_456 + 129 * 1024,
+    "yamnet": 406_291_456,
+    "yamnet-vggish": 406_291_456 + 129 * 1024,
+    "yamnet-panns": 408_389_632,
+    "yamnet-panns-scratch": 408_389_632,
+    "yamnet-panns-frozen-decoder": 257_284_096,
+    "yamnet-panns-xsum": 408_389_632 - 1024,
+    "yamnet-panns-cnn": 408_389_632 - 1024,
+    "yamnet-panns-cnn-frozen-decoder": 257_284_096 - 1024,
+    "yamnet-panns-base": 140_994_048,
+}
+
+
+@pytest.mark.parametrize(("name", "count"), TRAINABLE.items())
+def test_each_of_the_papers_models_has_its_number_of_trainable_parameters(name, count):
+    assert trainable_parameters(meta_model(load_recipe(name))) == count
+
+
+def test_a_frozen_decoder_keeps_cross_attention_and_layer_norms_free():
+    model = meta_model(load_recipe("yamnet-panns-frozen-decoder"))
+    layer = model.bart.model.decoder.layers[0]
+    assert layer.encoder_attn.k_proj.weight.requires_grad
+    assert layer.self_attn_layer_norm.weight.requires_grad
+    assert not layer.self_attn.k_proj.weight.requires_grad
+    assert not layer.fc1.weight.requires_grad
+
+
+def test_the_encoder_input_of_one_clip_equals_the_one_built_by_hand(make_toy):
+    toy = make_toy(bart__scale_embedding=True)
+    model, tokenizer = toy.model, toy.tokenizer
+    names = ["Rain", "Dog", "Bee, wasp, etc."] + ["Dog"] * 8  # 11 rows: two windows of PANNs
+    audio = np.random.default_rng(0).normal(size=(2, PANNS_WIDTH)).astype(np.float16)
+    batch = toy.builder.batch([{"yamnet": logits_for(*names), "panns": audio}])
+
+    # The prompt, its tokens one by one, and the audio window behind each (None: zero audio).
+    pieces = [("<s>", None)]
+    for row, name in enumerate(names):
+        text = clean_name(name) if row == 0 else f" {clean_name(name)}"
+        for token in tokenizer.tokenize(text):
+            pieces.append((token, audio[min(row // 10, 1)]))
+        pieces.append((".", None))
+    pieces.append(("</s>", None))
+
+    shared = model.bart.model.shared.weight
+    positions = model.bart.model.encoder.embed_positions.weight
+    weight, bias = model.dense.weight, model.dense.bias
+    rows = []
+    for place, (token, vector) in enumerate(pieces):
+        zero = torch.zeros(PANNS_WIDTH)
+        heard = zero if vector is None else torch.from_numpy(vector).float()
+        word = shared[tokenizer.convert_tokens_to_ids(token)] * 32**0.5  # d_model is 32
+        # BART's table of positions begins with two rows that stand for none.
+        rows.append(word + weight @ heard + bias + positions[place + 2])
+    expected = torch.stack(rows)
+
+    torch.testing.assert_close(encoder_sum(model, batch)[0], expected, rtol=1e-5, atol=1e-5)
+    assert batch.attention_mask.tolist() == [[1] * len(pieces)]
+
+
+def test_without_scaling_the_token_embedding_enters_as_it_is(make_toy):
+    toy = make_toy(inputs__audio='""')
+    batch = toy.builder.batch([{"yamnet": logits_for("Dog")}])
+    assert toy.model.dense is None and batch.audio is None
+    embeds, _ = toy.model.encoder_inputs(batch)
+    ids = toy.tokenizer("Dog.")["input_ids"]
+    torch.testing.assert_close(embeds[0], toy.model.bart.model.shared.weight[ids])
+
+
+def test_audio_alone_feeds_the_projected_rows_and_no_tokens(make_toy):
+    toy = make_toy(inputs__tags='""', inputs__audio="vggish")
+    rng = np.random.default_rng(0)
+    long, short = rng.normal(size=(3, 4)).astype(np.float16), np.ones((1, 4), np.float16)
+    batch = toy.builder.batch([{"vggish": long}, {"vggish": short}])
+    embeds, mask = toy.model.encoder_inputs(batch)
+    assert batch.input_ids is None
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+    expected = toy.model.dense(torch.from_numpy(long).float())
+    torch.testing.assert_close(embeds[0], expected)
+
+
+def test_padding_changes_neither_encoder_nor_loss_of_a_sample(make_toy, toy_data):
+    toy = make_toy()
+    loader = Loader(data=toy_data, builder=toy.builder, batch_size=9, decoder_start=2, threads=0)
+    piece = next(iter(loader.epoch(0, 0)))
+    alone = Loader(data=toy_data, builder=toy.builder, batch_size=1, decoder_start=2, threads=0)
+    wanted = set(piece.samples.tolist())
+    with torch.inference_mode():
+        together = toy.model(piece.batch).item()
+        one_by_one = sum(
+            toy.model(single.batch).item()
+            for single in alone.epoch(0, 0)
+            if single.samples[0] in wanted
+        )
+    assert together == pytest.approx(one_by_one, rel=1e-5)
+
+
+def loss_by_hand(model: TagBart, batch, captions: list[list[int]], pad_to: int) -> float:
+    """Sum over captions and tokens of -log softmax, the decoder one step behind."""
+    embeds, mask = model.encoder_inputs(batch)
+    total = 0.0
+    for row, tokens in enumerate(captions):
+        padded = tokens + [1] * (pad_to - len(tokens))
+        read = torch.tensor([[2, *padded[:-1]]])
+        length = int(mask[row].sum())
+        logits = model.bart(
+            inputs_embeds=embeds[row : row + 1, :length], decoder_input_ids=read
+        ).logits[0]
+        for place, token in enumerate(padded):
+            scores = logits[place].double()
+            total -= (scores[token] - torch.logsumexp(scores, 0)).item()
+    return total
+
+
+@pytest.mark.parametrize("on_padding", [False, True])
+def test_the_loss_equals_the_one_worked_out_by_hand(make_toy, toy_data, on_padding):
+    pad_to = 20 if on_padding else 0
+    toy = make_toy()
+    loader = Loader(
+        data=toy_data,
+        builder=toy.builder,
+        batch_size=3,
+        decoder_start=2,
+        pad_labels_to=pad_to,
+        bucket_batches=1,
+        threads=0,
+    )
+    piece = next(iter(loader.epoch(0, 0)))
+    starts, lengths = toy_data.captions.start, toy_data.captions.length
+    captions = [
+        toy_data.captions.tokens[starts[s] : starts[s] + lengths[s]].tolist() for s in piece.samples
+    ]
+    assert len(set(map(len, captions))) > 1, "the test needs captions of different lengths"
+    with torch.inference_mode():
+        expected = loss_by_hand(toy.model, piece.batch, captions, pad_to)
+        found = toy.model(piece.batch).item()
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert piece.labels == (3 * 20 if on_padding else sum(map(len, captions)))
+
+
+def test_label_smoothing_mixes_in_the_mean_over_all_tokens(make_toy, toy_data):
+    toy = make_toy()
+    loader = Loader(data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
+    batch = next(iter(loader.epoch(0, 0))).batch
+    with torch.inference_mode():
+        embeds, mask = toy.model.encoder_inputs(batch)
+        logits = toy.model.bart(
+            inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=batch.decoder_ids
+        ).logits
+        log_softmax = logits.double().log_softmax(-1)[batch.labels >= 0]
+        plain, uniform = toy.model(batch).item(), -log_softmax.mean(-1).sum().item()
+        smoothed = toy.model(batch, 0.1).item()
+    assert smoothed == pytest.approx(0.9 * plain + 0.1 * uniform, rel=1e-5)
+
+
+def test_a_model_saved_and_loaded_is_equal_and_stores_tied_weights_once(make_toy, tmp_path):
+    from safetensors import safe_open
+
+    model = make_toy().model
+    model.save_pretrained(tmp_path)
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        names = set(file.keys())
+    assert "bart.model.shared.weight" in names
+    assert not names & {"bart.lm_head.weight", "bart.model.encoder.embed_tokens.weight"}
+    loaded = TagBart.from_pretrained(tmp_path)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[name]), name
+    assert loaded.bart.lm_head.weight is loaded.bart.model.shared.weight
+
+
+def test_every_bart_setting_of_a_recipe_reaches_the_model():
+    from train.model.pretrained import bart_config
+
+    shape = BartShape(d_model=48, encoder_attention_heads=4, decoder_attention_heads=3,
+                      attention_dropout=0.25, init_std=0.5)  # fmt: skip
+    config = bart_config(shape, 77)
+    for name, value in vars(shape).items():
+        assert getattr(config, name) == (77 if name == "vocab_size" else value), name

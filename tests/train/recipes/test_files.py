@@ -1,0 +1,101 @@
+"""Recipes: parents, settings, what is refused and how."""
+
+import tomllib
+
+import pytest
+
+from features.common.errors import ConfigError
+from train.recipes.files import FOLDER, load_recipe, read_resolved, recipe_names, write_resolved
+
+
+def test_a_recipe_takes_from_its_parent_what_it_does_not_state(tmp_path):
+    (tmp_path / "child.toml").write_text(
+        'parent = "yamnet-panns"\ndescription = "mine"\n[optim]\nbatch_size = 16\n'
+    )
+    (tmp_path / "grandchild.toml").write_text('parent = "child"\n[train]\nseed = 5\n')
+    recipe = load_recipe(str(tmp_path / "grandchild.toml"))
+    assert (recipe.name, recipe.optim.batch_size, recipe.train.seed) == ("grandchild", 16, 5)
+    assert recipe.model == load_recipe("yamnet-panns").model
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+def test_a_recipe_states_only_what_differs_from_its_parent(path):
+    own = tomllib.loads(path.read_text())
+    if "parent" not in own:
+        assert path.stem == "yamnet-panns"  # the root says all that the paper does
+        return
+    parent = load_recipe(own["parent"])
+    for section, values in own.items():
+        if isinstance(values, dict):
+            for key, value in values.items():
+                assert value != getattr(getattr(parent, section), key), f"{section}.{key}"
+
+
+def test_settings_come_last():
+    recipe = load_recipe(
+        "yamnet-panns",
+        ["optim.learning_rate=3e-4", "model.pretrained=none", "model.tokenizer=/a/b c",
+         "train.deterministic=true", "inputs.audio=", "optim.clip_norm=2"],
+    )  # fmt: skip
+    assert recipe.optim.learning_rate == 3e-4
+    assert recipe.optim.clip_norm == 2.0
+    assert (recipe.model.pretrained, recipe.model.tokenizer) == ("none", "/a/b c")
+    assert recipe.train.deterministic and recipe.inputs.audio == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("optim.batchsize=4", "recipe has no 'optim.batchsize'; did you mean 'batch_size'?"),
+        ("model.learning_rate=1", "did you mean 'optim.learning_rate'?"),
+        ("optimizer.batch_size=4", "recipe has no 'optimizer'; did you mean 'optim'?"),
+        ("batch_size=4", "expected section.key=value"),
+        ("optim.batch_size=0", "optim.batch_size is below 1"),
+        ("optim.batch_size=many", "optim.batch_size is 'many', expected a value of type int"),
+        ("optim.batch_size=true", "expected a value of type int"),
+        ("train.precision=fp16", "train.precision is 'fp16', expected one of float32, bf16"),
+        ("bart.d_model=100", "bart.d_model is 100, no multiple of encoder_attention_heads"),
+        ("model.tokenizer=train", 'needs model.pretrained = "none"'),
+        ("model.pretrained=none", "model.tokenizer must name a folder"),
+    ],
+)
+def test_a_setting_that_is_not_valid_is_refused(setting, message):
+    with pytest.raises(ConfigError) as caught:
+        load_recipe("yamnet-panns", [setting])
+    assert message in str(caught.value)
+
+
+def test_an_unknown_recipe_is_refused_with_a_suggestion():
+    with pytest.raises(ConfigError, match="did you mean 'yamnet-panns'"):
+        load_recipe("yamnet-pans")
+
+
+def test_a_recipe_that_is_its_own_parent_is_refused(tmp_path):
+    (tmp_path / "a.toml").write_text('parent = "b"\n')
+    (tmp_path / "b.toml").write_text('parent = "a"\n')
+    with pytest.raises(ConfigError, match="is its own parent"):
+        load_recipe(str(tmp_path / "a.toml"))
+
+
+def test_a_file_that_is_no_toml_is_refused_by_name(tmp_path):
+    (tmp_path / "bad.toml").write_text("optim = [")
+    with pytest.raises(ConfigError, match=r"bad\.toml: not valid TOML"):
+        load_recipe(str(tmp_path / "bad.toml"))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_resolved_recipe_reads_back_equal(name, tmp_path):
+    recipe = load_recipe(name)
+    write_resolved(recipe, tmp_path / "recipe.toml")
+    assert read_resolved(tmp_path / "recipe.toml") == recipe
+
+
+def test_the_papers_settings():
+    recipe = load_recipe("yamnet-panns")
+    optim = recipe.optim
+    assert (optim.learning_rate, optim.beta1, optim.beta2) == (1e-5, 0.9, 0.999)
+    assert (optim.batch_size, optim.epochs, optim.clip_norm) == (8, 4, 1.0)
+    assert (optim.weight_decay, optim.warmup_updates, optim.schedule) == (0.0, 0, "linear")
+    assert (optim.label_smoothing, optim.loss_on_padding) == (0.0, False)
+    assert (recipe.train.validate_every, recipe.train.precision) == (1000, "float32")
+    assert recipe.model.pretrained == "facebook/bart-large"

@@ -1,0 +1,67 @@
+"""metrics.jsonl and TensorBoard's events hold the same numbers, also after an interruption."""
+
+import json
+
+import pytest
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
+
+from train.run_folder.metrics import EVENTS_FOLDER, NAME, Metrics, read_metrics
+
+
+def events(run) -> list[list[Event]]:
+    """The events of every file, in the files' order."""
+    found = []
+    for path in sorted((run / EVENTS_FOLDER).iterdir()):
+        reader, file = PyRecordReader_New(str(path)), []
+        while True:
+            try:
+                reader.GetNext()
+            except Exception:  # the stub's own end-of-file error
+                break
+            file.append(Event.FromString(reader.record()))
+        found.append(file)
+    return found
+
+
+def numbers(event: Event) -> dict[str, float]:
+    return {value.tag: value.simple_value for value in event.summary.value}
+
+
+def test_a_line_and_an_event_hold_the_same_numbers(tmp_path):
+    metrics = Metrics(tmp_path, 0)
+    metrics.write(3, {"train_loss": 1.5, "epoch": 0.25})
+    metrics.write(4, {"val_loss": 1.25, "val_captions": 30})
+    metrics.close()
+    assert read_metrics(tmp_path) == [
+        {"update": 3, "train_loss": 1.5, "epoch": 0.25},
+        {"update": 4, "val_loss": 1.25, "val_captions": 30},
+    ]
+    [(version, start, *written)] = events(tmp_path)
+    assert version.file_version == "brain.Event:2"
+    assert (start.step, start.session_log.status) == (1, SessionLog.START)
+    assert [(event.step, numbers(event)) for event in written] == [
+        (3, {"train_loss": 1.5, "epoch": 0.25}),
+        (4, {"val_loss": 1.25, "val_captions": 30}),
+    ]
+
+
+def test_a_resumed_run_takes_back_what_was_logged_after_its_state(tmp_path):
+    first = Metrics(tmp_path, 0)
+    for update in (1, 2, 3):
+        first.write(update, {"train_loss": float(update)})
+    first.close()
+    again = Metrics(tmp_path, 2)
+    again.write(3, {"train_loss": 30.0})
+    again.close()
+    assert [line["train_loss"] for line in read_metrics(tmp_path)] == [1.0, 2.0, 30.0]
+    _, (_, start, written) = events(tmp_path)
+    # TensorBoard forgets what older files say from this step on.
+    assert (start.step, start.session_log.status) == (3, SessionLog.START)
+    assert numbers(written) == {"train_loss": 30.0}
+
+
+@pytest.mark.parametrize("rest", ['{"update": 2, "tra', "\0\0\0"])
+def test_a_last_line_that_a_crash_cut_short_is_left_out(tmp_path, rest):
+    (tmp_path / NAME).write_text(json.dumps({"update": 1, "train_loss": 2.0}) + "\n" + rest)
+    assert read_metrics(tmp_path) == [{"update": 1, "train_loss": 2.0}]

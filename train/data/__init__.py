@@ -1,0 +1,1 @@
+"""Shards come in; padded batches with freshly drawn tags go out."""

@@ -1,0 +1,136 @@
+"""From clips' feature rows to a model's inputs, as a recipe's [inputs] asks.
+
+For generation:
+    builder = run.builder                                  # or InputBuilder.create(…)
+    batch = builder.batch([clip.streams for clip in clips])    # likeliest tags, padded
+    embeds, mask = run.model.encoder_inputs(batch.to(device))
+    run.model.bart.generate(inputs_embeds=embeds, attention_mask=mask, …)
+    builder.tag_names(clip.streams)                        # the tags in a clip's prompt
+
+For training, `block` takes numbers to draw tags with.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+
+from features.common.errors import FormatError
+from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
+from train.data.batches import Batch, Block, Rows
+from train.data.draws import draw_tags, likeliest_tags
+from train.data.prompts import TagTokens
+from train.recipes.config import InputsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputBuilder:
+    """Turns feature rows into encoder inputs, as a recipe's [inputs] asks.
+
+    Attributes:
+        inputs: the recipe's section.
+        streams: the streams that it uses, by name.
+        tags: tokens of every tag, None for audio alone.
+        pad: the tokenizer's padding token.
+    """
+
+    inputs: InputsConfig
+    streams: dict[str, StreamSpec]
+    tags: TagTokens | None
+    pad: int
+
+    @classmethod
+    def create(
+        cls, inputs: InputsConfig, streams: Mapping[str, StreamSpec], tokenizer: Any
+    ) -> Self:
+        """Pick the streams and encode every tag's name once.
+
+        Raises:
+            FormatError: if `streams` lacks one, or it is of another kind.
+        """
+        used = {}
+        for name, kind in ((inputs.tags, TAG_LOGITS), (inputs.audio, EMBEDDING)):
+            if name and (name not in streams or streams[name].kind != kind):
+                raise FormatError(f"no stream {name!r} of kind {kind} among {list(streams)}")
+            if name:
+                used[name] = streams[name]
+        tags = TagTokens.encode(tokenizer, used[inputs.tags].classes) if inputs.tags else None
+        return cls(inputs=inputs, streams=used, tags=tags, pad=tokenizer.pad_token_id)
+
+    @property
+    def audio_width(self) -> int:
+        """Columns of the audio stream, 0 without one."""
+        return self.streams[self.inputs.audio].width if self.inputs.audio else 0
+
+    @cached_property
+    def ratio(self) -> int:
+        """Tag rows per audio row: 10 for PANNs (10 s over 0.96 s), 1 for VGGish."""
+        if not (self.inputs.tags and self.inputs.audio):
+            return 1
+        audio, tags = self.streams[self.inputs.audio], self.streams[self.inputs.tags]
+        return max(1, round(audio.hop_s / tags.hop_s))
+
+    def tag_counts(self, tag_rows: np.ndarray, audio_rows: np.ndarray | None) -> np.ndarray:
+        """Rows of each clip that become tags: at equal clocks the shorter stream wins."""
+        if audio_rows is None or self.ratio > 1:
+            return tag_rows
+        return np.minimum(tag_rows, audio_rows)
+
+    def block(self, tags: Rows | None, audio: Rows | None, uniform: np.ndarray | None) -> Block:
+        """Choose the tags of n clips and put their prompts together.
+
+        Args:
+            tags: logits, cut to `tag_counts` rows a clip already.
+            audio: embeddings.
+            uniform: float64 [rows of tags], numbers to draw with; None takes the likeliest tags.
+        """
+        prompts = None
+        if tags is not None and self.tags is not None:
+            if uniform is None:
+                chosen = likeliest_tags(tags.values)
+            else:
+                chosen = draw_tags(tags.values, uniform)
+            prompts = self.tags.prompts(
+                chosen, tags.counts, max_tokens=self.inputs.max_prompt_tokens
+            )
+        return Block(prompts=prompts, audio=audio, ratio=self.ratio, pad=self.pad)
+
+    def batch(self, clips: Sequence[Mapping[str, np.ndarray]]) -> Batch:
+        """Encoder inputs of some clips with their likeliest tags, for generation.
+
+        Args:
+            clips: for each clip its streams' rows [T, D], by name (features.reader.Clip.streams).
+        """
+        tags, audio = self.gather(clips)
+        return self.block(tags, audio, None).batch(np.arange(len(clips)))
+
+    def tag_names(self, clip: Mapping[str, np.ndarray]) -> list[str]:
+        """The tags in a clip's prompt, as the prompt says them; none for audio alone."""
+        tags, _ = self.gather([clip])
+        if tags is None or self.tags is None:
+            return []
+        return [self.tags.names[tag] for tag in likeliest_tags(tags.values)]
+
+    def gather(self, clips: Sequence[Mapping[str, np.ndarray]]) -> tuple[Rows | None, Rows | None]:
+        """The streams that the recipe uses, end to end: tag logits, cut to the rows that become
+        tags, and embeddings; None where there is no such stream.
+
+        Args:
+            clips: for each clip its streams' rows [T, D], by name.
+        """
+        audio = tags = None
+        if self.inputs.audio:
+            audio = _joined([clip[self.inputs.audio] for clip in clips])
+        if self.inputs.tags:
+            rows = [clip[self.inputs.tags] for clip in clips]
+            counts = self.tag_counts(
+                np.array([len(part) for part in rows]), None if audio is None else audio.counts
+            )
+            tags = _joined([part[:count] for part, count in zip(rows, counts, strict=True)])
+        return tags, audio
+
+
+def _joined(rows: Sequence[np.ndarray]) -> Rows:
+    return Rows(values=np.concatenate(rows), counts=np.array([len(part) for part in rows]))

@@ -1,0 +1,236 @@
+"""One split in compact form: captions in tokens, and the places of every clip's feature rows.
+
+Features stay in the shards' files, mapped and read where a batch needs them. In memory a clip
+takes about 50 bytes plus 2 bytes per caption token, whatever its features weigh.
+"""
+
+import resource
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from features.common.errors import FormatError
+from features.reader import Features, Shard
+from train.data.batches import IGNORED, Rows
+from train.data.draws import clip_keys, sample_keys
+from train.data.inputs import InputBuilder
+
+_SPARE_FILES = 64  # open files that are not shards
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamRows:
+    """Where every clip's rows of one stream lie.
+
+    Attributes:
+        maps: each shard's values [rows, D], mapped from its file; plain arrays, since numpy's
+            memmap class slices ten times slower.
+        first: int64 [n], a clip's first row in its shard.
+        counts: int32 [n], how many.
+    """
+
+    maps: list[np.ndarray]
+    first: np.ndarray
+    counts: np.ndarray
+
+    def gather(self, clips: np.ndarray, shards: np.ndarray, counts: np.ndarray) -> Rows:
+        """The first `counts` rows of some clips, end to end.
+
+        Args:
+            clips: int [m], clip numbers.
+            shards: int [m], the shard of each.
+            counts: int [m], rows to take of each.
+        """
+        ends = np.cumsum(counts).tolist()
+        values = np.empty((ends[-1], self.maps[0].shape[1]), self.maps[0].dtype)
+        begin = 0
+        first = self.first[clips].tolist()
+        for shard, row, end in zip(shards.tolist(), first, ends, strict=True):
+            values[begin:end] = self.maps[shard][row : row + end - begin]
+            begin = end
+        return Rows(values=values, counts=counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captions:
+    """Captions in tokens: caption s is tokens[start[s]:start[s] + length[s]], BOS and EOS in."""
+
+    tokens: np.ndarray
+    start: np.ndarray
+    length: np.ndarray
+
+    def targets(
+        self,
+        samples: np.ndarray,
+        *,
+        pad: int,
+        decoder_start: int,
+        pad_to: int = 0,
+        columns: int = 0,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the decoder reads and shall say for some captions, padded.
+
+        Args:
+            samples: int [B].
+            pad: the padding token.
+            decoder_start: the token that the decoder begins with.
+            pad_to: 0 pads to the longest and leaves padding out of the loss; a length pads to it
+                and makes padding count, as the paper's published code does.
+            columns: pad to so many at least, which counts nothing.
+
+        Returns:
+            decoder_ids and labels, int64 [B, T] each.
+        """
+        length = self.length[samples]
+        column = np.arange(pad_to or max(columns, length.max()))
+        present = column < length[:, None]
+        source = np.where(present, self.start[samples][:, None] + column, 0)
+        labels = np.where(present, self.tokens[source].astype(np.int64), pad if pad_to else IGNORED)
+        decoder_ids = np.full_like(labels, decoder_start)
+        decoder_ids[:, 1:] = np.where(labels == IGNORED, pad, labels)[:, :-1]
+        return torch.from_numpy(decoder_ids), torch.from_numpy(labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitData:
+    """Every caption of a split as a training sample.
+
+    Attributes:
+        features: the split.
+        captions: in tokens.
+        clip: int32 [S], the clip of each sample.
+        keys: uint64 [S], what a sample's tag draws depend on besides seed and epoch.
+        streams: feature rows by stream.
+        shard_start: int64 [shards], the first clip of each shard.
+        audio_table: the audio's rows on the device, where the stream holds their numbers
+            (train/data/resident.py).
+    """
+
+    features: Features
+    captions: Captions
+    clip: np.ndarray
+    keys: np.ndarray
+    streams: dict[str, StreamRows]
+    shard_start: np.ndarray
+    audio_table: torch.Tensor | None = None
+
+    @classmethod
+    def load(cls, features: Features, builder: InputBuilder, tokenizer: Any) -> Self:
+        """Tokenise all captions once and note where the rows lie; reads no features.
+
+        Raises:
+            FormatError: if the split has no captions.
+        """
+        _allow_open_files(len(features.shards) * len(builder.streams))
+        cut = builder.inputs.max_caption_tokens
+        sizes, clips, keys, tokens, lengths = [], [], [], [], []
+        places: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in builder.streams}
+        seen = 0
+        for shard in fresh_shards(features):
+            per_clip = np.diff(shard.caption_offset)
+            number = np.arange(per_clip.sum()) - np.repeat(shard.caption_offset[:-1], per_clip)
+            clips.append((np.repeat(np.arange(len(shard)), per_clip) + seen).astype(np.int32))
+            keys.append(sample_keys(np.repeat(clip_keys(shard.ids), per_clip), number))
+            flat, length = encode_captions(tokenizer, shard.caption_texts, cut)
+            tokens.append(flat)
+            lengths.append(length)
+            for name, found in places.items():
+                offset = shard.offset(name)
+                found.append(
+                    (np.asarray(shard.values(name)), offset[:-1], np.diff(offset).astype(np.int32))
+                )
+            sizes.append(len(shard))
+            seen += len(shard)
+        if not sum(len(part) for part in clips):
+            raise FormatError(
+                f"{features.root}: split {features.split!r} has no captions, so nothing can be "
+                "learnt or measured on it; extract it with --captions DIR"
+            )
+        length = np.concatenate(lengths)
+        start = np.cumsum(length, dtype=np.int64) - length
+        return cls(
+            features=features,
+            captions=Captions(tokens=np.concatenate(tokens), start=start, length=length),
+            clip=np.concatenate(clips),
+            keys=np.concatenate(keys),
+            streams={name: _stream_rows(found) for name, found in places.items()},
+            shard_start=np.cumsum([0, *sizes[:-1]]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.clip)
+
+    def rows(self, samples: np.ndarray, builder: InputBuilder) -> tuple[Rows | None, Rows | None]:
+        """Tag logits and audio rows of some samples, tags cut to what the builder takes."""
+        clips = self.clip[samples]
+        shards = np.searchsorted(self.shard_start, clips, side="right") - 1
+        tags = audio = None
+        if builder.inputs.audio:
+            stream = self.streams[builder.inputs.audio]
+            audio = stream.gather(clips, shards, stream.counts[clips])
+        if builder.inputs.tags:
+            stream = self.streams[builder.inputs.tags]
+            counts = builder.tag_counts(
+                stream.counts[clips], None if audio is None else audio.counts
+            )
+            tags = stream.gather(clips, shards, counts)
+        return tags, audio
+
+    def clip_names(self, samples: np.ndarray) -> list[str]:
+        """The clip ids behind some samples, read from the shards; for messages."""
+        clips = dict.fromkeys(self.clip[samples].tolist())
+        places = [self.features.locate(clip) for clip in clips]
+        return [self.features.shards[shard].ids[row] for shard, row in places]
+
+
+def fresh_shards(features: Features) -> Iterator[Shard]:
+    """The split's shards, one after the other; their tables go with them."""
+    for shard in features.shards:
+        yield Shard(shard.path)
+
+
+def encode_captions(
+    tokenizer: Any, texts: list[str], max_tokens: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens of some captions end to end, BOS and EOS in, and their lengths (int32).
+
+    A caption that is too long is cut before its EOS.
+    """
+    if not texts:
+        return np.zeros(0, np.uint16), np.zeros(0, np.int32)
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    cut = max_tokens - 2
+    pieces = tokenizer([text.strip() for text in texts], add_special_tokens=False)["input_ids"]
+    pieces = [[bos, *piece[:cut], eos] for piece in pieces]
+    small = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
+    length = np.array([len(piece) for piece in pieces], np.int32)
+    return np.concatenate(pieces).astype(small), length
+
+
+def _stream_rows(found: list[tuple[np.ndarray, ...]]) -> StreamRows:
+    maps, first, counts = zip(*found, strict=True)
+    return StreamRows(maps=list(maps), first=np.concatenate(first), counts=np.concatenate(counts))
+
+
+def _allow_open_files(wanted: int) -> None:
+    """A mapped shard holds an open file: raise this process's own limit where needed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted += _SPARE_FILES
+    if wanted <= soft:
+        return
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        raise FormatError(
+            f"the split's shards need {wanted} open files, this system allows {hard}: raise it "
+            "with `ulimit -Hn`, or extract with more clips in a shard"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def caption_texts(root: Path, split: str) -> Iterator[str]:
+    """All captions of a split, for learning a tokenizer."""
+    for shard in fresh_shards(Features(root, split)):
+        yield from shard.caption_texts

@@ -1,0 +1,62 @@
+"""Model files from the hub's cache or, once, from the hub: a name becomes a local folder."""
+
+from pathlib import Path
+
+import huggingface_hub
+
+from features.common.errors import ConfigError
+
+# Commits, so that a later upload changes nothing.
+PINNED_REVISIONS = {
+    "facebook/bart-large": "cb48c1365bd826bd521f650dc2e0940aee54720c",
+    "facebook/bart-base": "aadd2ab0ae0c8268c7c9693540e9904811f36177",
+    "facebook/bart-large-cnn": "37f520fa929c961707657b28798b30c003dd100b",
+}
+_TEXTS = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
+_WEIGHTS = ["model.safetensors", "pytorch_model.bin"]  # the first that there is
+_TIMEOUT_S = 10
+
+
+def model_folder(setting: str, name: str, revision: str, *, weights: bool) -> Path:
+    """The folder with a model's files.
+
+    Args:
+        setting: which setting asks, for the message.
+        name: a folder, or a hub name such as facebook/bart-large.
+        revision: of a hub name; "" takes the pinned one.
+        weights: whether weights are needed, or the tokenizer only.
+
+    Raises:
+        ConfigError: if it is neither here nor can be fetched.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    commit = revision or PINNED_REVISIONS.get(name)
+    try:
+        folder = Path(
+            huggingface_hub.snapshot_download(name, revision=commit, local_files_only=True)
+        )
+        if _complete(folder, weights):
+            return folder
+    except (OSError, ValueError):
+        pass  # not in the cache yet
+    try:
+        # Asked first: it fails at once where there is no network, a download retries for a minute.
+        info = huggingface_hub.HfApi().model_info(name, revision=commit, timeout=_TIMEOUT_S)
+        there = {file.rfilename for file in info.siblings or []}
+        wanted = [*_TEXTS, *[file for file in _WEIGHTS if weights and file in there][:1]]
+        return Path(huggingface_hub.snapshot_download(name, revision=commit, allow_patterns=wanted))
+    except Exception as error:  # whatever a network can do: each means that we cannot have it
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ConfigError(
+            f"{setting}: {name} is neither a folder here nor in the local cache, and fetching it "
+            f"failed ({reason[0]}). Run once on a machine with a network (HF_HOME says where the "
+            f"cache is), or copy the model's folder here and --set {setting}=FOLDER, or train "
+            "from random weights with --set model.pretrained=none --set model.tokenizer=FOLDER"
+        ) from error
+
+
+def _complete(folder: Path, weights: bool) -> bool:
+    found = {path.name for path in folder.iterdir()}
+    texts = "config.json" in found and bool(found & {"tokenizer.json", "merges.txt"})
+    return texts and (not weights or bool(found & set(_WEIGHTS)))

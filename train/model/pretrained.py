@@ -1,0 +1,188 @@
+"""Where a run's tokenizer and first weights come from: the hub, a folder, or nothing."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoTokenizer,
+    BartConfig,
+    BartForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import logging as transformers_logging
+
+from features.common.console import log
+from features.common.errors import ConfigError
+from train.model.hub import model_folder
+from train.model.tagbart import TagBart, TagBartConfig, freeze_decoder
+from train.recipes.config import NO_PRETRAINED, BartShape, ModelConfig, Recipe
+
+# BART's special tokens; <mask> is its last id.
+_FIRST_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]
+_MASK = "<mask>"
+# Follow from the recipe, so a checkpoint's own values do not count.
+_RECIPE_DECIDES = {
+    "dropout",
+    "attention_dropout",
+    "activation_dropout",
+    "encoder_layerdrop",
+    "decoder_layerdrop",
+}
+
+
+def load_tokenizer(model: ModelConfig) -> Any:
+    """The tokenizer that a recipe names, from a folder or the hub.
+
+    Raises:
+        ConfigError: if it cannot be had here, or its special tokens are not BART's.
+    """
+    setting = "model.tokenizer" if model.tokenizer else "model.pretrained"
+    name = model.tokenizer or model.pretrained
+    revision = "" if model.tokenizer else model.revision
+    folder = model_folder(setting, name, revision, weights=False)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise ConfigError(_not_loadable(setting, name, error)) from error
+    ids = (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
+    if ids != (0, 1, 2):
+        raise ConfigError(
+            f"{setting}: {name}: the tokenizer's ids of BOS, padding and EOS are {ids}, expected "
+            "(0, 1, 2) as BART has them; name a tokenizer of BART's kind"
+        )
+    return tokenizer
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
+    """Learn a byte-level BPE tokenizer with BART's special tokens from some texts.
+
+    Args:
+        texts: captions and tag names.
+        vocab_size: most entries, specials included; few texts may give fewer.
+    """
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    learner.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - 1,
+        special_tokens=_FIRST_TOKENS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    learner.train_from_iterator(texts, trainer)
+    learner.add_special_tokens([_MASK])
+    learner.post_processor = processors.RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), add_prefix_space=False
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=learner,
+        bos_token="<s>",
+        cls_token="<s>",
+        pad_token="<pad>",
+        eos_token="</s>",
+        sep_token="</s>",
+        unk_token="<unk>",
+        mask_token=_MASK,
+    )
+
+
+def build_model(recipe: Recipe, *, vocab: int, audio_width: int) -> TagBart:
+    """The model that a run starts from, float32 on the CPU, frozen as the recipe asks.
+
+    Random weights follow torch's generator: seed it first.
+
+    Args:
+        recipe: which weights, and BART's shape and dropouts.
+        vocab: entries of the tokenizer.
+        audio_width: columns of the audio stream, 0 for none.
+
+    Raises:
+        ConfigError: if pretrained weights cannot be had, or do not fit the recipe or tokenizer.
+    """
+    if recipe.model.pretrained == NO_PRETRAINED:
+        bart, config = None, bart_config(recipe.bart, vocab)
+    else:
+        bart = _load_bart(recipe)
+        config = bart.config
+    if config.vocab_size < vocab - 1:  # <mask>, the last entry, is in no caption
+        raise ConfigError(
+            f"the tokenizer has {vocab} entries, BART {config.vocab_size}: model.tokenizer does "
+            f"not belong to {recipe.model.pretrained}"
+        )
+    for name in ("max_prompt_tokens", "max_caption_tokens"):
+        asked = getattr(recipe.inputs, name)
+        if asked > config.max_position_embeddings:
+            raise ConfigError(
+                f"inputs.{name} is {asked}, BART has {config.max_position_embeddings} positions "
+                "(bart.max_position_embeddings)"
+            )
+    model = TagBart(
+        TagBartConfig(bart=config, tags=bool(recipe.inputs.tags), audio_width=audio_width)
+    )
+    if bart is not None:
+        model.bart.load_state_dict(bart.state_dict())
+    if recipe.model.freeze_decoder:
+        freeze_decoder(model)
+    return model
+
+
+def meta_model(recipe: Recipe) -> TagBart:
+    """The recipe's model without storage, for counting parameters: no network, no memory."""
+    with torch.device("meta"):
+        model = TagBart(
+            TagBartConfig(
+                bart=bart_config(recipe.bart, recipe.bart.vocab_size),
+                tags=bool(recipe.inputs.tags),
+                audio_width=recipe.inputs.audio_width if recipe.inputs.audio else 0,
+            )
+        )
+    if recipe.model.freeze_decoder:
+        freeze_decoder(model)
+    return model
+
+
+def bart_config(shape: BartShape, vocab: int) -> BartConfig:
+    """BART's configuration for random weights, with the tokenizer's number of entries."""
+    return BartConfig(**{**vars(shape), "vocab_size": vocab})
+
+
+def quiet_transformers() -> None:
+    """No progress bars for reading and writing weights."""
+    transformers_logging.disable_progress_bar()
+
+
+def _load_bart(recipe: Recipe) -> BartForConditionalGeneration:
+    setting, name = "model.pretrained", recipe.model.pretrained
+    folder = model_folder(setting, name, recipe.model.revision, weights=True)
+    try:
+        if not (folder / "config.json").is_file():
+            raise OSError("no config.json")  # transformers would take its defaults
+        config = BartConfig.from_pretrained(folder)
+        _check_shape(config, recipe)
+        for key in _RECIPE_DECIDES:
+            setattr(config, key, getattr(recipe.bart, key))
+        # float32 whatever the file holds: bart-large's is half precision, which stops learning.
+        return BartForConditionalGeneration.from_pretrained(
+            folder, config=config, dtype=torch.float32
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(_not_loadable(setting, name, error)) from error
+
+
+def _check_shape(config: BartConfig, recipe: Recipe) -> None:
+    for key, wanted in vars(recipe.bart).items():
+        found = getattr(config, key)
+        if key == "vocab_size" and found != wanted:
+            log(f"{recipe.model.pretrained} has {found} tokens, the recipe says {wanted}")
+        elif key not in _RECIPE_DECIDES | {"vocab_size", "init_std"} and found != wanted:
+            raise ConfigError(
+                f"{recipe.model.pretrained} has {key} {found}, the recipe's bart.{key} is "
+                f"{wanted}: use a recipe of that shape, or --set bart.{key}={found}"
+            )
+
+
+def _not_loadable(setting: str, name: str, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0]
+    return f"{setting}: {name} is no folder that transformers can load ({reason})"

@@ -1,0 +1,122 @@
+"""TagBart: BART and one dense layer that adds the audio to the tags' tokens.
+
+For generation, with a batch from train/data/inputs.py:
+    embeds, mask = model.encoder_inputs(batch)
+    ids = model.bart.generate(inputs_embeds=embeds, attention_mask=mask, …)
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import BartConfig, BartForConditionalGeneration, PreTrainedConfig, PreTrainedModel
+
+from train.data.batches import IGNORED, Batch
+
+
+class TagBartConfig(PreTrainedConfig):
+    """BART's configuration, whether tags are read, and how wide the audio is (0 for none)."""
+
+    model_type = "tagbart"
+    sub_configs = {"bart": BartConfig}  # noqa: RUF012 - transformers' own name and type
+
+    def __init__(
+        self,
+        bart: dict[str, Any] | BartConfig | None = None,
+        tags: bool = True,
+        audio_width: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        self.bart = bart if isinstance(bart, BartConfig) else BartConfig(**(bart or {}))
+        self.tags = tags
+        self.audio_width = audio_width
+        super().__init__(**kwargs)
+
+
+class TagBart(PreTrainedModel):
+    """The captioner. Loads with `from_pretrained` from a run folder.
+
+    Attributes:
+        bart: the whole of BART, its language model head included.
+        dense: audio width to d_model, None for tags alone. All that is added to BART.
+    """
+
+    config_class = TagBartConfig
+    base_model_prefix = ""
+    _supports_sdpa = True
+
+    def __init__(self, config: TagBartConfig) -> None:
+        super().__init__(config)
+        self.bart = BartForConditionalGeneration(config.bart)
+        width = int(self.bart.model.shared.embedding_dim)
+        self.dense = nn.Linear(config.audio_width, width) if config.audio_width else None
+        self.post_init()
+
+    def encoder_inputs(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """What BART's encoder reads before it adds its own positions.
+
+        Token embedding times BART's embedding scale, plus dense(audio row of the tag); at BOS, EOS
+        and separators the audio is zero before the dense layer, which leaves its bias. Without
+        tags, dense(audio rows) and no tokens.
+
+        Returns:
+            float [B, L, d_model] and the attention mask int64 [B, L].
+        """
+        if batch.input_ids is None:
+            return self._projected(batch), batch.attention_mask
+        embeds = self.bart.get_input_embeddings()(batch.input_ids)  # scales by itself
+        if self.dense is None:
+            return embeds, batch.attention_mask
+        assert batch.audio_row is not None
+        # Few audio rows stand behind many tokens: project the rows, then hand them out. Row 0 of
+        # the table is what zero audio becomes.
+        projected = self._projected(batch)
+        nothing = self.dense.bias.to(projected.dtype).expand(len(projected), 1, -1)
+        table = torch.cat([nothing, projected], dim=1)
+        index = (batch.audio_row + 1).unsqueeze(-1).expand(-1, -1, table.shape[-1])
+        return embeds + table.gather(1, index), batch.attention_mask
+
+    def _projected(self, batch: Batch) -> torch.Tensor:
+        """The audio rows through the dense layer, [B, R, d_model]."""
+        assert self.dense is not None and batch.audio is not None
+        return self.dense(batch.audio.to(self.dense.weight.dtype))
+
+    def forward(self, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
+        """Cross-entropy summed over the batch's labels, a float32 scalar."""
+        embeds, mask = self.encoder_inputs(batch)
+        assert batch.decoder_ids is not None and batch.labels is not None
+        length = batch.decoder_ids.shape[1]
+        past = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+        hidden = self.bart.model(
+            inputs_embeds=embeds,
+            # Masks of four dimensions are taken as they are. Into others transformers looks, also
+            # into the one that it makes where the decoder gets none, and the host waits for a GPU.
+            attention_mask=mask[:, None, None, :].bool(),
+            decoder_input_ids=batch.decoder_ids,
+            decoder_attention_mask=past[None, None],
+            use_cache=False,
+        ).last_hidden_state
+        logits = self.bart.lm_head(hidden) + self.bart.final_logits_bias
+        return F.cross_entropy(
+            logits.flatten(0, 1).float(),
+            batch.labels.flatten(),
+            ignore_index=IGNORED,
+            reduction="sum",
+            label_smoothing=label_smoothing,
+        )
+
+
+def freeze_decoder(model: TagBart) -> None:
+    """Stop the decoder's self-attention and MLP from learning (paper, Table 2).
+
+    Cross-attention and layer norms stay free.
+    """
+    for layer in model.bart.model.decoder.layers:
+        for part in (layer.self_attn, layer.fc1, layer.fc2):
+            part.requires_grad_(False)
+
+
+def trainable_parameters(model: nn.Module) -> int:
+    """How many numbers learn; tied weights count once."""
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)

@@ -1,0 +1,1 @@
+"""A TOML file and settings come in; a checked recipe goes out."""

@@ -1,0 +1,245 @@
+"""A recipe: everything that decides a run, in frozen sections that check themselves."""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, cast
+
+from features.common.errors import ConfigError
+
+TRAIN_TOKENIZER = "train"
+NO_PRETRAINED = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputsConfig:
+    """What the encoder reads. At least one of `tags` and `audio` names a stream.
+
+    Attributes:
+        tags: stream of tag logits, "" for none.
+        audio: stream of embeddings, "" for none.
+        audio_width: columns of the audio stream; only `train recipes` counts with it, a run takes
+            the width that the features have.
+        max_prompt_tokens: longest prompt, BOS and EOS counted; whole trailing tags are dropped.
+        max_caption_tokens: longest caption, BOS and EOS counted; a cut caption keeps EOS.
+    """
+
+    tags: str = "yamnet"
+    audio: str = "panns"
+    audio_width: int = 2048
+    max_prompt_tokens: int = 128
+    max_caption_tokens: int = 64
+
+    def __post_init__(self) -> None:
+        _check_types(self, "inputs")
+        _require(bool(self.tags or self.audio), "inputs names neither tags nor audio")
+        _require(self.audio_width >= 1, "inputs.audio_width is below 1")
+        _require(self.max_prompt_tokens >= 3, "inputs.max_prompt_tokens is below 3")
+        _require(self.max_caption_tokens >= 3, "inputs.max_caption_tokens is below 3")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Where BART's weights and tokenizer come from, and what is frozen.
+
+    Attributes:
+        pretrained: a hub name, a local folder, or "none" for random weights of [bart]'s shape.
+        revision: of a hub name; "" takes the one pinned in train/model/hub.py.
+        tokenizer: "" for the pretrained model's own, a folder, a hub name, or "train" to learn one
+            from the training captions and the tags' names.
+        freeze_decoder: the decoder's self-attention and MLP stay as they are; cross-attention and
+            layer norms learn.
+    """
+
+    pretrained: str = "facebook/bart-large"
+    revision: str = ""
+    tokenizer: str = ""
+    freeze_decoder: bool = False
+
+    def __post_init__(self) -> None:
+        _check_types(self, "model")
+        _require(
+            bool(self.pretrained), 'model.pretrained is empty; write "none" for random weights'
+        )
+        _require(
+            self.pretrained != NO_PRETRAINED or bool(self.tokenizer),
+            'model.pretrained is "none", so model.tokenizer must name a folder or a hub name, '
+            f'or be "{TRAIN_TOKENIZER}"',
+        )
+        _require(
+            self.tokenizer != TRAIN_TOKENIZER or self.pretrained == NO_PRETRAINED,
+            f'model.tokenizer = "{TRAIN_TOKENIZER}" needs model.pretrained = "none": pretrained '
+            "weights know their own tokens only",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BartShape:
+    """BART's own configuration, under its own names. Defaults are facebook/bart-large's.
+
+    With pretrained weights the shape must agree with theirs; dropouts are always taken from here.
+    """
+
+    vocab_size: int = 50265
+    max_position_embeddings: int = 1024
+    d_model: int = 1024
+    encoder_layers: int = 12
+    decoder_layers: int = 12
+    encoder_attention_heads: int = 16
+    decoder_attention_heads: int = 16
+    encoder_ffn_dim: int = 4096
+    decoder_ffn_dim: int = 4096
+    activation_function: str = "gelu"
+    scale_embedding: bool = False
+    init_std: float = 0.02
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    activation_dropout: float = 0.1
+    encoder_layerdrop: float = 0.0
+    decoder_layerdrop: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_types(self, "bart")
+        for name, value in asdict(self).items():
+            if isinstance(value, int) and not isinstance(value, bool):
+                _require(value >= 1, f"bart.{name} is {value}, expected at least 1")
+            elif name.endswith(("dropout", "layerdrop")):
+                _require(0 <= value < 1, f"bart.{name} is {value}, expected 0 to below 1")
+        for side in ("encoder", "decoder"):
+            heads = getattr(self, f"{side}_attention_heads")
+            _require(
+                self.d_model % heads == 0,
+                f"bart.d_model is {self.d_model}, no multiple of {side}_attention_heads = {heads}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """How the weights learn. Defaults are the paper's.
+
+    Attributes:
+        epochs: passes over the training captions.
+        max_updates: stop and end the schedule there instead, 0 for never.
+        batch_size: captions in a forward pass, over all processes together.
+        grad_accumulation: forward passes per update.
+        schedule: "linear" decay to zero, or "constant".
+        warmup_updates: the learning rate grows linearly over so many updates first.
+        clip_norm: longest gradient, 0 for no limit.
+        loss_on_padding: count padding tokens in the loss, captions padded to
+            max_caption_tokens, as the paper's published code does.
+    """
+
+    epochs: int = 4
+    max_updates: int = 0
+    batch_size: int = 8
+    grad_accumulation: int = 1
+    learning_rate: float = 1e-5
+    schedule: str = "linear"
+    warmup_updates: int = 0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.0
+    loss_on_padding: bool = False
+
+    def __post_init__(self) -> None:
+        _check_types(self, "optim")
+        for name in ("epochs", "batch_size", "grad_accumulation"):
+            _require(getattr(self, name) >= 1, f"optim.{name} is below 1")
+        for name in ("max_updates", "warmup_updates", "weight_decay", "clip_norm"):
+            _require(getattr(self, name) >= 0, f"optim.{name} is below 0")
+        for name in ("learning_rate", "epsilon"):
+            _require(getattr(self, name) > 0, f"optim.{name} is not above 0")
+        for name in ("beta1", "beta2", "label_smoothing"):
+            _require(0 <= getattr(self, name) < 1, f"optim.{name} is not within 0 to below 1")
+        _require_one_of("optim.schedule", self.schedule, ("linear", "constant"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a run is carried out.
+
+    Attributes:
+        seed: of tag draws, order, dropout and random weights.
+        precision: "float32", or "bf16" for autocast over float32 weights.
+        deterministic: refuse operations whose result may differ from run to run.
+        compile: let torch.compile fuse the forward and backward pass of training; takes minutes
+            at the start, and the same losses follow within float tolerance.
+        cuda_graphs: let a GPU repeat an update as one launch (train/graphs.py); nothing on a CPU.
+        validate_every: updates from one validation to the next; the end of training validates too.
+        save_every: updates from one saved state to the next, 0 for the same as validate_every.
+        log_every: updates from one line in metrics.jsonl to the next.
+        bucket_batches: batches of similar length are cut from so many batches of the shuffled
+            order; 1 keeps the order.
+        keep_state: keep the state for resuming after the last update too.
+    """
+
+    seed: int = 0
+    precision: str = "float32"
+    deterministic: bool = False
+    compile: bool = False
+    cuda_graphs: bool = False
+    validate_every: int = 1000
+    save_every: int = 0
+    log_every: int = 50
+    bucket_batches: int = 64
+    keep_state: bool = False
+
+    def __post_init__(self) -> None:
+        _check_types(self, "train")
+        _require(self.seed >= 0, "train.seed is below 0")
+        _require(self.save_every >= 0, "train.save_every is below 0")
+        for name in ("validate_every", "log_every", "bucket_batches"):
+            _require(getattr(self, name) >= 1, f"train.{name} is below 1")
+        _require_one_of("train.precision", self.precision, ("float32", "bf16"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One experiment. `name` is the recipe file's stem."""
+
+    name: str = "unnamed"
+    description: str = ""
+    inputs: InputsConfig = field(default_factory=InputsConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    bart: BartShape = field(default_factory=BartShape)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        layerdrop = self.bart.encoder_layerdrop or self.bart.decoder_layerdrop
+        _require(
+            not self.train.cuda_graphs or (self.optim.grad_accumulation == 1 and not layerdrop),
+            "train.cuda_graphs repeats one forward pass and one step, always through the same "
+            "kernels: it needs optim.grad_accumulation = 1, bart.encoder_layerdrop = 0 and "
+            "bart.decoder_layerdrop = 0",
+        )
+
+
+SECTIONS: dict[str, type] = {
+    "inputs": InputsConfig,
+    "model": ModelConfig,
+    "bart": BartShape,
+    "optim": OptimConfig,
+    "train": TrainConfig,
+}
+
+
+def _check_types(section: Any, name: str) -> None:
+    for item in fields(section):
+        value, kind = getattr(section, item.name), cast(type, item.type)
+        if kind is float and type(value) is int:
+            object.__setattr__(section, item.name, float(value))
+        elif type(value) is not kind:
+            raise ConfigError(
+                f"{name}.{item.name} is {value!r}, expected a value of type {kind.__name__}"
+            )
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ConfigError(message)
+
+
+def _require_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    _require(value in known, f"{name} is {value!r}, expected one of {', '.join(known)}")

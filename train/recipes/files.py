@@ -1,0 +1,145 @@
+"""Read and write recipes: defaults, then a TOML file and its parents, then --set."""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from features.common.errors import ConfigError
+from features.common.publish import published
+from train.recipes.config import SECTIONS, Recipe
+
+FOLDER = Path(__file__).parent
+FILE_NAME = "recipe.toml"
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the program."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def load_recipe(name_or_file: str, settings: Iterable[str] = ()) -> Recipe:
+    """A recipe by name or file, with `section.key=value` settings on top.
+
+    Raises:
+        ConfigError: if there is no such recipe, or a key or value is not valid.
+    """
+    path = _find(name_or_file, FOLDER)
+    values = _with_parents(path, seen=())
+    for setting in settings:
+        _apply(values, setting)
+    name = values.pop("name", path.stem)
+    return _as_recipe(name, values)
+
+
+def read_resolved(path: Path) -> Recipe:
+    """A recipe as a run folder holds it."""
+    values = _read(path)
+    return _as_recipe(values.pop("name", path.stem), values)
+
+
+def write_resolved(recipe: Recipe, path: Path) -> None:
+    """Publish every value of a recipe, so that later defaults change nothing."""
+    with published(path) as draft:
+        draft.write_text(to_toml(recipe), encoding="utf-8")
+
+
+def to_toml(recipe: Recipe) -> str:
+    """A recipe as TOML text, all values spelled out."""
+    lines = [f"name = {_literal(recipe.name)}", f"description = {_literal(recipe.description)}"]
+    for section in SECTIONS:
+        lines += ["", f"[{section}]"]
+        values = asdict(getattr(recipe, section))
+        lines += [f"{key} = {_literal(value)}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _find(name_or_file: str, beside: Path) -> Path:
+    for path in (beside / f"{name_or_file}.toml", FOLDER / f"{name_or_file}.toml"):
+        if path.is_file():
+            return path
+    path = Path(name_or_file)
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    raise ConfigError(
+        f"no recipe {name_or_file!r}{_meant(name_or_file, recipe_names())}; `python -m train "
+        "recipes` lists them, and a path to a .toml file is taken too"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from error
+
+
+def _with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """A recipe file's values over those of its parents."""
+    if path in seen:
+        raise ConfigError(f"{path}: is its own parent")
+    own = _read(path)
+    parent = own.pop("parent", None)
+    values = _with_parents(_find(parent, path.parent), (*seen, path)) if parent else {}
+    values.pop("name", None)
+    for key, value in own.items():
+        if isinstance(value, Mapping):
+            values[key] = {**values.get(key, {}), **value}
+        else:
+            values[key] = value
+    return values
+
+
+def _apply(values: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not equals or not dot:
+        raise ConfigError(f"--set {setting}: expected section.key=value, e.g. optim.batch_size=16")
+    values.setdefault(section, {})[name] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word: --set model.pretrained=none
+
+
+def _as_recipe(name: str, values: dict[str, Any]) -> Recipe:
+    known = {item.name for item in fields(Recipe)}
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"recipe has no {key!r}{_meant(key, [*known, *_all_keys()])}")
+    sections = {}
+    for section, kind in SECTIONS.items():
+        part = values.get(section, {})
+        if not isinstance(part, Mapping):
+            raise ConfigError(f"recipe: {section} is {part!r}, expected a [{section}] section")
+        names = [item.name for item in fields(kind)]
+        for key in part:
+            if key not in names:
+                guess = _meant(key, names) or _meant(key, _all_keys())
+                raise ConfigError(f"recipe has no '{section}.{key}'{guess}")
+        sections[section] = kind(**part)
+    return Recipe(name=name, description=values.get("description", ""), **sections)
+
+
+def _all_keys() -> list[str]:
+    return [f"{section}.{item.name}" for section, kind in SECTIONS.items() for item in fields(kind)]
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    """A suggestion for a misspelt word, judged by its last part: `; did you mean 'x'?`."""
+    by_tail = {name.rpartition(".")[2]: name for name in known}
+    found = difflib.get_close_matches(word.rpartition(".")[2], by_tail, n=1)
+    return f"; did you mean '{by_tail[found[0]]}'?" if found else ""
+
+
+def _literal(value: Any) -> str:
+    # JSON's strings, numbers and booleans are TOML's, too, but for 1e-05, which both take.
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,174 @@
+"""RUN/README.md: a model card in the layout of Hugging Face, from what the run folder holds.
+
+Everything in it is read from the folder's own files; what they do not say, the card says is
+unknown. `python -m train card RUN` writes it again, for instance after scoring.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from features.common.errors import RunError
+from features.common.publish import published
+from train.recipes.config import NO_PRETRAINED, SECTIONS, Recipe
+from train.recipes.files import FILE_NAME as RECIPE_NAME
+from train.recipes.files import read_resolved
+from train.run_folder.checkpoint import FINISHED_NAME, STREAMS_NAME
+from train.run_folder.curves import NAME as CURVES_NAME
+
+NAME = "README.md"
+
+
+def write_model_card(run: Path) -> None:
+    """Publish a finished run's model card.
+
+    Raises:
+        RunError: if the folder holds no finished run.
+    """
+    if not (run / FINISHED_NAME).is_file():
+        raise RunError(
+            f"{run}: found no {FINISHED_NAME}, so there is no finished run to describe; go on with "
+            f"it by: python -m train run FEATURES --out {run} --resume"
+        )
+    recipe = read_resolved(run / RECIPE_NAME)
+    finished = _read(run / FINISHED_NAME)
+    parts = [
+        _header(recipe),
+        f"# {recipe.name}\n\n{recipe.description or 'No description in the recipe.'}\n\n"
+        "Automated audio captioning: BART fine-tuned on AudioSet tags and audio embeddings, after "
+        "Gontier, Serizel and Cerisara (DCASE 2021). Trained with tagbart.",
+        _use(run, recipe),
+        _training(run, recipe, finished),
+        _features(_read(run / STREAMS_NAME)),
+        _scores(run),
+        _unknown(recipe),
+    ]
+    with published(run / NAME) as draft:
+        draft.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+
+
+def _header(recipe: Recipe) -> str:
+    """The YAML that a model hub reads; strings as JSON, which is YAML, too."""
+    lines = ["library_name: tagbart", "tags:"]
+    lines += [f"- {tag}" for tag in ("audio", "audio-captioning", "bart", "safetensors")]
+    name = recipe.model.pretrained
+    if name != NO_PRETRAINED and not Path(name).exists():
+        lines.append(f"base_model: {json.dumps(name)}")
+    return "\n".join(["---", *lines, "---"])
+
+
+def _use(run: Path, recipe: Recipe) -> str:
+    streams = " and ".join(filter(None, (recipe.inputs.tags, recipe.inputs.audio)))
+    return (
+        "## Use\n\nIn tagbart's folder, with the weights of the networks below in its weights "
+        f"folder:\n\n```sh\npython -m evaluate caption {run.name} clip.wav\n```\n\n"
+        f"The captioner reads what {streams} made of a clip; their networks and checksums must be "
+        "those below, which the command checks. In Python, "
+        "`train.run_folder.checkpoint.load_run` opens the folder, and "
+        "`train.model.tagbart.TagBart.from_pretrained` its weights alone."
+    )
+
+
+def _training(run: Path, recipe: Recipe, finished: dict[str, Any]) -> str:
+    rows = [
+        ("features", f"`{finished['features']}`, split `train`"),
+        ("clips, captions", f"{finished['clips']:,}, {finished['captions']:,}"),
+        ("trainable parameters", f"{finished['trainable_parameters']:,}"),
+        ("updates", f"{finished['update']:,} ({finished['epochs']:.3g} epochs)"),
+        ("lowest validation loss", f"{finished['best_loss']:.4f} nats per label"),
+        ("of these weights", f"after update {finished['best_update']:,}"),
+        ("time", f"{finished['seconds'] / 3600:.2f} h"),
+        ("seed, precision", f"{recipe.train.seed}, {recipe.train.precision}"),
+    ]
+    text = "## Training\n\n" + _table(("", ""), rows)
+    if (run / CURVES_NAME).is_file():
+        text += f"\n\n![Losses]({CURVES_NAME})"
+    changed = _changed(recipe)
+    text += f"\n\nSettings that differ from the defaults (all are in `{RECIPE_NAME}`):\n\n"
+    return text + (_table(("setting", "value", "default"), changed) if changed else "none.")
+
+
+def _changed(recipe: Recipe) -> list[tuple[str, str, str]]:
+    """Settings that are not as train/recipes/config.py has them: name, value, default."""
+    rows = []
+    for section in SECTIONS:
+        own, usual = asdict(getattr(recipe, section)), asdict(getattr(Recipe(), section))
+        rows += [
+            (f"{section}.{key}", f"`{json.dumps(value)}`", f"`{json.dumps(usual[key])}`")
+            for key, value in own.items()
+            if value != usual[key]
+        ]
+    return rows
+
+
+def _features(streams: dict[str, Any]) -> str:
+    heading = ("stream", "network", "weights' SHA-256", "input", "window, hop", "width",
+               "resampler", "precision, stored as")  # fmt: skip
+    rows = [
+        (
+            name,
+            stream["network"],
+            f"`{stream['weights_sha256']}`",
+            f"{stream['sample_rate_hz']} Hz",
+            f"{stream['window_s']:g} s, {stream['hop_s']:g} s",
+            str(stream["width"]),
+            stream["resampler"],
+            f"{stream['precision']}, {stream['dtype']}",
+        )
+        for name, stream in streams.items()
+    ]
+    return "## Features\n\n" + _table(heading, rows)
+
+
+def _scores(run: Path) -> str:
+    """Scores of every evaluation inside the run folder, fractions × 100."""
+    parts = ["## Scores"]
+    for path in sorted(run.glob("*/scores.json")):
+        scores = _read(path)
+        rows = [
+            (name, f"{100 * value:.1f}", _interval(scores["intervals"].get(name)))
+            for name, value in scores["corpus"].items()
+        ]
+        rows += [(name, "–", f"not measured: {why}") for name, why in
+                 scores["not_available"].items()]  # fmt: skip
+        parts.append(
+            f"`{path.parent.name}`, {scores['clips']:,} clips, × 100, with 95 % intervals over "
+            "clips:\n\n" + _table(("metric", "score", "interval"), rows)
+        )
+    if len(parts) == 1:
+        parts.append(
+            f"Unknown: not measured yet. `python -m evaluate run {run.name} FEATURES --out "
+            f"{run.name}/test`, then `python -m train card {run.name}`."
+        )
+    return "\n\n".join(parts)
+
+
+def _interval(bounds: list[float] | None) -> str:
+    return "" if bounds is None else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}"
+
+
+def _unknown(recipe: Recipe) -> str:
+    lines = [
+        "the data set's name, version, language and licence: features do not carry them;",
+        "a licence for these weights: it depends on the data's, the networks' and, where there "
+        "was one, the base model's;",
+        "how the captions hold up on sounds unlike the training clips.",
+    ]
+    name = recipe.model.pretrained
+    if name != NO_PRETRAINED and Path(name).exists():
+        lines.append(f"where the base model in `{name}` came from.")
+    return "## Not known to tagbart\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _table(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [heading, ("---",) * len(heading), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in lines)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read as JSON ({error})") from error

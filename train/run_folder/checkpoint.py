@@ -1,0 +1,190 @@
+"""A run folder: the best weights, what they need to be used, and how they came about.
+
+RUN/model.safetensors       weights with the lowest validation loss
+RUN/config.json, generation_config.json, tokenizer.json, tokenizer_config.json
+RUN/recipe.toml             every setting
+RUN/streams.json            the feature streams that it reads: networks, clocks, tag names
+RUN/metrics.jsonl           a line per logged update and validation; RUN/tensorboard/ the same
+RUN/state.safetensors       what resuming needs (state.py); gone when the run is finished
+RUN/curves.png, README.md   the losses as a picture; the model card of a finished run
+RUN/finished.json           what the run came to
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, PreTrainedTokenizerFast
+
+from features.common.errors import FormatError, RunError
+from features.common.publish import published, write_json
+from features.spec import StreamSpec
+from train.data.inputs import InputBuilder
+from train.model.pretrained import quiet_transformers
+from train.model.tagbart import TagBart, TagBartConfig, freeze_decoder
+from train.recipes.config import Recipe
+from train.recipes.files import FILE_NAME as RECIPE_NAME
+from train.recipes.files import read_resolved, write_resolved
+
+WEIGHTS_NAME = "model.safetensors"
+STREAMS_NAME = "streams.json"
+FINISHED_NAME = "finished.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A trained captioner, ready to use.
+
+    Attributes:
+        path: the run folder.
+        model: in evaluation mode.
+        tokenizer: of captions and tags.
+        recipe: every setting it was trained with.
+        streams: the feature streams that it reads, by name, as they were in training.
+    """
+
+    path: Path
+    model: TagBart
+    tokenizer: Any
+    recipe: Recipe
+    streams: dict[str, StreamSpec]
+
+    @cached_property
+    def builder(self) -> InputBuilder:
+        """What turns feature rows into the model's inputs."""
+        return InputBuilder.create(self.recipe.inputs, self.streams, self.tokenizer)
+
+
+def load_run(path: Path, device: str = "cpu") -> Run:
+    """Load a run folder's best weights.
+
+    Raises:
+        RunError: if the folder holds no run, or no weights yet.
+    """
+    quiet_transformers()
+    _require_files(path, (RECIPE_NAME, STREAMS_NAME, WEIGHTS_NAME, "config.json"))
+    model = TagBart.from_pretrained(path)
+    model.bart.generation_config = GenerationConfig.from_pretrained(path)
+    return _opened(path, model.eval().to(device))
+
+
+def check_streams(run: Run, streams: dict[str, StreamSpec], where: Path) -> None:
+    """Refuse features that are not what the run was trained on.
+
+    Raises:
+        FormatError: if a stream is absent, or of another network, width, clock or set of classes.
+    """
+    for name, trained in run.streams.items():
+        found = streams.get(name)
+        if found is None:
+            raise FormatError(
+                f"{where}: has no stream {name!r}, which {run.path} reads; it holds {list(streams)}"
+            )
+        for key in ("kind", "network", "weights_sha256", "width", "hop_s", "classes"):
+            if getattr(found, key) != getattr(trained, key):
+                raise FormatError(
+                    f"{where}: stream {name!r} has {key} {_short(getattr(found, key))}, but "
+                    f"{run.path} was trained with {_short(getattr(trained, key))}"
+                )
+
+
+def begin_run(run: Run) -> None:
+    """Write what a run folder holds besides weights and metrics; the recipe comes last."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.tokenizer.save_pretrained(run.path)
+    run.model.config.save_pretrained(run.path)
+    streams = {name: asdict(spec) for name, spec in run.streams.items()}
+    write_json(run.path / STREAMS_NAME, streams)
+    generation_config(run.recipe).save_pretrained(run.path)
+    write_resolved(run.recipe, run.path / RECIPE_NAME)
+
+
+def reopen_run(path: Path) -> Run:
+    """An interrupted run with the model's shape, its weights still to be filled.
+
+    Raises:
+        RunError: if the folder holds no run.
+    """
+    _require_files(path, (RECIPE_NAME, STREAMS_NAME, "config.json"))
+    recipe = read_resolved(path / RECIPE_NAME)
+    model = TagBart(TagBartConfig.from_pretrained(path))
+    if recipe.model.freeze_decoder:
+        freeze_decoder(model)
+    return _opened(path, model)
+
+
+def save_weights(
+    model: TagBart, path: Path, weights: dict[str, torch.Tensor] | None = None
+) -> None:
+    """Publish weights and config; a reader sees the old file or the new one, never a part.
+
+    Args:
+        model: whose.
+        path: the run folder.
+        weights: the model's own, tied ones once, as they were when copied; its present ones if
+            not given.
+    """
+    with published(path / WEIGHTS_NAME) as draft:
+        folder = draft.with_suffix(".d")
+        own = None if weights is None else dict(weights)  # save_pretrained takes entries out
+        model.save_pretrained(folder, max_shard_size="1TB", state_dict=own)
+        (folder / WEIGHTS_NAME).replace(draft)
+        # safetensors lets only the owner read; a run folder is there to be shared.
+        draft.chmod((path / RECIPE_NAME).stat().st_mode)
+        (folder / "config.json").replace(path / "config.json")
+        folder.rmdir()
+
+
+def generation_config(recipe: Recipe) -> GenerationConfig:
+    """Beam search as our default has it, every setting spelled out (paper.md, Decoding)."""
+    return GenerationConfig(
+        num_beams=4,
+        do_sample=False,
+        length_penalty=1.0,
+        early_stopping=False,
+        max_length=recipe.inputs.max_caption_tokens,
+        min_length=0,
+        no_repeat_ngram_size=0,
+        repetition_penalty=1.0,
+        forced_bos_token_id=0,
+        forced_eos_token_id=2,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+    )
+
+
+def _require_files(path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        if not (path / name).is_file():
+            raise RunError(
+                f"{path}: found no {name}, so this is no run with trained weights; train one "
+                f"with: python -m train run FEATURES --out {path}"
+            )
+
+
+def _opened(path: Path, model: TagBart) -> Run:
+    return Run(
+        path=path,
+        model=model,
+        tokenizer=PreTrainedTokenizerFast.from_pretrained(path),
+        recipe=read_resolved(path / RECIPE_NAME),
+        streams=_read_streams(path / STREAMS_NAME),
+    )
+
+
+def _read_streams(path: Path) -> dict[str, StreamSpec]:
+    records = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        name: StreamSpec(**{**record, "classes": tuple(record["classes"])})
+        for name, record in records.items()
+    }
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,111 @@
+"""Everything that resuming needs, in one safetensors file: one rename publishes all of it.
+
+Tensors: every trainable or frozen weight and buffer as `model.…`, both moments of AdamW as
+`first.…` and `second.…`, its count of steps as `step.…`. Header: Progress as JSON. There is no
+generator state to keep: order, tag draws and dropout follow from (seed, epoch, update).
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from features.common.errors import RunError
+from features.common.publish import published
+from train.model.tagbart import TagBart
+
+NAME = "state.safetensors"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        update: updates done.
+        best_loss: lowest validation loss so far, None before the first validation.
+        best_update: after which update that was.
+        seconds: spent training so far.
+    """
+
+    update: int = 0
+    best_loss: float | None = None
+    best_update: int = 0
+    seconds: float = 0.0
+
+
+def weights(model: TagBart) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by name, tied ones once."""
+    named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {name: tensor.detach() for name, tensor in named.items()}
+
+
+def moments(model: TagBart, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """AdamW's moments and step of every weight that has learnt, as the state file names them."""
+    found = {}
+    for name, weight in model.named_parameters():
+        if own := optimizer.state.get(weight):
+            found[f"first.{name}"] = own["exp_avg"]
+            found[f"second.{name}"] = own["exp_avg_sq"]
+            found[f"step.{name}"] = own["step"]
+    return found
+
+
+def write_state(
+    path: Path,
+    weights: dict[str, torch.Tensor],
+    moments: dict[str, torch.Tensor],
+    progress: Progress,
+) -> None:
+    """Publish the state in the run folder `path`; contiguous tensors on the CPU."""
+    tensors = {**{f"model.{name}": value for name, value in weights.items()}, **moments}
+    header = {"version": str(VERSION), "progress": json.dumps(asdict(progress))}
+    with published(path / NAME) as draft:
+        save_file(tensors, draft, header)
+
+
+def load_state(path: Path, model: TagBart, optimizer: torch.optim.Optimizer) -> Progress:
+    """Put a saved state back into a model and its optimiser.
+
+    Raises:
+        RunError: if the file is damaged or does not belong to this recipe.
+    """
+    file_path = path / NAME
+    try:
+        with safe_open(file_path, "pt") as file:
+            header = file.metadata()
+            if header.get("version") != str(VERSION):
+                raise RunError(
+                    f"{file_path}: state version is {header.get('version')}, this program reads "
+                    f"{VERSION}"
+                )
+            progress = Progress(**json.loads(header["progress"]))
+            with torch.no_grad():
+                for name, value in weights(model).items():
+                    value.copy_(file.get_tensor(f"model.{name}"))
+            _load_moments(file, model, optimizer)
+    except RunError:
+        raise
+    except Exception as error:
+        raise RunError(
+            f"{file_path}: cannot be resumed from ({error}); train again into another folder"
+        ) from error
+    return progress
+
+
+def _load_moments(file: safe_open, model: TagBart, optimizer: torch.optim.Optimizer) -> None:
+    names = {weight: name for name, weight in model.named_parameters()}
+    known = set(file.keys())
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            name = names[weight]
+            if f"first.{name}" in known:
+                optimizer.state[weight] = {
+                    "step": file.get_tensor(f"step.{name}").to(weight.device),
+                    "exp_avg": file.get_tensor(f"first.{name}").to(weight.device),
+                    "exp_avg_sq": file.get_tensor(f"second.{name}").to(weight.device),
+                }
