@@ -1,8 +1,8 @@
 """`python -m benchmarks PART …`: each part prints its figures and ratios, measured in this run.
 
-A part is a module here with a main(). Some have more to measure by commands of their own, on a GPU
-or for longer: `python -m benchmarks.train`, `benchmarks.decode`, `benchmarks.extract_gpu`,
-`benchmarks.consensus`.
+A part is a module here with a main(); the published way stands in benchmarks/published. Some have
+more to measure by commands of their own, on a GPU or for longer: `python -m benchmarks.train`,
+`benchmarks.decode`, `benchmarks.extract_gpu`, `benchmarks.consensus`.
 """
 
 from collections.abc import Callable

@@ -23,7 +23,7 @@ import soundfile
 import torch
 
 from benchmarks import extract_gpu
-from benchmarks.published_extract import Stopwatch, beside_elsewhere, extract_one, tensorflow_yamnet
+from benchmarks.published.extract import Stopwatch, beside_elsewhere, extract_one, tensorflow_yamnet
 from features.common.errors import ConfigError
 from features.common.machine import cores
 from features.reader import Shard

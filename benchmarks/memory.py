@@ -18,15 +18,12 @@ import numpy as np
 import soundfile
 import torch
 
+from benchmarks.tiny_networks import write_tiny_networks
 from extract.dump.plan import read_dump
-from extract.networks.panns import WavegramLogmelCnn14
-from extract.networks.vggish import VGGish
-from extract.networks.yamnet import YAMNet
 from extract.pipeline import make_shards
 from extract.shards import plan_shards
 from extract.sound.decode import Settings
 from extract.streams import load_encoders
-from extract.weights.state_dicts import save_network
 from features.common.memory import keep_freed_memory
 
 FILES = 200
@@ -47,7 +44,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write_dump(folder / "dump", folder / "files", chosen.clips)
-        weights = chosen.weights or _tiny_weights(folder / "weights")
+        weights = chosen.weights or write_tiny_networks(folder / "weights")
         encoders = load_encoders(
             chosen.streams.split(","), weights, device="cpu", precision="float32", dtype="float16"
         )
@@ -85,23 +82,6 @@ def _write_dump(dump: Path, files: Path, clips: int) -> None:
         soundfile.write(files / f"{i}.wav", noise, RATES_HZ[i % len(RATES_HZ)])
     for i in range(clips):
         (dump / f"{i:06d}.wav").symlink_to(files / f"{rng.integers(FILES)}.wav")
-
-
-def _tiny_weights(folder: Path) -> Path:
-    networks = {
-        "yamnet": (YAMNet, {"width": 2, "classes": 3}, ("Dog", "Rain", "Speech")),
-        "vggish": (VGGish, {"width": 2, "hidden": 8, "embedding": 8}, ()),
-        "panns": (WavegramLogmelCnn14, {"width": 2, "classes": 3}, ()),
-    }
-    for name, (network, config, classes) in networks.items():
-        save_network(
-            folder / f"{name}.safetensors",
-            network(**config).eval(),
-            network=f"tiny {name}",
-            config=config,
-            classes=classes,
-        )
-    return folder
 
 
 def _children() -> list[int]:

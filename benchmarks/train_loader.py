@@ -10,7 +10,7 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.published_train import PickledCaptions, loader, write_pickles
+from benchmarks.published.train import PickledCaptions, loader, write_pickles
 from benchmarks.simulate import real_data, simulate_audiocaps
 from features.common.publish import write_json
 from features.reader import Features

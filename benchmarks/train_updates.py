@@ -16,8 +16,8 @@ from statistics import median
 import torch
 
 from benchmarks.machine import gpu
-from benchmarks.plain_train import largest_difference, random_model
-from benchmarks.published_train import (
+from benchmarks.published.plain_train import largest_difference, random_model
+from benchmarks.published.train import (
     PickledCaptions,
     PublishedModel,
     PublishedTraining,

@@ -1,14 +1,13 @@
 """`python -m evaluate run`."""
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from evaluate.captions.cli_options import (
-    COMPUTING,
-    SEARCH,
     Beams,
     Choose,
     Device,
@@ -20,10 +19,12 @@ from evaluate.captions.cli_options import (
     RunFolder,
     Seed,
     TagDraws,
+    computing,
     decoding_options,
+    searching,
 )
 
-_WRITTEN = "What is written"
+written = partial(typer.Option, rich_help_panel="What is written")
 
 
 class Export(StrEnum):
@@ -41,28 +42,15 @@ def run_command(
     device: Device = None,
     precision: Precision = "float32",
     batch_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Prompts decoded together.",
-            show_default="32, on a GPU 256",
-            rich_help_panel=COMPUTING,
-        ),
+        int | None, computing(help="Prompts decoded together.", show_default="32, on a GPU 256")
     ] = None,
-    n_best: Annotated[
-        int, typer.Option(help="Captions with probabilities per clip.", rich_help_panel=_WRITTEN)
-    ] = 1,
+    n_best: Annotated[int, written(help="Captions with probabilities per clip.")] = 1,
     export: Annotated[
         list[Export] | None,
-        typer.Option(
-            help="Write captions.coco.json or captions.dcase.csv too; may be repeated.",
-            rich_help_panel=_WRITTEN,
-        ),
+        written(help="Write captions.coco.json or captions.dcase.csv too; may be repeated."),
     ] = None,
     spice: Annotated[
-        bool,
-        typer.Option(
-            "--spice/--no-spice", help="SPICE and SPIDEr too: minutes.", rich_help_panel=_WRITTEN
-        ),
+        bool, written("--spice/--no-spice", help="SPICE and SPIDEr too: minutes.")
     ] = True,
     beams: Beams = None,
     length_penalty: LengthPenalty = None,
@@ -71,26 +59,21 @@ def run_command(
     no_repeat_ngram: NoRepeat = None,
     early_stopping: Annotated[
         bool | None,
-        typer.Option(
-            help="Stop once as many captions are finished as there are beams.",
-            show_default="off",
-            rich_help_panel=SEARCH,
+        searching(
+            help="Stop once as many captions are finished as there are beams.", show_default="off"
         ),
     ] = None,
     published_decoding: Annotated[
         bool,
-        typer.Option(
+        searching(
             "--published-decoding",
             help="As the paper's published code: 5 to 20 tokens, no 3-gram twice, early stopping.",
-            rich_help_panel=SEARCH,
         ),
     ] = False,
     tag_draws: TagDraws = 0,
     choose: Choose = "consensus",
     seed: Seed = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON for a program.", rich_help_panel=_WRITTEN)
-    ] = False,
+    as_json: Annotated[bool, written("--json", help="Print JSON for a program.")] = False,
 ) -> None:
     """Caption a split and score it: OUT/predictions.jsonl, scores.json and scores.csv.
 

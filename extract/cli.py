@@ -1,5 +1,6 @@
 """`python -m extract`: stage one, from a folder of clips to shards of features."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -7,10 +8,11 @@ import typer
 
 from features.common.console import new_app
 from features.common.errors import ConfigError
+from features.common.options import Weights
 
-_STORED = "What is stored"
-_COMPUTING = "Computing"
-_MACHINES = "Many machines"
+stored = partial(typer.Option, rich_help_panel="What is stored")
+computing = partial(typer.Option, rich_help_panel="Computing")
+machines = partial(typer.Option, rich_help_panel="Many machines")
 
 app = new_app("Stage one: three frozen networks turn a folder of clips into shards of features.")
 
@@ -30,9 +32,7 @@ def run_command(
     kind: Annotated[
         str | None,
         typer.Option(
-            metavar="audiocaps|clotho|folder",
-            help="Layout of the dump.",
-            show_default="recognised",
+            metavar="audiocaps|clotho|folder", help="Layout of the dump.", show_default="recognised"
         ),
     ] = None,
     split: Annotated[
@@ -40,85 +40,50 @@ def run_command(
     ] = None,
     streams: Annotated[
         str,
-        typer.Option(
-            metavar="NAME,…",
-            help="What to extract; streams added later join those already there.",
-            rich_help_panel=_STORED,
+        stored(
+            metavar="NAME,…", help="What to extract; streams added later join those already there."
         ),
     ] = "yamnet,vggish,panns",
     dtype: Annotated[
         str,
-        typer.Option(
+        stored(
             metavar="float16|float32",
             help="Type of the stored values; 17 kB or 34 kB a clip of 10 s.",
-            rich_help_panel=_STORED,
         ),
     ] = "float16",
-    weights: Annotated[
-        Path,
-        typer.Option(
-            help="Folder with the networks' weights; python -m extract fetch fills it.",
-            envvar="TAGBART_WEIGHTS",
-            rich_help_panel=_COMPUTING,
-        ),
-    ] = Path("weights"),
+    weights: Weights = Path("weights"),
     device: Annotated[
         str | None,
-        typer.Option(
+        computing(
             metavar="cpu|cuda|cuda:N",
             help="What the networks run on.",
             show_default="cuda where there is one; cpu with --engine ray",
-            rich_help_panel=_COMPUTING,
         ),
     ] = None,
     precision: Annotated[
         str,
-        typer.Option(
+        computing(
             metavar="float32|bf16",
             help="Arithmetic of the networks; bf16 is faster and moves values by up to 3 %.",
-            rich_help_panel=_COMPUTING,
         ),
     ] = "float32",
     workers: Annotated[
         int | None,
-        typer.Option(
-            help="Decoding processes.",
-            show_default="1 on cpu, all cores but 2 on cuda",
-            rich_help_panel=_COMPUTING,
-        ),
+        computing(help="Decoding processes.", show_default="1 on cpu, all cores but 2 on cuda"),
     ] = None,
     batch_clips: Annotated[
-        int | None,
-        typer.Option(
-            help="Clips encoded together.",
-            show_default="8 on cpu, 64 on cuda",
-            rich_help_panel=_COMPUTING,
-        ),
+        int | None, computing(help="Clips encoded together.", show_default="8 on cpu, 64 on cuda")
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(
-            help="Threads of the networks.",
-            show_default="all cores on cpu, 1 on cuda",
-            rich_help_panel=_COMPUTING,
-        ),
+        computing(help="Threads of the networks.", show_default="all cores on cpu, 1 on cuda"),
     ] = None,
-    shard_clips: Annotated[
-        int, typer.Option(help="Clips listed per shard.", rich_help_panel=_MACHINES)
-    ] = 2000,
+    shard_clips: Annotated[int, machines(help="Clips listed per shard.")] = 2000,
     part: Annotated[
-        str,
-        typer.Option(
-            metavar="i/n", help="Do the i-th of n shares of the shards.", rich_help_panel=_MACHINES
-        ),
+        str, machines(metavar="i/n", help="Do the i-th of n shares of the shards.")
     ] = "1/1",
     engine: Annotated[
-        str,
-        typer.Option(
-            metavar="local|ray",
-            help="This machine, or the Ray cluster at $RAY_ADDRESS.",
-            rich_help_panel=_MACHINES,
-        ),
+        str, machines(metavar="local|ray", help="This machine, or the Ray cluster at $RAY_ADDRESS.")
     ] = "local",
 ) -> None:
     """Extract features from every clip of a dump; run again to go on after a stop.

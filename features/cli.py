@@ -8,13 +8,13 @@ import typer
 
 from features.common.console import log, new_app
 from features.common.errors import COULD_NOT_RUN
+from features.common.options import AsJson
 from features.spec import FAILURES_NAME, VERSION, Index, SplitEntry
 from features.verify import verify
 
 app = new_app("Look into a features folder and check it.")
 
 Folder = Annotated[Path, typer.Argument(metavar="FEATURES", help="Folder with features.json.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
 @app.command("info")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,10 +10,11 @@ import typer
 
 from features.common.console import new_app
 from features.common.errors import RunError
+from features.common.options import AsJson
 from train.recipes.config import Recipe
 
-_EXPERIMENT = "The experiment"
-_COMPUTING = "Computing"
+experiment = partial(typer.Option, rich_help_panel="The experiment")
+computing = partial(typer.Option, rich_help_panel="Computing")
 
 app = new_app("Fine-tune BART on cached features.")
 
@@ -31,22 +33,20 @@ def run_command(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume",
-            help="Go on with what RUN holds, exactly; begin if it holds nothing.",
+            "--resume", help="Go on with what RUN holds, exactly; begin if it holds nothing."
         ),
     ] = False,
     recipe: Annotated[
         str | None,
-        typer.Option(
+        experiment(
             metavar="NAME|FILE",
             help="Experiment: a name of python -m train recipes, or a TOML file.",
             show_default="yamnet-panns, with --resume RUN's own",
-            rich_help_panel=_EXPERIMENT,
         ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option(
+        experiment(
             "--set",
             metavar="KEY=VALUE",
             help="A setting over the recipe's; may be repeated. E.g. optim.batch_size=16 (captions "
@@ -55,16 +55,14 @@ def run_command(
             "train.deterministic=true, train.validate_every=1000 (updates). docs/recipes.md has "
             "all.",
             show_default="the recipe's",
-            rich_help_panel=_EXPERIMENT,
         ),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(
+        computing(
             metavar="cpu|cuda",
             help="What the model trains on.",
             show_default="cuda where there is one",
-            rich_help_panel=_COMPUTING,
         ),
     ] = None,
 ) -> None:
@@ -94,7 +92,7 @@ def run_command(
 
 @app.command("recipes")
 def recipes_command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List every recipe with its trainable parameters.
 

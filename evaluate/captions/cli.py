@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,16 +22,16 @@ from evaluate.captions.cli_options import (
     RunFolder,
     Seed,
     TagDraws,
-    Weights,
     decoding_options,
 )
 from features.common.console import log
 from features.common.errors import SOME_CLIPS_FAILED, ConfigError
+from features.common.options import Weights
 
 if TYPE_CHECKING:
     from evaluate.captions.caption import Said
 
-_PRINTED = "What is printed"
+printed = partial(typer.Option, rich_help_panel="What is printed")
 CSV_COLUMNS = ("file", "start_s", "end_s", "caption", "probability", "tags")
 
 
@@ -42,18 +43,10 @@ def caption_command(
     weights: Weights = Path("weights"),
     device: Device = None,
     precision: Precision = "float32",
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="A JSON list, an object per window.", rich_help_panel=_PRINTED),
-    ] = False,
-    as_csv: Annotated[
-        bool, typer.Option("--csv", help="CSV, a row per window.", rich_help_panel=_PRINTED)
-    ] = False,
+    as_json: Annotated[bool, printed("--json", help="A JSON list, an object per window.")] = False,
+    as_csv: Annotated[bool, printed("--csv", help="CSV, a row per window.")] = False,
     n_best: Annotated[
-        int,
-        typer.Option(
-            help="Captions with probabilities per window (text and JSON).", rich_help_panel=_PRINTED
-        ),
+        int, printed(help="Captions with probabilities per window (text and JSON).")
     ] = 1,
     beams: Beams = None,
     length_penalty: LengthPenalty = None,

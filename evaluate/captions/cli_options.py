@@ -1,5 +1,6 @@
 """Options that several commands share: what a model runs on, and how a caption is searched."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,88 +13,54 @@ if TYPE_CHECKING:
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.")]
 
-COMPUTING = "Computing"
-SEARCH = "Search"
-_PROMPTS = "Several prompts per clip"
+computing = partial(typer.Option, rich_help_panel="Computing")
+searching = partial(typer.Option, rich_help_panel="Search")
+prompting = partial(typer.Option, rich_help_panel="Several prompts per clip")
 Device = Annotated[
     str | None,
-    typer.Option(
-        metavar="cpu|cuda",
-        help="What the model runs on.",
-        show_default="cuda where there is one",
-        rich_help_panel=COMPUTING,
+    computing(
+        metavar="cpu|cuda", help="What the model runs on.", show_default="cuda where there is one"
     ),
 ]
 Precision = Annotated[
     str,
-    typer.Option(
-        metavar="float32|bf16",
-        help="Arithmetic; bf16 needs a GPU to be faster.",
-        rich_help_panel=COMPUTING,
-    ),
-]
-Weights = Annotated[
-    Path,
-    typer.Option(
-        help="Folder with the networks' weights; python -m extract fetch fills it.",
-        envvar="TAGBART_WEIGHTS",
-        rich_help_panel=COMPUTING,
-    ),
+    computing(metavar="float32|bf16", help="Arithmetic; bf16 needs a GPU to be faster."),
 ]
 # None stands for the default, so that --published-decoding can tell what was asked for.
 Beams = Annotated[
     int | None,
-    typer.Option(
-        help="Captions that the search keeps open.", show_default="4", rich_help_panel=SEARCH
-    ),
+    searching(help="Captions that the search keeps open.", show_default="4"),
 ]
 LengthPenalty = Annotated[
     float | None,
-    typer.Option(
-        help="Captions rank by log-probability / tokens ** this.",
-        show_default="1.0",
-        rich_help_panel=SEARCH,
-    ),
+    searching(help="Captions rank by log-probability / tokens ** this.", show_default="1.0"),
 ]
 MaxLength = Annotated[
     int | None,
-    typer.Option(
-        help="Most tokens, special ones counted.", show_default="64", rich_help_panel=SEARCH
-    ),
+    searching(help="Most tokens, special ones counted.", show_default="64"),
 ]
 MinLength = Annotated[
     int | None,
-    typer.Option(
-        help="Least tokens before EOS, counted likewise.",
-        show_default="0",
-        rich_help_panel=SEARCH,
-    ),
+    searching(help="Least tokens before EOS, counted likewise.", show_default="0"),
 ]
 NoRepeat = Annotated[
     int | None,
-    typer.Option(
-        "--no-repeat-ngram",
-        help="Let no n-gram of this size occur twice.",
-        show_default="0, off",
-        rich_help_panel=SEARCH,
+    searching(
+        "--no-repeat-ngram", help="Let no n-gram of this size occur twice.", show_default="0, off"
     ),
 ]
 TagDraws = Annotated[
     int,
-    typer.Option(
-        help="Prompts of drawn tags, besides the one of the likeliest tags.",
-        rich_help_panel=_PROMPTS,
-    ),
+    prompting(help="Prompts of drawn tags, besides the one of the likeliest tags."),
 ]
 Choose = Annotated[
     str,
-    typer.Option(
+    prompting(
         metavar="consensus|likelihood",
         help="How one caption is picked; likelihood is that given the likeliest tags.",
-        rich_help_panel=_PROMPTS,
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Draws the tags.", rich_help_panel=_PROMPTS)]
+Seed = Annotated[int, prompting(help="Draws the tags.")]
 
 
 def decoding_options(

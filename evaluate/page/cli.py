@@ -1,16 +1,18 @@
 """`python -m evaluate serve`."""
 
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from evaluate.captions.cli_options import Device, RunFolder, Weights
+from evaluate.captions.cli_options import Device, RunFolder
 from evaluate.page.own_folder import interruptible, own_folder
 from features.common.errors import ConfigError
+from features.common.options import Weights
 
-_LIMITS = "What is accepted"
+accepted = partial(typer.Option, rich_help_panel="What is accepted")
 
 
 def serve_command(
@@ -27,13 +29,8 @@ def serve_command(
         int, typer.Option(min=1, max=65535, help="Port on loopback, 127.0.0.1.")
     ] = 7860,
     device: Device = None,
-    max_mb: Annotated[
-        float,
-        typer.Option(help="Largest file, megabytes of 2 ** 20 bytes.", rich_help_panel=_LIMITS),
-    ] = 20.0,
-    max_seconds: Annotated[
-        float, typer.Option(help="Longest recording, seconds.", rich_help_panel=_LIMITS)
-    ] = 60.0,
+    max_mb: Annotated[float, accepted(help="Largest file, megabytes of 2 ** 20 bytes.")] = 20.0,
+    max_seconds: Annotated[float, accepted(help="Longest recording, seconds.")] = 60.0,
 ) -> None:
     """Open a local web page: drop or record a sound, get its caption and what was heard.
 

@@ -1,5 +1,6 @@
 """`python -m evaluate report`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from evaluate.captions.cli_options import Device
 from features.common.console import log
 
-_MORE = "What clip pages show"
+shown = partial(typer.Option, rich_help_panel="What clip pages show")
 
 
 def report_command(
@@ -18,29 +19,21 @@ def report_command(
     ],
     out: Annotated[Path, typer.Option(help="Folder to write; an earlier report is replaced.")],
     features: Annotated[
-        Path | None,
-        typer.Option(help="Features folder of these clips: tag timelines.", rich_help_panel=_MORE),
+        Path | None, shown(help="Features folder of these clips: tag timelines.")
     ] = None,
     run: Annotated[
         list[Path] | None,
-        typer.Option(
+        shown(
             help="Run folder, once per DIR: token probabilities and attention.",
             show_default="those on record",
-            rich_help_panel=_MORE,
         ),
     ] = None,
     audio: Annotated[
         Path | None,
-        typer.Option(
-            help="Dump that was extracted: spectrograms, and players that link to its files.",
-            rich_help_panel=_MORE,
-        ),
+        shown(help="Dump that was extracted: spectrograms, and players that link to its files."),
     ] = None,
     split: Annotated[
-        str | None,
-        typer.Option(
-            help="Split of the features.", show_default="on record", rich_help_panel=_MORE
-        ),
+        str | None, shown(help="Split of the features.", show_default="on record")
     ] = None,
     device: Device = None,
 ) -> None:

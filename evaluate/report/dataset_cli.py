@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from features.common.console import log
+from features.common.options import AsJson
 
 
 def dataset_command(
@@ -18,7 +19,7 @@ def dataset_command(
     out: Annotated[
         Path | None, typer.Option(help="PNG to write: durations and caption lengths as pictures.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show a dataset at a glance: durations, missing clips, tag frequencies, caption lengths.
 

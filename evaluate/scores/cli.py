@@ -8,6 +8,7 @@ import typer
 
 from features.common.console import log
 from features.common.errors import ConfigError
+from features.common.options import AsJson
 
 if TYPE_CHECKING:
     from evaluate.scores.results import Origin, Scores
@@ -26,7 +27,6 @@ WithFense = Annotated[
     bool,
     typer.Option("--fense", help="Add FENSE, SPIDEr-FL; needs `make setup-fense` and weights."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
 def score_command(

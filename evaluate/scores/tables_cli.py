@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from features.common.console import log, progress
+from features.common.options import AsJson
 
 
 class TableFormat(StrEnum):
@@ -25,7 +26,7 @@ def human_command(
     spice: Annotated[
         bool, typer.Option("--spice/--no-spice", help="SPICE and SPIDEr too: minutes.")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score people against each other: every caption of a clip against the clip's others, averaged.
 

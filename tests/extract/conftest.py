@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.tiny_networks import write_tiny_networks
 from extract.networks.panns import WavegramLogmelCnn14
 from extract.networks.vggish import VGGish
-from extract.networks.yamnet import YAMNet
-from extract.weights.state_dicts import save_network
 
 PANNS_FILE = "Wavegram_Logmel_Cnn14_mAP=0.439.pth"
 VGGISH_FILE = "vggish-10086976.pth"
@@ -56,20 +55,4 @@ def weights_folder(
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All three networks at a fraction of their width, with random weights."""
-    folder = tmp_path_factory.mktemp("tiny-weights")
-    networks = {
-        "yamnet": (YAMNet, {"width": 2, "classes": 3}, ("Dog", "Rain", "Speech")),
-        "vggish": (VGGish, {"width": 2, "hidden": 8, "embedding": 8}, ()),
-        "panns": (WavegramLogmelCnn14, {"width": 2, "classes": 3}, ()),
-    }
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for name, (network, config, classes) in networks.items():
-            save_network(
-                folder / f"{name}.safetensors",
-                network(**config).eval(),
-                network=f"tiny {name}",
-                config=config,
-                classes=classes,
-            )
-    return folder
+    return write_tiny_networks(tmp_path_factory.mktemp("tiny-weights"))

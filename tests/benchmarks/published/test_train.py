@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from benchmarks.plain_train import random_model
-from benchmarks.published_train import (
+from benchmarks.published.plain_train import random_model
+from benchmarks.published.train import (
     PickledCaptions,
     PublishedModel,
     PublishedTraining,

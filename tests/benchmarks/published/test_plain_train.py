@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.plain_train import largest_difference
+from benchmarks.published.plain_train import largest_difference
 
 
 def test_losses_of_the_trainer_are_those_of_a_plain_loop(toy):

@@ -1,0 +1,1 @@
+"""The published way, as it was published: what our way is measured against."""
