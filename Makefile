@@ -61,7 +61,7 @@ lint: setup setup-development  ## ruff and mypy
 bench: setup setup-tensorflow  ## ratios between our way and the published way, measured in one run
 	$(PY) -m benchmarks $(ARGS)
 
-setup-tensorflow: .venv/part-tensorflow  ## add TensorFlow: converts TF-Hub models, baseline of the bench
+setup-tensorflow: .venv/part-tensorflow  ## add TensorFlow: reads TF-Hub's SavedModels, baseline of the bench
 setup-page: .venv/part-page  ## add what the web page needs
 setup-fense: .venv/part-fense  ## add FENSE and SPIDEr-FL, for evaluate score --fense
 setup-cluster: .venv/part-cluster  ## add Ray, for --engine ray

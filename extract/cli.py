@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from features.common.console import new_app
+from features.common.console import log, new_app
 from features.common.errors import ConfigError
 from features.common.options import Weights
 
@@ -130,11 +130,17 @@ def fetch_command(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME",
-            help="Of yamnet, vggish, panns, torchvggish.",
-            show_default="the first three",
+            metavar="NAME", help="Of yamnet, vggish, panns.", show_default="all there are"
         ),
     ] = None,
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="makers|tfhub",
+            help="tfhub has yamnet and vggish as SavedModels, which take TensorFlow to read.",
+        ),
+    ] = "makers",
     weights: Annotated[
         Path,
         typer.Option(
@@ -149,16 +155,20 @@ def fetch_command(
 
     Example: python -m extract fetch panns
     """
-    from extract.streams import STREAMS, load_weights
-    from extract.weights.fetch import DEFAULT_NAMES, fetch
+    from extract.streams import STREAMS
+    from extract.weights.fetch import SOURCES, fetch
 
-    chosen = names or list(DEFAULT_NAMES)
-    fetch(chosen, weights)
-    for name in chosen:
-        stream = name.removeprefix("torch")
-        if stream in STREAMS:
-            loaded = load_weights(stream, weights)
-            print(f"{name}: {loaded.network}, sha256 {loaded.sha256}")
+    if source not in SOURCES:
+        raise ConfigError(f"--from is {source!r}, expected one of {', '.join(SOURCES)}")
+    official = SOURCES[source]
+    chosen = list(dict.fromkeys(names or official))
+    for name, path in zip(chosen, fetch(chosen, weights, official=official), strict=True):
+        sources = STREAMS[name].sources
+        loaded = sources[path.name](path)
+        print(f"{name}: {loaded.network}, sha256 {loaded.sha256}")
+        first = next(file for file in sources if (weights / file).exists())
+        if first != path.name:
+            log(f"{name}: extraction takes {weights / first} as long as it is there")
 
 
 @app.command("demo")

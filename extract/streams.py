@@ -183,8 +183,9 @@ STREAMS: dict[str, Stream] = {
         hop_s=0.96,
         cut=yamnet.patches,
         sources={
-            "yamnet": partial(releases.saved_model, recipe=releases.YAMNET_HUB),
+            "yamnet.h5": releases.yamnet_h5,
             "yamnet_weights.npz": releases.yamnet_npz,
+            "yamnet": partial(releases.saved_model, recipe=releases.YAMNET_HUB),
             "yamnet.safetensors": partial(load_network, build=yamnet.YAMNet),
         },
         batch_windows=80,
@@ -196,8 +197,8 @@ STREAMS: dict[str, Stream] = {
         hop_s=0.96,
         cut=vggish.examples,
         sources={
-            "vggish": partial(releases.saved_model, recipe=releases.VGGISH_HUB),
             "vggish-10086976.pth": releases.vggish_release,
+            "vggish": partial(releases.saved_model, recipe=releases.VGGISH_HUB),
             "vggish.safetensors": partial(load_network, build=vggish.VGGish),
         },
         batch_windows=80,

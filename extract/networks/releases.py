@@ -3,14 +3,18 @@
 All raise WeightsError if it is damaged or holds other weights.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from extract.networks import frontend, panns, vggish, yamnet
 from extract.weights import tfhub
+from extract.weights.fetch import CLASS_MAP_NAME
+from extract.weights.keras_h5 import read_keras
 from extract.weights.state_dicts import (
     Loaded,
     fit,
@@ -23,12 +27,14 @@ from features.common.errors import WeightsError
 from features.common.publish import sha256_of
 
 
+def yamnet_h5(path: Path) -> Loaded:
+    """YAMNet's release, a weights file of Keras 2, with yamnet_class_map.csv beside it."""
+    return _yamnet(path, read_keras)
+
+
 def yamnet_npz(path: Path) -> Loaded:
     """YAMNet from arrays by TensorFlow's names, with yamnet_class_map.csv beside them."""
-    names = read_class_names(path.with_name("yamnet_class_map.csv"))
-    module = yamnet.YAMNet()
-    fit(module, yamnet.from_tensorflow(read_npz(path)), path, partial=False)
-    return Loaded(module=module, network="YAMNet", classes=names, sha256=sha256_of(path))
+    return _yamnet(path, read_npz)
 
 
 def vggish_release(path: Path) -> Loaded:
@@ -82,6 +88,18 @@ VGGISH_HUB = tfhub.Recipe(
     outputs=_vggish_outputs,
     tolerance=2e-4,
 )
+
+
+def _yamnet(path: Path, read: Callable[[Path], dict[str, np.ndarray]]) -> Loaded:
+    names = read_class_names(path.with_name(CLASS_MAP_NAME))
+    module = yamnet.YAMNet()
+    fit(module, yamnet.from_tensorflow(read(path)), path, partial=False)
+    if len(names) != module.logits.out_features:
+        raise WeightsError(
+            f"{path.with_name(CLASS_MAP_NAME)}: names {len(names)} classes, YAMNet has "
+            f"{module.logits.out_features}; fetch it again with: python -m extract fetch yamnet"
+        )
+    return Loaded(module=module, network="YAMNet", classes=names, sha256=sha256_of(path))
 
 
 def _tensors(state: Any, path: Path) -> dict[str, Tensor]:

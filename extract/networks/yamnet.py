@@ -27,6 +27,8 @@ LAYERS = (
     *((16, 1), (16, 1), (16, 1), (16, 1), (16, 1), (32, 2), (32, 1)),
 )
 
+_NORM_NAMES = {"beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+
 
 def patches(waveform: Tensor) -> Tensor:
     """[n] at 16 kHz → [T, 15,600]: every second of the reference's patches, from the first on.
@@ -106,22 +108,38 @@ def from_tensorflow(variables: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """The reference's variables under our names and in our layouts.
 
     Args:
-        variables: by name, such as `layer2/depthwise_conv/depthwise_kernel` or `logits/bias`.
+        variables: by name, such as `layer2/depthwise_conv/depthwise_kernel`. The last layer is
+            told by its shape: the reference gives it no name, so Keras counts (`dense_1/kernel`).
 
     Returns:
         A state dict for YAMNet; an unknown name keeps its place as a key that no YAMNet has.
     """
-    return {_our_name(name): _our_layout(name, value) for name, value in variables.items()}
+    last_layer = _last_layer(variables)
+    return {
+        last_layer.get(name) or _our_name(name): _our_layout(name, value)
+        for name, value in variables.items()
+    }
+
+
+def _last_layer(variables: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Names of the only matrix, embedding by classes, and of the only bias as long as a row."""
+    kernels = [name for name, value in variables.items() if value.ndim == 2]
+    if len(kernels) != 1:
+        return {}
+    classes = variables[kernels[0]].shape[1:]
+    biases = [
+        name
+        for name, value in variables.items()
+        if value.shape == classes and name.rpartition("/")[2] not in _NORM_NAMES
+    ]
+    return {kernels[0]: "logits.weight"} | ({biases[0]: "logits.bias"} if len(biases) == 1 else {})
 
 
 def _our_name(name: str) -> str:
-    if name.startswith("logits/"):
-        return name.replace("/", ".").replace("kernel", "weight")
     *place, last = name.split("/")
     if last in ("kernel", "depthwise_kernel"):
         return ".".join(["layers", *place, "conv", "weight"])
-    renamed = {"beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-    return ".".join(["layers", *place, renamed.get(last, last)])
+    return ".".join(["layers", *place, _NORM_NAMES.get(last, last)])
 
 
 def _our_layout(name: str, value: np.ndarray) -> Tensor:

@@ -22,18 +22,23 @@ from features.common.errors import ConfigError
 from features.common.publish import sha256_of
 
 RECORD_NAME = "fetched.json"
+CLASS_MAP_NAME = "yamnet_class_map.csv"
 _PROOF = "saved_model.pb"  # what makes a folder a SavedModel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Official:
-    """One network's release: `place` is where it belongs in the weights folder.
+    """One network's release.
 
-    A SavedModel comes as a .tar.gz and is unpacked into the folder `place`.
+    Attributes:
+        place: what of it in the weights folder a stream is loaded from.
+        files: each goes into the weights folder under its own name. A SavedModel is one file, a
+            .tar.gz that is unpacked into the folder `place`.
+        saved_model: whether it is one.
     """
 
     place: str
-    file: RemoteFile
+    files: tuple[RemoteFile, ...]
     saved_model: bool = False
 
 
@@ -41,37 +46,50 @@ def _hub(name: str) -> Official:
     # tfhub.dev leads to Kaggle now, and answers with an archive only when asked for one.
     kaggle = f"https://www.kaggle.com/api/v1/models/google/{name}/tensorFlow2/{name}/1/download"
     urls = (f"https://tfhub.dev/google/{name}/1?tf-hub-format=compressed", kaggle)
-    return Official(
-        place=name, file=RemoteFile(name=f"{name}_1.tar.gz", urls=urls), saved_model=True
-    )
+    archive = RemoteFile(name=f"{name}_1.tar.gz", urls=urls)
+    return Official(place=name, files=(archive,), saved_model=True)
 
 
-def _zenodo(name: str, size: int, md5: str) -> Official:
-    url = f"https://zenodo.org/record/3987831/files/{name.replace('=', '%3D')}?download=1"
-    return Official(place=name, file=RemoteFile(name=name, urls=(url,), size=size, md5=md5))
-
+# Nobody's own word says the checksums of YAMNet's and VGGish's files; several public projects that
+# pin them agree (of VGGish's the name is the beginning).
+_YAMNET = RemoteFile(
+    name="yamnet.h5",
+    urls=("https://storage.googleapis.com/audioset/yamnet.h5",),
+    size=15_296_092,
+    sha256="13c3308955bbfaef262f175ac9c40e47b134573a93984f009220dd7cc12a1744",
+)
+_CLASS_MAP = RemoteFile(
+    name=CLASS_MAP_NAME,
+    urls=tuple(
+        f"https://raw.githubusercontent.com/tensorflow/models/{revision}/research/audioset/yamnet/"
+        "yamnet_class_map.csv"
+        for revision in ("dbeeb148f10adf723067040eedcccda00bdce1e8", "master")
+    ),
+    size=14_096,
+    sha256="cdf24d193e196d9e95912a2667051ae203e92a2ba09449218ccb40ef787c6df2",
+)
+_VGGISH = RemoteFile(
+    name="vggish-10086976.pth",
+    urls=("https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth",),
+    sha256="10086976245803799d9194e9a73d9b6c1549c71d1b80106f5cade5608a561f4b",
+)
+_PANNS = RemoteFile(
+    name="Wavegram_Logmel_Cnn14_mAP=0.439.pth",
+    urls=(
+        "https://zenodo.org/record/3987831/files/Wavegram_Logmel_Cnn14_mAP%3D0.439.pth?download=1",
+    ),
+    size=328_692_198,
+    md5="17fa9ab65af3c0eb5ffbc5f65552c4e1",
+)
 
 OFFICIAL: Mapping[str, Official] = {
-    "yamnet": _hub("yamnet"),
-    "vggish": _hub("vggish"),
-    "panns": _zenodo(
-        "Wavegram_Logmel_Cnn14_mAP=0.439.pth", 328_692_198, "17fa9ab65af3c0eb5ffbc5f65552c4e1"
-    ),
-    # VGGish once more, as torchvggish ships it: needs no TensorFlow. Its name is its checksum's
-    # beginning; the whole of it stands in several public projects that pin the file.
-    "torchvggish": Official(
-        place="vggish-10086976.pth",
-        file=RemoteFile(
-            name="vggish-10086976.pth",
-            urls=(
-                "https://github.com/harritaylor/torchvggish/releases/download/v0.1/"
-                "vggish-10086976.pth",
-            ),
-            sha256="10086976245803799d9194e9a73d9b6c1549c71d1b80106f5cade5608a561f4b",
-        ),
-    ),
+    "yamnet": Official(place=_YAMNET.name, files=(_YAMNET, _CLASS_MAP)),
+    "vggish": Official(place=_VGGISH.name, files=(_VGGISH,)),
+    "panns": Official(place=_PANNS.name, files=(_PANNS,)),
 }
-DEFAULT_NAMES = ("yamnet", "vggish", "panns")
+# The two that TF-Hub has as SavedModels; reading those takes TensorFlow.
+TFHUB: Mapping[str, Official] = {name: _hub(name) for name in ("yamnet", "vggish")}
+SOURCES: Mapping[str, Mapping[str, Official]] = {"makers": OFFICIAL, "tfhub": TFHUB}
 
 
 def fetch(
@@ -87,7 +105,7 @@ def fetch(
     to from then on.
 
     Args:
-        names: out of `official`; DEFAULT_NAMES when empty.
+        names: out of `official`; all when empty.
         weights: the folder, made when absent.
         official: what there is to fetch.
         patience: with the line.
@@ -100,11 +118,11 @@ def fetch(
         DownloadError: in one line, which files could not be had, why, and what to put where by
             hand; the others have been fetched by then.
     """
-    wanted = list(dict.fromkeys(names or DEFAULT_NAMES))
+    wanted = list(dict.fromkeys(names or official))
     unknown = [name for name in wanted if name not in official]
     if unknown:
         raise ConfigError(
-            f"nothing to fetch is called {unknown[0]}; there are {', '.join(official)}"
+            f"nothing to fetch from there is called {unknown[0]}; there are {', '.join(official)}"
         )
     problems = {}
     for name in wanted:
@@ -119,24 +137,31 @@ def fetch(
 
 
 def _fetch_one(name: str, one: Official, weights: Path, patience: Patience | None) -> None:
-    target = weights / one.place
     record = weights / RECORD_NAME
     if one.saved_model:
-        if (target / _PROOF).is_file():
-            return log(f"{name}: {target} is there already")
-        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-            raise DownloadError(f"{target}: holds no {_PROOF}; move it away and fetch again")
-        archive = weights / one.file.name
-        if not archive.is_file():
-            download(one.file, archive, patience=patience)
-        _unpack(name, archive, target, record)
-        archive.unlink()
-    elif target.is_file():
-        if problem := difference(one.file, target):
-            raise DownloadError(f"{target} {problem}; move it away and fetch again")
-        return log(f"{name}: {target} is there already, and whole")
-    else:
-        download(one.file, target, patience=patience, record=record)
+        return _fetch_saved_model(name, one, weights, patience)
+    for file in one.files:
+        target = weights / file.name
+        if target.is_file():
+            if problem := difference(file, target):
+                raise DownloadError(f"{target} {problem}; move it away and fetch again")
+            log(f"{name}: {target} is there already, and whole")
+        else:
+            download(file, target, patience=patience, record=record)
+            log(f"{name}: fetched to {target}")
+
+
+def _fetch_saved_model(name: str, one: Official, weights: Path, patience: Patience | None) -> None:
+    target = weights / one.place
+    if (target / _PROOF).is_file():
+        return log(f"{name}: {target} is there already")
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise DownloadError(f"{target}: holds no {_PROOF}; move it away and fetch again")
+    archive = weights / one.files[0].name
+    if not archive.is_file():
+        download(one.files[0], archive, patience=patience)
+    _unpack(name, archive, target, weights / RECORD_NAME)
+    archive.unlink()
     log(f"{name}: fetched to {target}")
 
 
@@ -198,5 +223,6 @@ def _told(problems: Iterable[str]) -> str:
 
 
 def _by_hand(one: Official, weights: Path) -> str:
-    what = f"{one.file.urls[0]} unpacked into" if one.saved_model else f"{one.file.urls[0]} to"
-    return f"{what} {weights / one.place}"
+    if one.saved_model:
+        return f"{one.files[0].urls[0]} unpacked into {weights / one.place}"
+    return "; ".join(f"{file.urls[0]} to {weights / file.name}" for file in one.files)

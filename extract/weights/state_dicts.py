@@ -154,7 +154,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -167,7 +167,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def read_checkpoint(path: Path) -> Any:
@@ -182,7 +182,7 @@ def read_checkpoint(path: Path) -> Any:
         with torch.serialization.safe_globals(_numpy_names()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
@@ -218,7 +218,8 @@ def _numpy_names() -> list[Any]:
     return named + [type(np.dtype(kind)) for kind in ("int32", "int64", "float32", "float64")]
 
 
-def _unreadable(path: Path, error: Exception) -> WeightsError:
+def unreadable(path: Path, error: Exception) -> WeightsError:
+    """What to raise for a file that is damaged or of another kind."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return WeightsError(
         f"{path}: cannot be read as weights ({reason}); the file is damaged or another one: "

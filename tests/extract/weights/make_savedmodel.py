@@ -1,7 +1,8 @@
-"""Run as a script by test_tfhub.py: SavedModels with the signatures that TF-Hub's have.
+"""Run as a script by the `models` fixture: SavedModels with the signatures that TF-Hub's have.
 
-Written with TensorFlow's own operations from the published description of the two networks, so
-that it shares no code with what it is compared with.
+Written with TensorFlow's and Keras 2's own operations from the published description of the two
+networks, so that it shares no code with what it is compared with. Beside a YAMNet go the file that
+Keras' own save_weights makes of it (.h5), its class map (.csv), and what it answers (.npz).
 
 Arguments: network, .npz with the variables, folder to write, factor on the last layer's output
 (1 for an honest model).
@@ -13,8 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
+from tf_keras import layers
 
-STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)  # YAMNet's layers 2 to 14
+# Stride and channels of YAMNet's layers 2 to 14.
+SEPARABLE = (
+    *((1, 64), (2, 128), (1, 128), (2, 256), (1, 256), (2, 512)),
+    *((1, 512), (1, 512), (1, 512), (1, 512), (1, 512), (2, 1024), (1, 1024)),
+)
 CONVOLUTIONS = (  # VGGish's, None for a maximum
     *("conv1", None, "conv2", None, "conv3/conv3_1", "conv3/conv3_2", None),
     *("conv4/conv4_1", "conv4/conv4_2", None),
@@ -28,29 +35,40 @@ def log_mel(waveform, offset):
     return tf.math.log(tf.matmul(spectra, matrix) + offset)
 
 
-class Hub(tf.Module):
-    """Holds variables under their reference names."""
+def keras_yamnet(values):
+    """Patches → logits, with the public model's names: its last layer has none but Keras' own."""
 
-    def __init__(self, values, factor):
-        super().__init__()
-        self.values = {name: tf.Variable(value, name=name) for name, value in values.items()}
-        self.factor = factor
+    def normed(layer):
+        norm = layers.BatchNormalization(scale=False, epsilon=1e-4, name=f"{layer.name}/bn")
+        return [layer, norm, layers.ReLU()]
+
+    same = {"padding": "same", "use_bias": False}
+    stack = [layers.Reshape((96, 64, 1), input_shape=(96, 64))]
+    stack += normed(layers.Conv2D(32, 3, strides=2, name="layer1/conv", **same))
+    for number, (stride, channels) in enumerate(SEPARABLE, start=2):
+        place = f"layer{number}"
+        stack += normed(
+            layers.DepthwiseConv2D(3, strides=stride, name=f"{place}/depthwise_conv", **same)
+        )
+        stack += normed(layers.Conv2D(channels, 1, name=f"{place}/pointwise_conv", **same))
+    stack += [layers.GlobalAveragePooling2D(), layers.Dense(values["logits/bias"].shape[0])]
+    model = tf_keras.Sequential(stack)
+    for weight in model.weights[:-2]:
+        weight.assign(values[weight.name.removesuffix(":0")])
+    model.layers[-1].set_weights([values["logits/kernel"], values["logits/bias"]])
+    return model
 
 
-class YAMNet(Hub):
+class YAMNet(tf.Module):
     def __init__(self, values, factor, class_map):
-        super().__init__(values, factor)
+        super().__init__()
+        self.model = keras_yamnet(values)
+        self.factor = factor
         self.class_map = tf.saved_model.Asset(str(class_map))
 
     @tf.function(input_signature=[])
     def class_map_path(self):
         return self.class_map.asset_path
-
-    def norm(self, maps, place):
-        mean, variance, shift = (
-            self.values[f"{place}/bn/{name}"] for name in ("moving_mean", "moving_variance", "beta")
-        )
-        return tf.nn.relu(tf.nn.batch_normalization(maps, mean, variance, shift, None, 1e-4))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
     def __call__(self, waveform):
@@ -59,20 +77,17 @@ class YAMNet(Hub):
         hops = tf.cast(tf.math.ceil(beyond / 7_680), tf.int32)
         waveform = tf.pad(waveform, [[0, 15_600 + 7_680 * hops - samples]])
         mel = log_mel(waveform, 0.001)
-        maps = tf.signal.frame(mel, 96, 48, axis=0)[..., None]
-        maps = tf.nn.conv2d(maps, self.values["layer1/conv/kernel"], 2, "SAME")
-        maps = self.norm(maps, "layer1/conv")
-        for number, stride in enumerate(STRIDES, start=2):
-            place = f"layer{number}/depthwise_conv"
-            kernel = self.values[f"{place}/depthwise_kernel"]
-            maps = tf.nn.depthwise_conv2d(maps, kernel, [1, stride, stride, 1], "SAME")
-            maps = self.norm(maps, place)
-            place = f"layer{number}/pointwise_conv"
-            maps = tf.nn.conv2d(maps, self.values[f"{place}/kernel"], 1, "SAME")
-            maps = self.norm(maps, place)
-        embeddings = tf.reduce_mean(maps, axis=[1, 2])
-        logits = tf.matmul(embeddings, self.values["logits/kernel"]) + self.values["logits/bias"]
-        return tf.sigmoid(logits * self.factor), embeddings, mel
+        logits = self.model(tf.signal.frame(mel, 96, 48, axis=0))
+        return tf.sigmoid(logits * self.factor), logits, mel
+
+
+class Hub(tf.Module):
+    """Holds variables under their reference names."""
+
+    def __init__(self, values, factor):
+        super().__init__()
+        self.values = {name: tf.Variable(value, name=name) for name, value in values.items()}
+        self.factor = factor
 
 
 class VGGish(Hub):
@@ -107,6 +122,12 @@ def main(network, variables, folder, factor):
             classes = values["logits/bias"].shape[0]
             rows.writerows([i, f"/m/{i}", f"class {i}, etc."] for i in range(classes))
         model = YAMNet(values, float(factor), class_map)
+        model.model.save_weights(Path(folder).with_suffix(".h5"))
+        waveform = np.random.default_rng(0).uniform(-1, 1, 40_000).astype(np.float32)
+        waveform[10_000:20_000] *= 0.01
+        scores, logits, _ = model(waveform)
+        told = Path(folder).with_name(f"{Path(folder).name}_answers.npz")
+        np.savez(told, waveform=waveform, scores=scores.numpy(), logits=logits.numpy())
     tf.saved_model.save(model, folder)
 
 

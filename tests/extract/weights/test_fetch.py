@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from extract.streams import STREAMS
-from extract.weights.fetch import DEFAULT_NAMES, OFFICIAL, RECORD_NAME, Official, fetch
+from extract.weights.fetch import (
+    CLASS_MAP_NAME,
+    OFFICIAL,
+    RECORD_NAME,
+    SOURCES,
+    TFHUB,
+    Official,
+    fetch,
+)
 from features.common.download import DownloadError, Patience, RemoteFile
 from features.common.errors import ConfigError
 from tests.serving import serving
@@ -46,16 +54,18 @@ def official(server) -> dict[str, Official]:
     return {
         "yamnet": Official(
             place="yamnet",
-            file=RemoteFile(name="yamnet_1.tar.gz", urls=(f"{server.url}/yamnet",)),
+            files=(RemoteFile(name="yamnet_1.tar.gz", urls=(f"{server.url}/yamnet",)),),
             saved_model=True,
         ),
         "panns": Official(
             place="panns.pth",
-            file=RemoteFile(
-                name="panns.pth",
-                urls=(f"{server.url}/panns",),
-                size=len(PANNS),
-                md5=hashlib.md5(PANNS).hexdigest(),
+            files=(
+                RemoteFile(
+                    name="panns.pth",
+                    urls=(f"{server.url}/panns",),
+                    size=len(PANNS),
+                    md5=hashlib.md5(PANNS).hexdigest(),
+                ),
             ),
         ),
     }
@@ -67,20 +77,49 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_release_goes_where_its_stream_looks_for_it():
-    for stream, place in (("yamnet", "yamnet"), ("vggish", "vggish"), ("panns", None)):
-        place = place or "Wavegram_Logmel_Cnn14_mAP=0.439.pth"
-        assert OFFICIAL[stream].place == place
-        assert place in STREAMS[stream].sources
-    assert OFFICIAL["torchvggish"].place in STREAMS["vggish"].sources
-    assert set(DEFAULT_NAMES) == set(STREAMS)
+    for official in SOURCES.values():
+        for stream, release in official.items():
+            assert release.place in STREAMS[stream].sources
+    assert set(OFFICIAL) == set(STREAMS)
+
+
+def test_what_is_fetched_unasked_needs_no_tensorflow_and_brings_the_class_names():
+    files = [file.name for release in OFFICIAL.values() for file in release.files]
+    panns = "Wavegram_Logmel_Cnn14_mAP=0.439.pth"
+    assert files == ["yamnet.h5", CLASS_MAP_NAME, "vggish-10086976.pth", panns]
+    assert not any(release.saved_model for release in OFFICIAL.values())
+    # Direct files go first: a folder that has both needs no conversion.
+    for stream in TFHUB:
+        assert next(iter(STREAMS[stream].sources)) == OFFICIAL[stream].place
 
 
 def test_releases_are_fetched_over_https_from_named_hosts():
-    urls = [url for one in OFFICIAL.values() for url in one.file.urls]
-    assert all(url.startswith("https://") for url in urls)
-    assert OFFICIAL["panns"].file.urls == (
+    files = [file for named in SOURCES.values() for one in named.values() for file in one.files]
+    assert all(url.startswith("https://") for file in files for url in file.urls)
+    assert OFFICIAL["yamnet"].files[0].urls == (
+        "https://storage.googleapis.com/audioset/yamnet.h5",
+    )
+    assert OFFICIAL["panns"].files[0].urls == (
         "https://zenodo.org/record/3987831/files/Wavegram_Logmel_Cnn14_mAP%3D0.439.pth?download=1",
     )
+
+
+@pytest.mark.real_data
+def test_the_class_map_that_is_pinned_is_the_one_of_yamnets_521_classes(real_data: Path):
+    content = (real_data / "weights" / CLASS_MAP_NAME).read_bytes()
+    pinned = OFFICIAL["yamnet"].files[1]
+    assert (pinned.size, pinned.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_a_release_of_several_files_is_whole_when_all_are_there(server, tmp_path):
+    server.content |= {"/a": b"first", "/b": b"second"}
+    files = tuple(RemoteFile(name=name, urls=(f"{server.url}/{name}",)) for name in ("a", "b"))
+    official = {"net": Official(place="a", files=files)}
+    assert fetch([], tmp_path, official=official, patience=HASTY) == [tmp_path / "a"]
+    (tmp_path / "b").unlink()
+    server.asked.clear()
+    fetch([], tmp_path, official=official, patience=HASTY)
+    assert len(server.asked) == 1 and (tmp_path / "b").read_bytes() == b"second"
 
 
 def test_a_saved_model_is_unpacked_and_a_checkpoint_taken_as_it_is(official, tmp_path):
@@ -157,8 +196,8 @@ def test_a_folder_of_other_things_is_not_replaced(official, server, tmp_path):
 
 
 def test_an_archive_put_there_by_hand_is_unpacked_without_a_network(official, tmp_path):
-    gone = replace(official["yamnet"].file, urls=("http://127.0.0.1:9/",))
-    official["yamnet"] = replace(official["yamnet"], file=gone)
+    gone = replace(official["yamnet"].files[0], urls=("http://127.0.0.1:9/",))
+    official["yamnet"] = replace(official["yamnet"], files=(gone,))
     (tmp_path / "yamnet_1.tar.gz").write_bytes(packed(MODEL))
     fetch(["yamnet"], tmp_path, official=official, patience=HASTY)
     assert files_in(tmp_path / "yamnet") == MODEL
@@ -186,13 +225,15 @@ def test_without_a_network_one_line_says_what_to_put_where(monkeypatch, tmp_path
         fetch([], tmp_path, patience=HASTY)
     assert capsys.readouterr().err == ""
     unreachable = "cannot be reached (its name is not known; is there a network?)"
-    panns = "Wavegram_Logmel_Cnn14_mAP=0.439.pth"
-    urls = [OFFICIAL[name].file.urls[0] for name in DEFAULT_NAMES]
+    files = [file for name in OFFICIAL for file in OFFICIAL[name].files]
+    hosts = ["storage.googleapis.com", "github.com", "zenodo.org"]
+    reasons = [
+        f"{file.name} could not be fetched: {host} {unreachable}"
+        for file, host in zip([files[0], *files[2:]], hosts, strict=True)
+    ]
     assert str(error.value) == (
-        f"yamnet_1.tar.gz, vggish_1.tar.gz could not be fetched: tfhub.dev {unreachable}; "
-        f"www.kaggle.com {unreachable}; {panns} could not be fetched: zenodo.org {unreachable}. "
-        f"Or by hand: {urls[0]} unpacked into {tmp_path / 'yamnet'}; {urls[1]} unpacked into "
-        f"{tmp_path / 'vggish'}; {urls[2]} to {tmp_path / panns}"
+        f"{'; '.join(reasons)}. Or by hand: "
+        + "; ".join(f"{file.urls[0]} to {tmp_path / file.name}" for file in files)
     )
 
 

@@ -1,7 +1,6 @@
 """TF-Hub SavedModels: built here with TensorFlow itself, converted, compared, refused."""
 
 import importlib.util
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,51 +16,20 @@ from extract.weights import tfhub
 from extract.weights.state_dicts import load_network, read_npz
 from extract.weights.tfhub import converted
 from features.common.errors import WeightsError
+from tests.extract.weights.conftest import tensorflow_names
 
 SMALL_VGGISH = replace(VGGISH_HUB, config={"width": 4, "hidden": 16, "embedding": 8})
-
-
-def tensorflow_names(network: VGGish) -> dict[str, np.ndarray]:
-    """A VGGish's parameters under tf-slim's names, in TensorFlow's layouts."""
-    places = ("conv1", "conv2", "conv3/conv3_1", "conv3/conv3_2", "conv4/conv4_1", "conv4/conv4_2")
-    places += ("fc1/fc1_1", "fc1/fc1_2", "fc2")
-    values = {}
-    parameters = [value.detach().numpy() for value in network.parameters()]
-    for place, weight, bias in zip(places, parameters[::2], parameters[1::2], strict=True):
-        order = (2, 3, 1, 0) if weight.ndim == 4 else (1, 0)
-        values[f"vggish/{place}/weights"] = weight.transpose(order)
-        values[f"vggish/{place}/biases"] = bias
-    return values
-
-
-@pytest.fixture(scope="module")
-def small_vggish() -> VGGish:
-    torch.manual_seed(0)
-    return VGGish(width=4, hidden=16, embedding=8)
-
-
-@pytest.fixture(scope="module")
-def models(real_data, small_vggish: VGGish, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SavedModels yamnet, vggish, and altered: a vggish whose graph does not do what it should."""
-    if importlib.util.find_spec("tensorflow") is None:
-        pytest.skip("TensorFlow is not installed: make setup-tensorflow")
-    folder = tmp_path_factory.mktemp("hub")
-    np.savez(folder / "vggish.npz", **tensorflow_names(small_vggish))
-    yamnet = real_data / "weights" / "yamnet_weights.npz"
-    command = [sys.executable, str(Path(__file__).with_name("make_savedmodel.py"))]
-    command += ["yamnet", str(yamnet), str(folder / "yamnet"), "1"]
-    command += ["vggish", str(folder / "vggish.npz"), str(folder / "vggish"), "1"]
-    command += ["vggish", str(folder / "vggish.npz"), str(folder / "altered"), "1.01"]
-    subprocess.run(command, check=True, capture_output=True)
-    return folder
 
 
 @pytest.mark.tensorflow
 @pytest.mark.real_data
 def test_yamnets_saved_model_is_converted_once_with_its_class_names(
-    models: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch
+    models: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    loaded = load_weights("yamnet", models)
+    folder = tmp_path / "weights"  # with no other file of YAMNet's beside it
+    folder.mkdir()
+    (folder / "yamnet").symlink_to(models / "yamnet")
+    loaded = load_weights("yamnet", folder)
     assert len(loaded.classes) == 521 and loaded.classes[3] == "class 3, etc."
     released = read_npz(real_data / "weights" / "yamnet_weights.npz")
     np.testing.assert_array_equal(
@@ -73,7 +41,7 @@ def test_yamnets_saved_model_is_converted_once_with_its_class_names(
         raise AssertionError("asked TensorFlow again")
 
     monkeypatch.setattr(tfhub, "_ask", never)
-    again = load_weights("yamnet", models)
+    again = load_weights("yamnet", folder)
     assert (again.sha256, again.classes) == (loaded.sha256, loaded.classes)
 
 
