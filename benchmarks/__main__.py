@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from benchmarks.machine import header
-from features.common.console import new_app, run_app
+from features.common.command import run_app
+from features.common.console import new_app
 from features.common.errors import ConfigError
 
 PARTS = ("extract", "train", "score", "decode", "planning", "memory")

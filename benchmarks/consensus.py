@@ -22,7 +22,8 @@ from evaluate.scores.layout import aligned
 from evaluate.scores.predictions import PredictionSets
 from evaluate.scores.results import METRICS, Scores
 from evaluate.scores.score import new_scorer
-from features.common.console import log, run_app
+from features.common.command import run_app
+from features.common.console import log
 from features.common.errors import ConfigError
 from features.reader import Features
 from train.run_folder.checkpoint import check_streams

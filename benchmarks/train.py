@@ -25,7 +25,8 @@ from benchmarks.simulate import simulate_audiocaps
 from benchmarks.train_learning import SHAPES, measure_learning
 from benchmarks.train_loader import BATCH, measure_loader, measure_memory
 from benchmarks.train_updates import CPU_PLAN, GPU_PLAN, measure_cpu, measure_gpu
-from features.common.console import new_app, run_app
+from features.common.command import run_app
+from features.common.console import new_app
 from features.common.errors import ConfigError
 
 TARGET_SHARE = 0.01

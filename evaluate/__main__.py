@@ -5,7 +5,7 @@ from features.common.machine import let_threads_sleep
 let_threads_sleep()  # read once, when the commands below import torch
 
 from evaluate.cli import app  # noqa: E402
-from features.common.console import run_app  # noqa: E402
+from features.common.command import run_app  # noqa: E402
 
 if __name__ == "__main__":
     run_app(app, "evaluate")

@@ -26,7 +26,7 @@ from evaluate.scores.predictions import (
 )
 from evaluate.scores.results import METRICS, PREDICTIONS_NAME, Scores, write_results
 from evaluate.scores.score import new_scorer
-from features.common.console import log
+from features.common.console import log, say
 from features.common.errors import TagbartError
 from features.reader import Clip, Features
 from features.spec import INDEX_NAME
@@ -105,9 +105,9 @@ def _compare(run: Run, root: Path, evaluation: Path) -> None:
     for name, of_row in scores.items():  # where `evaluate report` looks for baselines' scores
         stem = name.replace(" ", "-")
         write_results(evaluation / stem, of_row, predictions=f"{stem}.jsonl")
-    print(_summary(scores, len(test)))
-    print(_examples(run, test, model))
-    print(_where_next(evaluation))
+    say(_summary(scores, len(test)))
+    say(_examples(run, test, model))
+    say(_where_next(evaluation))
 
 
 def _prediction(clip: Clip, candidate: str) -> Prediction:

@@ -1,6 +1,5 @@
 """From a run and a split of features to an evaluation folder: captions, then their scores."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from evaluate.scores.results import (
     write_results,
 )
 from evaluate.scores.score import new_scorer
-from features.common.console import log, progress
+from features.common.console import json_text, log, progress, say
 from features.reader import Features
 from train.recipes.files import FILE_NAME as RECIPE_NAME
 from train.recipes.files import read_resolved
@@ -63,9 +62,9 @@ def evaluate(asked: EvaluationJob) -> None:
     [scores] = score_folders({asked.out: made}, spice=asked.spice)
     if asked.as_json:
         result = to_json(as_result(scores, PREDICTIONS_NAME, made))
-        print(json.dumps(result, indent=2, ensure_ascii=False))
+        print(json_text(result))
     else:
-        print(score_table({str(asked.out): scores}))
+        say(score_table({str(asked.out): scores}))
 
 
 def caption_split(asked: EvaluationJob) -> int:

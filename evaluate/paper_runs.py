@@ -18,7 +18,7 @@ from evaluate.evaluation import EvaluationJob, caption_split, origin, score_fold
 from evaluate.scores import table
 from evaluate.scores.paper import TABLES
 from evaluate.scores.results import JSON_NAME, PREDICTIONS_NAME
-from features.common.console import log
+from features.common.console import log, say
 from features.common.errors import ConfigError, RunError, TagbartError
 from features.common.publish import published
 from train.recipes.config import Recipe
@@ -156,4 +156,4 @@ def _write_tables(asked: Experiments, runs: Sequence[Path]) -> None:
     for form, text in texts.items():
         with published(asked.out / f"tables.{form}") as draft:
             draft.write_text(text + "\n", encoding="utf-8")
-    print(texts["txt"])
+    say(texts["txt"])

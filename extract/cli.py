@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from features.common.console import log, new_app
+from features.common.console import log, new_app, say
 from features.common.errors import ConfigError
 from features.common.options import Weights
 
@@ -165,7 +165,7 @@ def fetch_command(
     for name, path in zip(chosen, fetch(chosen, weights, official=official), strict=True):
         sources = STREAMS[name].sources
         loaded = sources[path.name](path)
-        print(f"{name}: {loaded.network}, sha256 {loaded.sha256}")
+        say(f"{name}: {loaded.network}, sha256 {loaded.sha256}")
         first = next(file for file in sources if (weights / file).exists())
         if first != path.name:
             log(f"{name}: extraction takes {weights / first} as long as it is there")

@@ -1,7 +1,7 @@
 """`python -m features …`."""
 
 from features.cli import app
-from features.common.console import run_app
+from features.common.command import run_app
 
 if __name__ == "__main__":
     run_app(app, "features")

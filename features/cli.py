@@ -1,12 +1,11 @@
 """`python -m features`: look into a features folder and check it."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from features.common.console import log, new_app
+from features.common.console import json_text, log, new_app, say
 from features.common.errors import COULD_NOT_RUN
 from features.common.options import AsJson
 from features.spec import FAILURES_NAME, VERSION, Index, SplitEntry
@@ -25,20 +24,20 @@ def info_command(features: Folder, as_json: AsJson = False) -> None:
     """
     index = Index.read(features)
     if as_json:
-        print(json.dumps(index.to_json(), indent=2, ensure_ascii=False))
+        print(json_text(index.to_json()))
         return
-    print(f"{features}  (format version {VERSION})\n\nstreams")
+    say(f"{features}  (format version {VERSION})\n\nstreams")
     for name, spec in index.streams.items():
-        print(
+        say(
             f"  {name:10} {spec['kind']:11} {spec['width']:>5} wide, one row per "
             f"{spec['hop_s']:g} s, {spec['dtype']}, {spec['network']}, "
             f"weights {spec['weights_sha256'][:12]}"
         )
-    print("\nsplits")
+    say("\nsplits")
     for name, entry in index.splits.items():
-        print(f"  {name:12} {_describe(entry)}")
+        say(f"  {name:12} {_describe(entry)}")
     if any(entry.clips_missing or entry.clips_failed for entry in index.splits.values()):
-        print(f"\nMissing and failed clips are listed in {features / FAILURES_NAME}")
+        say(f"\nMissing and failed clips are listed in {features / FAILURES_NAME}")
 
 
 @app.command("verify")
@@ -52,10 +51,10 @@ def verify_command(features: Folder, as_json: AsJson = False) -> None:
     problems = verify(features)
     if as_json:
         found = [{"file": str(problem.file), "what": problem.what} for problem in problems]
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json_text(found))
     else:
         for problem in problems:
-            print(problem)
+            say(str(problem))
     if problems:
         log(
             f"{len(problems)} problems: delete the files named and run the same extraction again, "

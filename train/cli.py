@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from features.common.console import new_app
+from features.common.console import json_text, new_app, say
 from features.common.errors import RunError
 from features.common.options import AsJson
 from train.recipes.config import Recipe
@@ -114,12 +114,12 @@ def recipes_command(
             }
         )
     if as_json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        print(json_text(rows))
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:
         count = f"{row['trainable_parameters']:,}"
-        print(f"{row['name']:{width}}  {count:>11}  {row['description']}")
+        say(f"{row['name']:{width}}  {count:>11}  {row['description']}")
 
 
 @app.command("card")
@@ -133,7 +133,7 @@ def card_command(
     from train.run_folder.card import write_model_card
 
     write_model_card(run)
-    print(run / "README.md")
+    say(str(run / "README.md"))
 
 
 def _recipe(out: Path, name: str | None, settings: list[str], resume: bool) -> Recipe:

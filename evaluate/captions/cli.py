@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import groupby
@@ -24,7 +23,7 @@ from evaluate.captions.cli_options import (
     TagDraws,
     decoding_options,
 )
-from features.common.console import log
+from features.common.console import harmless, json_text, log
 from features.common.errors import SOME_CLIPS_FAILED, ConfigError
 from features.common.options import Weights
 
@@ -87,7 +86,7 @@ def caption_command(
     said = listener.describe_files(files, options, failed=failed)
     write = as_json_list if as_json else as_csv_lines if as_csv else as_text
     for line in write(said):
-        print(line, flush=True)
+        print(line if as_json else harmless(line), flush=True)
     if lost:
         log(f"{len(lost):,} of {len(files):,} files could not be used")
         raise typer.Exit(SOME_CLIPS_FAILED)
@@ -108,7 +107,7 @@ def as_text(said: "Iterable[Said]") -> Iterator[str]:
 
 def as_json_list(said: "Iterable[Said]") -> Iterator[str]:
     """One JSON list, an object per window."""
-    yield json.dumps([_record(item) for item in said], indent=2, ensure_ascii=False)
+    yield json_text([_record(item) for item in said])
 
 
 def as_csv_lines(said: "Iterable[Said]") -> Iterator[str]:

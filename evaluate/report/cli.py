@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from evaluate.captions.cli_options import Device
-from features.common.console import log
+from features.common.console import log, say
 
 shown = partial(typer.Option, rich_help_panel="What clip pages show")
 
@@ -55,4 +55,4 @@ def report_command(
     )
     build_report(folders, out, sources)
     log("open it in a browser:")
-    print(out / "index.html")
+    say(str(out / "index.html"))

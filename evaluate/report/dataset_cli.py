@@ -1,12 +1,11 @@
 """`python -m evaluate dataset`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from features.common.console import log
+from features.common.console import json_text, log, say
 from features.common.options import AsJson
 
 
@@ -37,9 +36,9 @@ def dataset_command(
         log(f"wrote {out}")
     if as_json:
         record = {"splits": [item.to_json() for item in found], "lost": lost}
-        print(json.dumps(record, indent=2, ensure_ascii=False))
+        print(json_text(record))
     else:
-        print(as_text(found, lost))
+        say(as_text(found, lost))
 
 
 def _draw(opened: list, out: Path) -> None:

@@ -1,12 +1,11 @@
 """`python -m evaluate score`."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from features.common.console import log
+from features.common.console import json_text, log, say
 from features.common.errors import ConfigError
 from features.common.options import AsJson
 
@@ -60,9 +59,9 @@ def score_command(
     if out is not None:
         _write(out, named, paths, record)
     if as_json:
-        print(json.dumps(_as_json(named, paths), indent=2, ensure_ascii=False))
+        print(json_text(_as_json(named, paths)))
     else:
-        print(score_table(named))
+        say(score_table(named))
 
 
 def score_table(named: "dict[str, Scores]") -> str:

@@ -1,13 +1,12 @@
 """`python -m evaluate human` and `python -m evaluate table`."""
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from features.common.console import log, progress
+from features.common.console import json_text, log, progress, say
 from features.common.options import AsJson
 
 
@@ -50,18 +49,16 @@ def human_command(
             "mean": mean,
             "not_available": scores[0].not_available,
         }
-        print(json.dumps(record, indent=2, ensure_ascii=False))
+        print(json_text(record))
         return
     paper = dict(zip(TABLE1_METRICS, HUMAN.values, strict=True))
     rows = [["", *(METRICS[name] for name in mean)]]
     rows.append([captions.name, *(percent(value, decimals=2) for value in mean.values())])
     rows.append(["paper, AudioCaps test", *(f"{paper[name]:.1f}" for name in mean)])
-    print(
-        f"{len(scores[0].clips):,} clips, each of {len(rounds)} captions against the others, × 100"
-    )
-    print(aligned(rows))
+    say(f"{len(scores[0].clips):,} clips, each of {len(rounds)} captions against the others, × 100")
+    say(aligned(rows))
     for name, reason in scores[0].not_available.items():
-        print(f"{METRICS[name]}: not available ({reason})")
+        say(f"{METRICS[name]}: not available ({reason})")
 
 
 def table_command(
@@ -83,4 +80,4 @@ def table_command(
     from evaluate.scores import table
 
     write = {"text": table.as_text, "markdown": table.as_markdown, "csv": table.as_csv}
-    print(write[form.value](table.gather(runs)))
+    say(write[form.value](table.gather(runs)))

@@ -1,19 +1,45 @@
-"""What a person at a terminal sees: progress and one-line errors on stderr, results on stdout."""
+"""What a person at a terminal sees: progress and one-line errors on stderr, results on stdout.
 
+Names and captions are other people's: what steers a terminal is shown in them, never obeyed.
+"""
+
+import json
+import re
 import sys
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from tqdm import tqdm
 
-from features.common.errors import COULD_NOT_RUN, INTERRUPTED, TagbartError
 from features.common.version import version_text
+
+# Control characters but tabs and line breaks, what turns the direction of writing around, and
+# halves of characters (of names that are not UTF-8), which cannot be written at all.
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def log(message: str) -> None:
     """Write one line to stderr without breaking a progress bar."""
-    tqdm.write(message, file=sys.stderr)
+    tqdm.write(harmless(message), file=sys.stderr)
+
+
+def say(text: str) -> None:
+    """Print a result for people to stdout."""
+    print(harmless(text), flush=True)
+
+
+def harmless(text: str) -> str:
+    """A text with what would steer a terminal written out, such as \\x1b for an escape."""
+    return _STEERING.sub(lambda found: ascii(found.group())[1:-1], text)
+
+
+def json_text(value: Any) -> str:
+    """A result for programs: indented JSON that is as harmless on a terminal."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return _STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def progress(
@@ -32,7 +58,7 @@ def progress(
     return tqdm(
         items,
         total=total,
-        desc=what,
+        desc=harmless(what),
         unit=f" {unit}",
         mininterval=interval_s,
         maxinterval=max(interval_s, 10.0),
@@ -69,29 +95,9 @@ def _group(
     ] = False,
 ) -> None:
     if version:
-        print(version_text())
+        say(version_text())
     elif context.invoked_subcommand is None:
         context.get_help()  # typer prints it by itself
     else:
         return
     raise typer.Exit
-
-
-def run_app(app: typer.Typer, name: str) -> None:
-    """Run a typer application; turn our errors into one line and the documented exit code."""
-    try:
-        code = app(prog_name=f"python -m {name}", standalone_mode=False)
-    except TagbartError as error:
-        log(f"error: {error}")
-        code = COULD_NOT_RUN
-    except typer.TyperException as error:  # a wrong option, command or value
-        context = getattr(error, "ctx", None)
-        where = context.command_path if context else f"python -m {name}"
-        found = error.format_message()
-        log(f"error: {found}{'' if found.endswith(('.', '?')) else '.'} See: {where} --help")
-        code = COULD_NOT_RUN
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    if code == INTERRUPTED:  # typer makes this code of most interrupts itself, without a word
-        log("interrupted: what was finished is kept; run the same command again to go on")
-    sys.exit(code if isinstance(code, int) else 0)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ def published(path: Path) -> Iterator[Path]:
 
     The draft is flushed to the disk before the rename and the folder after it, so that a power
     loss leaves either the old file or the new one, never a part.
+
+    Raises:
+        OSError: naming `path`, if the system refuses to write the draft.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The host stands in the name since machines that share storage may share process ids.
@@ -25,8 +29,22 @@ def published(path: Path) -> Iterator[Path]:
         _flush(draft)
         draft.replace(path)
         _flush(path.parent)
+    except Exception as error:
+        if refused := _refused(error, draft):
+            raise OSError(refused, os.strerror(refused), str(path)) from error
+        raise
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _refused(error: Exception, draft: Path) -> int | None:
+    """The system's number for why a draft could not be written; None if it is another error."""
+    if isinstance(error, OSError):
+        # A full disk is met in a write, which names no file.
+        own = error.filename is None or Path(os.fsdecode(error.filename)) == draft
+        return error.errno if own else None
+    told = re.search(r"\(os error (\d+)\)", str(error))  # safetensors' way to say it
+    return int(told.group(1)) if told else None
 
 
 def write_json(path: Path, value: Any) -> None:

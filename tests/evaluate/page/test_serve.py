@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[3]
 SERVE = """
 import sys
 from evaluate.cli import app
-from features.common.console import run_app
+from features.common.command import run_app
 
 class MadeUp:
     def find_spec(self, name, path, target=None):

@@ -1,0 +1,126 @@
+"""How commands end: one line and a documented code, whatever happens in them."""
+
+import errno
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from features.common.command import run_app
+from features.common.console import harmless, json_text, new_app
+from features.common.errors import RunError
+from features.common.publish import published
+
+
+@pytest.fixture
+def ending(monkeypatch, tmp_path, capfd):
+    """Runs a command that raises something; exit code and stderr."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["x", "go"])
+
+    def run(error: BaseException | None):
+        app = new_app("A test.")
+
+        @app.command("go")
+        def go() -> int:
+            """Go."""
+            if error is not None:
+                raise error
+            return 1
+
+        with pytest.raises(SystemExit) as end:
+            run_app(app, "test")
+        return end.value.code, capfd.readouterr().err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("embedded null\nbyte"),
+        RecursionError("too deep"),
+        MemoryError(),
+        OSError("no number at all"),
+        ConnectionResetError(errno.ECONNRESET, "reset"),
+        EOFError("a worker is gone"),  # which typer takes for Ctrl-C
+        AssertionError(),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line_code_2_and_a_traceback_in_the_file_named(error, ending):
+    code, told = ending(error)
+    assert code == 2
+    assert told.startswith("error: ") and told.count("\n") == 1
+    assert type(error).__name__ in told
+    log = Path(re.search(r"traceback, (\S+)$", told.strip()).group(1))
+    assert "Traceback (most recent call last)" in log.read_text()
+    assert type(error).__name__ in log.read_text().partition("Traceback")[2]
+
+
+def test_the_traceback_goes_to_stderr_where_there_is_no_room_for_a_file(ending, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
+    code, told = ending(ZeroDivisionError("by zero"))
+    assert code == 2 and "Traceback (most recent call last)" in told
+    assert told.splitlines()[-1].startswith("error: ZeroDivisionError: by zero")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "x", "/data/a.json"), "/data/a.json: No space left on device; make"),
+        (PermissionError(errno.EACCES, "x", b"/data"), "/data: Permission denied; mend"),
+        (OSError(errno.ENOSPC, "x"), "the output: No space left on device"),
+        (BrokenPipeError(errno.EPIPE, "x"), "whoever read this command's output left"),
+        (RunError("R: cannot be used\nso"), "R: cannot be used\\nso"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line_without_a_traceback(error, words, ending, tmp_path):
+    code, told = ending(error)
+    assert code == 2 and told.startswith(f"error: {words}") and told.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_code_that_a_command_returns_and_an_interrupt_keep_their_meaning(ending):
+    assert ending(None) == (1, "")
+    code, told = ending(KeyboardInterrupt())
+    assert code == 130 and told.startswith("interrupted: ")
+
+
+def test_results_that_find_no_room_are_code_2():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "features", "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: the output: No space left on device; make room, then run the same command again\n"
+    )
+
+
+def test_a_draft_that_the_system_refuses_is_told_by_its_final_name(tmp_path):
+    path = tmp_path / "a.json"
+    for told in (
+        OSError(errno.ENOSPC, "full"),  # as write() says it, without a name
+        RuntimeError("Error while serializing: I/O error (os error 28)"),  # as safetensors does
+    ):
+        with pytest.raises(OSError, match="No space left") as caught, published(path):
+            raise told
+        assert caught.value.filename == str(path) and caught.value.errno == errno.ENOSPC
+
+
+def test_what_would_steer_a_terminal_is_written_out():
+    name = "\x1b]0;owned\x07\x9b2J\u202egnp.exe\udc80\ttab\nline"
+    assert harmless(name) == ("\\x1b]0;owned\\x07\\x9b2J\\u202egnp.exe\\udc80\ttab\nline")
+    assert harmless("ein Männerchor 🐕") == "ein Männerchor 🐕"
+    assert json_text([name]) == (
+        '[\n  "\\u001b]0;owned\\u0007\\u009b2J\\u202egnp.exe\\udc80\\ttab\\nline"\n]'
+    )
