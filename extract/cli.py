@@ -22,21 +22,35 @@ def run_command(
     dump: Annotated[
         Path,
         typer.Argument(
-            metavar="DUMP", help="Folder with the audio: AudioCaps, Clotho or any clips."
+            metavar="DUMP", help="Folder with the audio, or with parquet or tar files of it."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Features folder to make, or to go on with.")],
     captions: Annotated[
-        Path | None, typer.Option(help="Folder with the captions CSVs, if not in the dump.")
+        Path | None, typer.Option(help="Captions file, or their folder, if not in the dump.")
     ] = None,
     kind: Annotated[
         str | None,
         typer.Option(
-            metavar="audiocaps|clotho|folder", help="Layout of the dump.", show_default="recognised"
+            metavar="NAME",
+            help="Of dump: audiocaps, clotho, captions (your own), macs, wavcaps, parquet, "
+            "webdataset, or folder (audio without captions).",
+            show_default="recognised",
         ),
     ] = None,
     split: Annotated[
         list[str] | None, typer.Option(help="Split to do; may be repeated.", show_default="all")
+    ] = None,
+    val: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="For val, by their names, of clips whose split nothing names.",
+            show_default="0.05",
+        ),
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="… and for test.", show_default="0.05")
     ] = None,
     streams: Annotated[
         str,
@@ -95,6 +109,7 @@ def run_command(
 
     Example: python -m extract run audiocaps --out features-audiocaps --weights weights
     """
+    from extract.dump.splits import SplitRule
     from extract.run import Extraction, extract, own_device
     from extract.sound.decode import Settings
     from features.common.machine import cores
@@ -114,6 +129,7 @@ def run_command(
         captions=captions,
         kind=kind,
         splits=tuple(split) if split else None,
+        rule=SplitRule(val=val, test=test),
         streams=tuple(name.strip() for name in streams.split(",")),
         precision=precision,
         dtype=dtype,

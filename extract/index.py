@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from extract.shards import DoneMark, Failure, ShardTask
+from extract.shards import DoneMark, Failure, ShardTask, split_folder
 from features.common.publish import published, write_json
 from features.spec import FAILURES_COLUMNS, FAILURES_NAME, INDEX_NAME, Index, SplitEntry
 
@@ -18,21 +18,24 @@ def publish_index(out: Path, tasks: Sequence[ShardTask]) -> Index | None:
         The index, or None if another machine's shards are still missing.
     """
     marks: dict[str, list[DoneMark]] = {}
+    originals = {task.split: task.original for task in tasks}
     for task in tasks:
         mark = task.done(out)
         if mark is None:
             return None
         marks.setdefault(task.split, []).append(mark)
-    for split in _earlier_splits(out):
+    for split, entry in _earlier_splits(out).items():
         if split not in marks:
-            paths = sorted((out / split).glob("[0-9]*.json"))
+            paths = sorted(split_folder(out, split, entry.original).glob("[0-9]*.json"))
             marks[split] = [mark for mark in map(DoneMark.read, paths) if mark]
+            originals[split] = entry.original
     splits = {
         split: SplitEntry(
             shards=tuple(mark.entry for mark in of_split if mark.entry),
             clips_listed=sum(mark.listed for mark in of_split),
             clips_missing=sum(item.missing for mark in of_split for item in mark.failures),
             clips_failed=sum(not item.missing for mark in of_split for item in mark.failures),
+            original=originals[split],
         )
         for split, of_split in sorted(marks.items())
     }
@@ -51,8 +54,8 @@ def publish_index(out: Path, tasks: Sequence[ShardTask]) -> Index | None:
     return index
 
 
-def _earlier_splits(out: Path) -> list[str]:
-    return list(Index.read(out).splits) if (out / INDEX_NAME).is_file() else []
+def _earlier_splits(out: Path) -> dict[str, SplitEntry]:
+    return Index.read(out).splits if (out / INDEX_NAME).is_file() else {}
 
 
 def _write_failures(out: Path, failures: Sequence[Failure]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from extract.dump.plan import read_dump
+from extract.dump.splits import SplitRule
 from extract.index import publish_index
 from extract.lock import only_run
 from extract.pipeline import make_shards
@@ -19,6 +20,7 @@ from extract.shards import (
     check_joins,
     check_same_settings,
     plan_shards,
+    split_folder,
 )
 from extract.sound.decode import Settings
 from extract.sound.endings import plain_endings
@@ -39,9 +41,10 @@ class Extraction:
     Attributes:
         dump: folder with the audio.
         out: features folder to make or to go on with.
-        captions: folder with the captions CSVs, when it is not in the dump.
+        captions: folder with the captions files, or one of them, when it is not in the dump.
         kind: of dataset, recognised when None.
         splits: which to do, all when None.
+        rule: how clips are divided where the captions name no splits.
         streams: names out of `extract.streams.STREAMS`.
         weights: folder with the networks' files.
         precision: of the networks' arithmetic.
@@ -58,6 +61,7 @@ class Extraction:
     captions: Path | None = None
     kind: str | None = None
     splits: tuple[str, ...] | None = None
+    rule: SplitRule = field(default_factory=SplitRule)
     streams: tuple[str, ...] = ("yamnet", "vggish", "panns")
     precision: str = "float32"
     dtype: str = "float16"
@@ -125,7 +129,13 @@ def extract(config: Extraction) -> int:
     Raises:
         TagbartError: if it cannot run; what is finished stays.
     """
-    plan = read_dump(config.dump, captions=config.captions, kind=config.kind, splits=config.splits)
+    plan = read_dump(
+        config.dump,
+        captions=config.captions,
+        kind=config.kind,
+        splits=config.splits,
+        rule=config.rule,
+    )
     tasks = plan_shards(plan, config.shard_clips)
     _say_plan(plan.kind, tasks)
     number, of = config.part
@@ -235,7 +245,8 @@ def _say_result(index: Index, splits: Sequence[str], out: Path) -> int:
     missing = sum(index.splits[split].clips_missing for split in splits)
     for split in splits:
         entry = index.splits[split]
-        log(f"{split}: {entry.clips:,} of {entry.clips_listed:,} clips in {out / split}")
+        folder = split_folder(out, split, entry.original)
+        log(f"{split}: {entry.clips:,} of {entry.clips_listed:,} clips in {folder}")
     if failed or missing:
         log(f"{missing:,} clips missing, {failed:,} failed: see {out / 'failures.csv'}")
     return SOME_CLIPS_FAILED if failed else DONE

@@ -76,9 +76,10 @@ class ShardTask:
     number: int
     clips: Sequence[PlannedClip]
     shard_clips: int
+    original: str = ""
 
     def path(self, out: Path) -> Path:
-        return out / self.split / shard_name(self.number)
+        return split_folder(out, self.split, self.original) / shard_name(self.number)
 
     def mark_path(self, out: Path) -> Path:
         return self.path(out).with_suffix(".json")
@@ -140,6 +141,13 @@ class ShardTask:
             replace(mark, entry=entry, streams=streams).write(self.mark_path(out))
 
 
+def split_folder(out: Path, split: str, original: str) -> Path:
+    """The folder of a split's shards: under the dump's name for it if it was made so before."""
+    old, new = out / original, out / split
+    made_before = original and old.is_dir() and not new.is_dir() and any(old.glob("[0-9]*.json"))
+    return old if made_before else new
+
+
 def plan_shards(plan: Plan, shard_clips: int = DEFAULT_SHARD_CLIPS) -> list[ShardTask]:
     """Cut every split into shards of `shard_clips` listed clips.
 
@@ -149,7 +157,13 @@ def plan_shards(plan: Plan, shard_clips: int = DEFAULT_SHARD_CLIPS) -> list[Shar
     if shard_clips < 1:
         raise ConfigError(f"--shard-clips is {shard_clips}, expected at least 1")
     return [
-        ShardTask(split, start // shard_clips, clips[start : start + shard_clips], shard_clips)
+        ShardTask(
+            split,
+            start // shard_clips,
+            clips[start : start + shard_clips],
+            shard_clips,
+            plan.originals.get(split, ""),
+        )
         for split, clips in plan.splits.items()
         for start in range(0, len(clips), shard_clips)
     ]

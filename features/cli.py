@@ -35,7 +35,8 @@ def info_command(features: Folder, as_json: AsJson = False) -> None:
         )
     say("\nsplits")
     for name, entry in index.splits.items():
-        say(f"  {name:12} {_describe(entry)}")
+        original = f" ({entry.original})" if entry.original else ""
+        say(f"  {name + original:12} {_describe(entry)}")
     if any(entry.clips_missing or entry.clips_failed for entry in index.splits.values()):
         say(f"\nMissing and failed clips are listed in {features / FAILURES_NAME}")
 

@@ -145,11 +145,15 @@ class Features:
     def __init__(self, root: Path, split: str) -> None:
         """Read ROOT/features.json; shards are opened when they are used.
 
+        Args:
+            root: the folder.
+            split: by our name or the dump's own (`test` or `evaluation` of Clotho).
+
         Raises:
             FormatError: if the folder is not finished, of another version, or has no such split.
         """
-        self.root, self.split = root, split
-        self.index = Index.read(root)
+        self.root, self.index = root, Index.read(root)
+        self.split = self.index.split_name(root, split)
         self.entry = self.index.split(root, split)
         self.shards = [Shard(root / shard.file) for shard in self.entry.shards]
         self._starts = [0, *accumulate(shard.clips for shard in self.entry.shards)]

@@ -11,7 +11,7 @@ FEATURES/<split>/00000.h5 …       about 2,000 clips each
 """
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +27,9 @@ TAG_LOGITS = "tag_logits"
 EMBEDDING = "embedding"
 KINDS = (TAG_LOGITS, EMBEDDING)
 DTYPES = ("float16", "float32")
+
+# What Clotho calls its splits. Folders extracted before 0.2 name them so; they are read as ours.
+CLOTHO_SPLITS = {"train": "development", "val": "validation", "test": "evaluation"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,11 @@ class StreamSpec:
             raise FormatError(
                 f"stream {self.name}: dtype is {self.dtype!r}, expected one of {DTYPES}"
             )
+        nul = [text for text in (self.name, self.network, *self.classes) if "\0" in text]
+        if nul:
+            raise FormatError(
+                f"stream {self.name!r}: {nul[0]!r} holds a NUL byte; mend its weights"
+            )
         expected = self.width if self.kind == TAG_LOGITS else 0
         if len(self.classes) != expected:
             raise FormatError(
@@ -95,12 +103,14 @@ class SplitEntry:
     """One split: its shards, and what became of every clip that the captions list.
 
     clips_listed = clips in shards + clips_missing (no audio) + clips_failed (audio unusable).
+    `original` is what the dump calls the split, "" where it calls it as we do.
     """
 
     shards: tuple[ShardEntry, ...]
     clips_listed: int
     clips_missing: int
     clips_failed: int
+    original: str = ""
 
     @property
     def clips(self) -> int:
@@ -149,19 +159,30 @@ class Index:
                 )
                 for name, entry in raw["splits"].items()
             }
-            return cls(streams=raw["streams"], splits=splits)
+            return cls(streams=raw["streams"], splits=_as_ours(splits))
         except (KeyError, TypeError, AttributeError) as error:
             raise FormatError(f"{path}: a record lacks {error}; extract again") from error
 
     def split(self, root: Path, name: str) -> SplitEntry:
-        """The entry of one split.
+        """The entry of one split, by our name or the dump's own.
 
         Raises:
             FormatError: if the folder has no such split.
         """
-        if name not in self.splits:
-            raise FormatError(f"{root}: has no split {name!r}; it holds {sorted(self.splits)}")
-        return self.splits[name]
+        return self.splits[self.split_name(root, name)]
+
+    def split_name(self, root: Path, name: str) -> str:
+        """Our name of a split that is called by ours or by the dump's own.
+
+        Raises:
+            FormatError: if the folder has no such split.
+        """
+        if name in self.splits:
+            return name
+        for ours, entry in self.splits.items():
+            if name in (entry.original, CLOTHO_SPLITS.get(ours)):
+                return ours
+        raise FormatError(f"{root}: has no split {name!r}; it holds {sorted(self.splits)}")
 
 
 def check_version(path: Path, found_format: Any, found_version: Any) -> None:
@@ -182,6 +203,14 @@ def check_version(path: Path, found_format: Any, found_version: Any) -> None:
 def shard_name(index: int) -> str:
     """File name of a split's shard number `index`."""
     return f"{index:05d}.h5"
+
+
+def _as_ours(splits: dict[str, SplitEntry]) -> dict[str, SplitEntry]:
+    """Splits under our names, where all of them have Clotho's."""
+    ours = {original: split for split, original in CLOTHO_SPLITS.items()}
+    if not splits.keys() <= ours.keys():
+        return splits
+    return {ours[name]: replace(entry, original=name) for name, entry in splits.items()}
 
 
 def _known(kind: type, record: dict[str, Any]) -> dict[str, Any]:

@@ -37,15 +37,17 @@ def verify(root: Path, *, splits: list[str] | None = None) -> list[Problem]:
     """
     index = Index.read(root)
     names = list(index.splits) if splits is None else splits
-    entries = [(name, shard) for name in names for shard in index.split(root, name).shards]
+    ours = [index.split_name(root, name) for name in names]
+    entries = [(name, shard) for name in ours for shard in index.splits[name].shards]
     problems: list[Problem] = []
     for split, entry in progress(entries, what="verify", unit="shards"):
-        problems.extend(_shard_problems(root, split, entry, set(index.streams)))
+        known_as = (split, index.splits[split].original)
+        problems.extend(_shard_problems(root, known_as, entry, set(index.streams)))
     return problems
 
 
 def _shard_problems(
-    root: Path, split: str, entry: ShardEntry, streams: set[str]
+    root: Path, known_as: tuple[str, str], entry: ShardEntry, streams: set[str]
 ) -> Iterator[Problem]:
     path = root / entry.file
     if not path.is_file():
@@ -56,8 +58,9 @@ def _shard_problems(
         yield Problem(file=path, what=problem)
     shard = Shard(path)
     try:
-        if shard.split != split:
-            yield Problem(file=path, what=f"is of split {shard.split!r}, listed under {split!r}")
+        if shard.split not in known_as:
+            what = f"is of split {shard.split!r}, listed under {known_as[0]!r}"
+            yield Problem(file=path, what=what)
         if len(shard) != entry.clips:
             yield Problem(file=path, what=f"holds {len(shard)} clips, expected {entry.clips}")
         if not streams <= set(shard.streams):

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evaluate.scores.predictions import PredictionSets
-from extract.dump.captions import read_audiocaps, read_clotho
+from extract.dump.plan import listed_in
+from extract.dump.tables.entries import columns_of, table_kind
 from features.common.errors import DumpError
 
 
@@ -18,16 +19,24 @@ def read_captions(path: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         DumpError: if the file is absent, lacks the columns of both data sets, or has a bad row.
     """
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            clotho = "file_name" in file.readline()
-    except OSError as error:
+    kind = table_kind(path)
+    if not kind:
         raise DumpError(
-            f"{path}: cannot be read ({error.strerror}); name a captions file, such as AudioCaps' "
-            "test.csv"
-        ) from error
-    listed = read_clotho(path) if clotho else read_audiocaps(path)
+            f"{path}: {_why_not(path)}; name a captions file, such as AudioCaps' test.csv"
+        )
+    listed = listed_in(path, kind)
     return {listed.ids[i]: listed.captions_of(i) for i in range(len(listed.ids))}
+
+
+def _why_not(path: Path) -> str:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return (
+        f"found the columns {columns_of(path)}, expected youtube_id, start_time and caption, or a "
+        "file's name and its captions"
+    )
 
 
 def leave_one_out(captions: Mapping[str, Sequence[str]], source: Path) -> list[PredictionSets]:

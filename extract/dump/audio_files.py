@@ -1,18 +1,48 @@
 """An index of the audio files below a folder, to be looked up by name."""
 
 import os
+import re
+import unicodedata
 from array import array
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from extract.dump.clips import Texts
-from extract.sound.audio import AUDIO_SUFFIXES, DECODED_SUFFIXES
+from extract.sound.audio import AUDIO_SUFFIXES
 from features.common.console import log
 from features.common.errors import DumpError
 
 Place = tuple[str, str]  # folder with its slash, ending
+
+# What may hold captions, or captions and sound.
+TABLE_SUFFIXES = frozenset(".csv .tsv .json .jsonl .ndjson .yaml .yml .parquet .arrow .tar".split())
+_FORBIDDEN = re.compile(r'[:/\\?*"<>|\u29f8]')
+_NUMBERED = re.compile(r"(.*[_-])(\d+(?:\.\d+)?)", re.ASCII | re.DOTALL)
+
+
+class _Hashed:
+    """Positions by hash: bucket b holds positions starts[b] to starts[b + 1] of the order."""
+
+    def __init__(self, hashes: np.ndarray) -> None:
+        bits = max(1, len(hashes).bit_length())
+        self._shift, self._half = 64 - bits, 1 << (bits - 1)
+        order = np.argsort(hashes, kind="stable")
+        buckets = (hashes >> self._shift) + self._half
+        counts = np.bincount(buckets, minlength=2 * self._half)
+        # Python's arrays: a single item out of them comes faster than out of numpy's.
+        self._order = array("i", order.astype(np.int32).tobytes())
+        self._hashes = array("q", hashes[order].tobytes())
+        self._starts = array("i", np.concatenate([[0], np.cumsum(counts)]).astype("i").tobytes())
+
+    def at(self, key: int) -> Iterator[int]:
+        """The positions of a hash."""
+        bucket = (key >> self._shift) + self._half
+        for at in range(self._starts[bucket], self._starts[bucket + 1]):
+            if self._hashes[at] == key:
+                yield self._order[at]
 
 
 class AudioFiles:
@@ -20,6 +50,9 @@ class AudioFiles:
 
     Names stand in one buffer, found through their hashes: two million files take 120 MB, in a dict
     of strings 250 MB.
+
+    Attributes:
+        tables: paths of what may hold captions there, relative to the root, sorted.
     """
 
     def __init__(self, root: Path) -> None:
@@ -33,26 +66,19 @@ class AudioFiles:
         check_folder(root)
         self._names, places = Texts(), dict[Place, int]()
         self._place_of, hashes = array("i"), array("q")
+        self.tables: list[str] = []
         for folder, filename in _walk(os.fspath(root)):
             name, suffix = os.path.splitext(filename)  # noqa: PTH122 - millions: plain strings
+            if suffix.lower() in TABLE_SUFFIXES:
+                self.tables.append(folder + filename)
+                continue
             place = folder, suffix
             self._names.append(name)
             self._place_of.append(places.setdefault(place, len(places)))
             hashes.append(hash(name))
+        self.tables.sort()
         self._place = list(places)
-        self._index(np.array(hashes, np.int64))
-
-    def _index(self, hashes: np.ndarray) -> None:
-        """Sort the names by hash; bucket b holds positions starts[b] to starts[b + 1] of them."""
-        bits = max(1, len(hashes).bit_length())
-        self._shift, self._half = 64 - bits, 1 << (bits - 1)
-        order = np.argsort(hashes, kind="stable")
-        buckets = (hashes >> self._shift) + self._half
-        counts = np.bincount(buckets, minlength=2 * self._half)
-        # Python's arrays: a single item out of them comes faster than out of numpy's.
-        self._order = array("i", order.astype(np.int32).tobytes())
-        self._hashes = array("q", hashes[order].tobytes())
-        self._starts = array("i", np.concatenate([[0], np.cumsum(counts)]).astype("i").tobytes())
+        self._by_name = _Hashed(np.array(hashes, np.int64))
 
     def __len__(self) -> int:
         return len(self._names)
@@ -61,44 +87,62 @@ class AudioFiles:
         """All paths relative to the root, in no particular order."""
         return map(self._path, range(len(self)))
 
-    def find(self, name: str, split: str, suffix: str = "") -> str | None:
-        """The file of that name, relative to the root.
+    def paths(self, name: str) -> list[str]:
+        """The files of that name (without ending), relative to the root."""
+        return [self._path(at) for at in self._by_name.at(hash(name)) if self._names[at] == name]
 
-        Of several, one with the ending `suffix` is preferred, then one under a folder named after
-        the split, then one that can be decoded, then the first by path.
-
-        Args:
-            name: without ending.
-            split: that the clip belongs to.
-            suffix: the ending that the captions file gives, if it does.
-        """
-        paths = self._paths(name)
-        if len(paths) < 2:
-            return paths[0] if paths else None
-
-        def rank(path: str) -> tuple[bool, bool, bool, str]:
-            pure = PurePosixPath(path)
-            decoded = pure.suffix.lower() in DECODED_SUFFIXES
-            return pure.suffix != suffix, split not in pure.parts[:-1], not decoded, path
-
-        return min(paths, key=rank)
-
-    def _paths(self, name: str) -> list[str]:
-        key = hash(name)
-        bucket = (key >> self._shift) + self._half
+    def near(self, name: str) -> list[str]:
+        """The files whose names differ from this one in what tools change only (`plain_name`)."""
+        key = plain_name(name)
         return [
-            self._path(self._order[at])
-            for at in range(self._starts[bucket], self._starts[bucket + 1])
-            if self._hashes[at] == key and self._names[self._order[at]] == name
+            self._path(at)
+            for at in self._by_plain_name.at(hash(key))
+            if plain_name(self._names[at]) == key
         ]
+
+    def ending_in_a_number(self, start: str) -> list[tuple[str, float]]:
+        """The files whose names are `start` and a number, and that number."""
+        found = []
+        for at in self._by_start.at(hash(start)):
+            match = _NUMBERED.fullmatch(self._names[at])
+            if match and match[1] == start:
+                found.append((self._path(at), float(match[2])))
+        return found
+
+    # Most dumps never ask for these two, so they are made when they are first asked for.
+    @cached_property
+    def _by_plain_name(self) -> _Hashed:
+        return _Hashed(np.fromiter((hash(plain_name(name)) for name in self._names), np.int64))
+
+    @cached_property
+    def _by_start(self) -> _Hashed:
+        starts = (_NUMBERED.fullmatch(name) for name in self._names)
+        return _Hashed(np.fromiter((hash(m[1]) if m else 0 for m in starts), np.int64))
 
     def _path(self, index: int) -> str:
         folder, suffix = self._place[self._place_of[index]]
         return f"{folder}{self._names[index]}{suffix}"
 
 
+def plain_name(name: str) -> str:
+    """A name without what tools change in it: outer and double spaces, Unicode's forms (macOS
+    writes NFD, yt-dlp full-width signs), and the signs that some file systems forbid, as "_"."""
+    return _FORBIDDEN.sub("_", " ".join(unicodedata.normalize("NFKC", name).split()))
+
+
+def table_files(root: Path) -> list[str]:
+    """Paths of what may hold captions below a folder, relative to it, sorted."""
+    check_folder(root)
+    return sorted(
+        folder + name
+        for folder, name in _walk(os.fspath(root))
+        if os.path.splitext(name)[1].lower() in TABLE_SUFFIXES  # noqa: PTH122
+    )
+
+
 def _walk(root: str) -> Iterator[tuple[str, str]]:
-    """Folder below `root`, empty or with a slash at its end, and name of every audio file."""
+    """Folder below `root`, empty or with a slash at its end, and name of every audio file and of
+    every file that may hold captions."""
     waiting = [""]
     seen: set[tuple[int, int]] = set()
     while waiting:
@@ -113,8 +157,9 @@ def _walk(root: str) -> Iterator[tuple[str, str]]:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
+                    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
                     # A folder or a broken link named .wav must be reported, not missed.
-                    if os.path.splitext(entry.name)[1].lower() in AUDIO_SUFFIXES:  # noqa: PTH122
+                    if suffix in AUDIO_SUFFIXES or (suffix in TABLE_SUFFIXES and entry.is_file()):
                         yield inside, entry.name
                     elif _is_folder(entry):
                         waiting.append(f"{inside}{entry.name}/")

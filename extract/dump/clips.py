@@ -49,7 +49,9 @@ class Listed:
     Attributes:
         ids: of the clips.
         captions: of the rows, in the file's order.
-        names: of the rows, their audiocap_ids; empty where there are none.
+            An empty one is no caption; its row may still hold a name.
+        names: of the rows, what else their files may be called; empty where there is nothing.
+        paths: of the clips, where the captions file itself knows where their sound lies.
         rows: int64, row numbers sorted by clip.
         offset: int64 [clips + 1], clip i owns rows[offset[i]:offset[i + 1]].
     """
@@ -57,14 +59,39 @@ class Listed:
     ids: Texts
     captions: Texts
     names: Texts
+    paths: Texts
     rows: np.ndarray
     offset: np.ndarray
 
     def captions_of(self, index: int) -> tuple[str, ...]:
-        return tuple(self.captions[row] for row in self._rows_of(index))
+        return tuple(text for row in self._rows_of(index) if (text := self.captions[row]))
 
     def names_of(self, index: int) -> tuple[str, ...]:
         return tuple(self.names[row] for row in self._rows_of(index))
+
+    def planned(
+        self, paths: Texts | None = None, reasons: dict[int, str] | None = None
+    ) -> "Planned":
+        """All clips with their files: `paths`, or those that the captions file itself gave."""
+        return Planned(
+            listed=self,
+            paths=self.paths if paths is None else paths,
+            reasons=reasons or {},
+            span=range(len(self.ids)),
+        )
+
+    def select(self, clips: Sequence[int]) -> "Listed":
+        """Some of the clips, in the order given; the texts of the rows are shared."""
+        owned = [self.rows[self.offset[clip] : self.offset[clip + 1]] for clip in clips]
+        counts = [len(rows) for rows in owned]
+        return Listed(
+            ids=Texts(self.ids[clip] for clip in clips),
+            captions=self.captions,
+            names=self.names,
+            paths=Texts(self.paths[clip] for clip in clips),
+            rows=np.concatenate([np.zeros(0, np.int64), *owned]),
+            offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        )
 
     def _rows_of(self, index: int) -> list[int]:
         start, stop = self.offset[index : index + 2].tolist()
@@ -76,16 +103,18 @@ class Gatherer:
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
-        self._captions, self._names = Texts(), Texts()
+        self._captions, self._names, self._paths = Texts(), Texts(), Texts()
         self._clips = array("q")  # one number per row
 
     def __contains__(self, clip: str) -> bool:
         return clip in self._numbers
 
-    def add(self, clip: str, captions: Iterable[str], name: str = "") -> None:
-        """Add captions of a clip; without any, the clip is listed all the same."""
+    def add(self, clip: str, captions: Sequence[str], name: str = "", path: str = "") -> None:
+        """Add captions of a clip; without any, the clip and its name are listed all the same."""
         number = self._numbers.setdefault(clip, len(self._numbers))
-        for caption in captions:
+        if number == len(self._paths):
+            self._paths.append(path)
+        for caption in captions or ([""] if name else []):
             self._clips.append(number)
             self._captions.append(caption)
             self._names.append(name)
@@ -97,6 +126,7 @@ class Gatherer:
             ids=Texts(self._numbers),
             captions=self._captions,
             names=self._names,
+            paths=self._paths,
             rows=np.argsort(clips, kind="stable"),
             offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         )

@@ -1,38 +1,51 @@
 """A dump folder becomes a plan: which clips there are, with which captions, in which file.
 
-File names are never taken apart. For every clip that the captions list, the names that dumps are
-known to use are looked up among the files that are there, so an id can hold any sign, and no id can
-point outside the dump.
+Every reader gives the same entries (extract/dump/tables/entries.py), whatever it reads. Here they
+are gathered by clip and split, and every clip gets its file.
 """
 
-import os
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
+from extract.dump.assign import assign
 from extract.dump.audio_files import AudioFiles, check_folder
-from extract.dump.captions import find_captions, read_audiocaps, read_clotho
-from extract.dump.clips import Listed, Planned, PlannedClip, Texts
+from extract.dump.clips import Gatherer, Listed, PlannedClip
+from extract.dump.find import CONTAINER_KINDS, KINDS, Chosen, check_kind, find_captions, say_unused
+from extract.dump.splits import SPLITS, SplitRule, folder_splits, meanings
+from extract.dump.tables.containers import contained_entries
+from extract.dump.tables.entries import Entry, Table, entries
+from features.common.console import log
 from features.common.errors import ConfigError, DumpError
 
-KINDS = ("audiocaps", "clotho", "folder")
-FOLDER_SPLIT = "all"
-CLIP_S = 10
+__all__ = ["KINDS", "Plan", "listed_in", "read_dump"]
 
-# A clip's file, or None and why there is none if more can be said than that.
-Found = tuple[str | None, str]
+FOLDER_SPLIT = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All clips of a dump by split, missing ones included, in the order of the captions files."""
+    """All clips of a dump by split, missing ones included, in the order of the captions files.
+
+    Attributes:
+        kind: of dataset.
+        splits: the clips.
+        originals: what the dump itself calls a split, where that is something else.
+    """
 
     kind: str
     splits: Mapping[str, Sequence[PlannedClip]]
+    originals: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Splits:
+    """What the captions list by split, and the words of the dump for these splits."""
+
+    listed: dict[str, Listed]
+    words: dict[str, str]
+    folders: dict[str, str]
 
 
 def read_dump(
@@ -41,194 +54,173 @@ def read_dump(
     captions: Path | None = None,
     kind: str | None = None,
     splits: Sequence[str] | None = None,
+    rule: SplitRule | None = None,
 ) -> Plan:
     """Plan the extraction of a dump.
 
     Args:
         dump: folder with the audio, in any known layout.
-        captions: folder with the captions files, when they are not in the dump.
-        kind: `audiocaps`, `clotho` or `folder` (audio without captions); recognised when None.
-        splits: which to plan, all by default.
+        captions: folder with the captions files, or one such file, when they are not in the dump.
+        kind: one of `KINDS`; recognised when None. `folder` is audio without captions.
+        splits: which to plan, by our names or the dump's own; all by default.
+        rule: how clips are divided where nothing names their split.
 
     Raises:
         DumpError: if the dump or its captions cannot be used.
-        ConfigError: if `kind` is unknown.
+        ConfigError: if `kind` is unknown, or a rule was asked for and the dump has splits.
     """
-    if kind is not None and kind not in KINDS:
-        raise ConfigError(f"--kind is {kind!r}, expected one of {', '.join(KINDS)}")
+    check_kind(kind)
     check_folder(dump)
-    found = None if kind == "folder" else find_captions(dump, captions)
-    if found is None:
-        if kind not in (None, "folder"):
-            raise DumpError(f"{dump}: found no {kind} captions; name their folder with --captions")
-        _check_splits(dump, splits, [FOLDER_SPLIT])
-        return Plan(kind="folder", splits={FOLDER_SPLIT: _plan_folder(dump)})
-    recognised, tables = found
-    if kind is not None and kind != recognised:
-        raise DumpError(f"{dump}: holds {recognised} captions, asked for --kind {kind}")
-    _check_splits(dump, splits, list(tables))
-    # All tables are read, not only those asked for: a bare id is certain only among all of them.
-    read = read_clotho if recognised == "clotho" else read_audiocaps
-    listed = {split: read(path) for split, path in tables.items()}
     files = AudioFiles(dump)
-    if recognised == "clotho":
-        planned = _plan(listed, _ClothoNames(files).find)
+    chosen = None if kind == "folder" else find_captions(dump, files, captions, kind)
+    if chosen is None:
+        if splits and FOLDER_SPLIT not in splits:
+            _wanted(dump, splits, {FOLDER_SPLIT: ""})
+        return Plan(kind="folder", splits={FOLDER_SPLIT: _plan_folder(dump, files)})
+    say_unused(chosen.unused)
+    found = _gathered(dump, chosen, rule or SplitRule())
+    wanted = _wanted(dump, splits, found.words)
+    if chosen.kind in CONTAINER_KINDS:
+        planned = {split: listed.planned() for split, listed in found.listed.items()}
     else:
-        planned = _plan(listed, _AudioCapsNames(files, list(listed.values())).find)
+        # All are looked up, not only those asked for: a bare id is certain only among all of them.
+        meant = {word: split for split, word in found.words.items()}
+        planned = assign(files, found.listed, found.folders, {**chosen.meant, **meant}, chosen.kind)
     return Plan(
-        kind=recognised,
-        splits={split: planned[split] for split in tables if not splits or split in splits},
+        kind=chosen.kind,
+        splits={split: planned[split] for split in planned if split in wanted},
+        originals={split: word for split, word in found.words.items() if word != split},
     )
 
 
-def timed_names(youtube_id: str, start: str) -> Iterator[str]:
-    """File names without ending that AudioCaps dumps give to a clip, those with a start time.
+def listed_in(path: Path, kind: str) -> Listed:
+    """The clips of one captions file, whatever their splits.
 
-    Args:
-        youtube_id: as the captions have it.
-        start: seconds, as the captions have it.
+    Raises:
+        DumpError: if it cannot be read.
     """
-    yield f"{youtube_id}_{start}"
-    yield f"Y{youtube_id}_{start}"
-    if start.isdecimal():
-        first, last = int(start), int(start) + CLIP_S
-        yield f"Y{youtube_id}_{first}.000_{last}.000"
-        yield f"{youtube_id}_{first}.000_{last}.000"
-        yield f"{youtube_id}_{first:06d}"
-        yield f"Y{youtube_id}_{first:06d}"
-        yield f"{youtube_id}_{first}.0-{last}.0"
-        yield f"{youtube_id}_{first}_{last}"
+    table = Table(path=path, shown=str(path), kind=kind)
+    return _gather(entries(table), path)[""]
 
 
-class _AudioCapsNames:
-    """Looks AudioCaps clips up: names with a start time, then audiocap_ids, then bare ids."""
+def _gathered(dump: Path, chosen: Chosen, rule: SplitRule) -> _Splits:
+    """Read all tables, and find every clip's split.
 
-    def __init__(self, files: AudioFiles, listed: Sequence[Listed]) -> None:
-        self._files = files
-        self._listed = listed
-
-    def find(self, listed: Listed, index: int, split: str) -> Found:
-        video, _, start = listed.ids[index].rpartition("_")  # our own: the start holds no "_"
-        for name in timed_names(video, start):
-            if path := self._files.find(name, split):
-                return path, ""
-        for name in listed.names_of(index):
-            if name and (path := self._files.find(name, split)):
-                return path, ""
-        for name in (f"Y{video}", video):
-            if path := self._files.find(name, split):
-                if _count(self._videos, video) == 1:
-                    return path, ""
-                return None, f"missing: {path} has no start time and the captions list several"
-        if video.startswith("_"):
-            return self._dashed(video, start, split), ""
-        return None, ""
-
-    @cached_property
-    def _clips(self) -> np.ndarray:
-        """Hashes of all clip ids, in order: 8 MB a million, a set of strings takes 150 MB."""
-        return np.unique(_hashes(clip for table in self._listed for clip in table.ids))
-
-    @cached_property
-    def _videos(self) -> np.ndarray:
-        """Hashes of the video ids of all clips, in order; a clip in two splits counts once."""
-        videos = _hashes(clip.rpartition("_")[0] for table in self._listed for clip in table.ids)
-        clips = _hashes(clip for table in self._listed for clip in table.ids)
-        return np.sort(videos[np.unique(clips, return_index=True)[1]])
-
-    def _dashed(self, video: str, start: str, split: str) -> str | None:
-        """Some published ids have lost their leading dash to an underscore."""
-        dashed = f"-{video[1:]}"
-        if not _count(self._clips, f"{dashed}_{start}"):
-            for name in timed_names(dashed, start):
-                if path := self._files.find(name, split):
-                    return path
-        if not _count(self._videos, dashed) and _count(self._videos, video) == 1:
-            return self._files.find(f"Y{dashed}", split) or self._files.find(dashed, split)
-        return None
-
-
-class _ClothoNames:
-    """Looks Clotho clips up: their ids are file names."""
-
-    def __init__(self, files: AudioFiles) -> None:
-        self._files = files
-
-    def find(self, listed: Listed, index: int, split: str) -> Found:
-        name, suffix = os.path.splitext(listed.ids[index])  # noqa: PTH122
-        return self._files.find(name, split, suffix), ""
-
-
-def _plan(
-    listed: dict[str, Listed],
-    look_up: Callable[[Listed, int, str], Found],
-) -> dict[str, Planned]:
-    """Look every clip up; a file goes to the first clip that it fits, and to no other."""
-    planned: dict[str, Planned] = {}
-    clips, files = array("q"), array("q")
-    for split, table in listed.items():
-        paths, reasons = Texts(), {}
-        for index in range(len(table.ids)):
-            path, reason = look_up(table, index, split)
-            paths.append(path or "")
-            if reason:
-                reasons[index] = reason
-            clips.append(hash(table.ids[index]))
-            files.append(hash(path) if path else 0)
-        planned[split] = Planned(
-            listed=table, paths=paths, reasons=reasons, span=range(len(table.ids))
+    It is what the row says, else what the file of the row is called after, else what all the files
+    that are named lie below, else what the rule makes of the name.
+    """
+    by_word: dict[str, Gatherer] = {}
+    folders: dict[str, str] = {}
+    for table in chosen.tables:
+        read = contained_entries if table.kind in CONTAINER_KINDS else entries
+        _gather_into(by_word, read(table), table)
+        if table.folder:
+            folders[table.word] = table.folder
+    listed = {word: gatherer.listed() for word, gatherer in by_word.items()}
+    if not sum(len(table.ids) for table in listed.values()):
+        raise DumpError(f"{chosen.tables[0].path}: lists no clips")
+    if set(listed) == {""}:
+        listed = _by_folder(listed[""]) or listed
+    if set(listed) == {""} or (rule.asked and set(listed) <= {"", "train", "training"}):
+        whole = listed.get("") or next(iter(listed.values()))
+        return _Splits(
+            listed=_by_rule(whole, rule),
+            words={split: split for split in SPLITS},
+            folders=dict.fromkeys(SPLITS, next(iter(folders.values()), "")),
         )
-    twice = set(_given_twice(clips, files))
-    position = 0
-    for clips_of_split in planned.values():
-        for index in range(len(clips_of_split)) if twice else ():
-            if position + index in twice:
-                path = clips_of_split.paths[index]
-                clips_of_split.reasons[index] = f"missing: {path} fits an earlier clip too"
-        position += len(clips_of_split)
-    return planned
+    if rule.asked:
+        raise ConfigError(
+            f"{dump}: its captions name the splits {', '.join(map(repr, listed))}; --val and "
+            "--test are for captions without splits: leave them out"
+        )
+    meant = chosen.meant if set(listed) <= set(chosen.meant) else meanings(listed)
+    return _named_splits(chosen.tables[0].path, listed, meant, folders)
 
 
-def _plan_folder(dump: Path) -> list[PlannedClip]:
-    clips = [PlannedClip(path, path) for path in sorted(AudioFiles(dump))]
+def _named_splits(
+    path: Path, listed: Mapping[str, Listed], meant: Mapping[str, str], folders: Mapping[str, str]
+) -> _Splits:
+    unknown = [word for word in listed if word not in meant]
+    if unknown:
+        found = "rows without a split" if unknown[0] == "" else f"a split {unknown[0]!r}"
+        raise DumpError(f"{path}: has {found}, expected {', '.join(SPLITS)} for every row")
+    counts = Counter(meant[word] for word in listed)
+    twice = [split for split, count in counts.items() if count > 1]
+    if twice:
+        both = " and ".join(repr(word) for word in listed if meant[word] == twice[0])
+        raise DumpError(f"{path}: {both} mean the one split {twice[0]}; name it one way")
+    words = {meant[word]: word for word in listed}
+    renamed = [f"{word} is {split}" for split, word in words.items() if word != split]
+    if renamed:
+        log(f"splits: {', '.join(renamed)}")
+    order = sorted(words, key=SPLITS.index)
+    return _Splits(
+        listed={split: listed[words[split]] for split in order},
+        words={split: words[split] for split in order},
+        folders={split: folders.get(words[split], folders.get("", "")) for split in order},
+    )
+
+
+def _gather(read: Iterator[Entry], path: Path) -> dict[str, Listed]:
+    by_word: dict[str, Gatherer] = {}
+    entry_without_split = (entry._replace(split="") for entry in read)
+    _gather_into(by_word, entry_without_split, Table(path=path, shown=str(path)))
+    return {word: gatherer.listed() for word, gatherer in by_word.items()}
+
+
+def _gather_into(by_word: dict[str, Gatherer], read: Iterator[Entry], table: Table) -> None:
+    empty = 0
+    for entry in read:
+        word = entry.split or table.word
+        if word not in by_word:
+            by_word[word] = Gatherer()
+        captions = [caption for caption in entry.captions if caption]
+        empty += len(entry.captions) - len(captions)
+        by_word[word].add(entry.id, captions, entry.name, entry.path)
+    if empty:
+        log(f"{table.path}: {empty:,} empty captions left out; their clips stay")
+
+
+def _by_folder(listed: Listed) -> dict[str, Listed] | None:
+    """Divide by the folders in the files' names, if every one lies below one named as a split."""
+    by_split: dict[str, list[int]] = {}
+    for index, name in enumerate(listed.ids):
+        splits = folder_splits(name.replace("\\", "/").split("/")[:-1], {})
+        if len(splits) != 1:
+            return None
+        by_split.setdefault(splits.pop(), []).append(index)
+    log(f"splits: by the folders of the files, {', '.join(by_split)}")
+    return {split: listed.select(clips) for split, clips in by_split.items()}
+
+
+def _by_rule(listed: Listed, rule: SplitRule) -> dict[str, Listed]:
+    clips: dict[str, list[int]] = {split: [] for split in SPLITS}
+    for index, name in enumerate(listed.ids):
+        clips[rule.split_of(name)].append(index)
+    val, test = rule.shares
+    counts = ", ".join(f"{split} {len(of_split):,}" for split, of_split in clips.items())
+    log(
+        f"splits: the captions name none; by the files' names {counts} (--val {val:g} "
+        f"--test {test:g})"
+    )
+    return {split: listed.select(of_split) for split, of_split in clips.items() if of_split}
+
+
+def _plan_folder(dump: Path, files: AudioFiles) -> list[PlannedClip]:
+    clips = [PlannedClip(path, path) for path in sorted(files)]
     if not clips:
         raise DumpError(
-            f"{dump}: found neither captions (train.csv, val.csv, test.csv or "
-            "clotho_captions_<split>.csv) nor audio files; name the folder that holds the clips, "
-            "or make a synthetic dump with: python -m extract demo DUMP"
+            f"{dump}: found neither captions (train.csv, val.csv, test.csv, "
+            "clotho_captions_<split>.csv or captions.csv) nor audio files; name the folder that "
+            "holds the clips, or make a synthetic dump with: python -m extract demo DUMP"
         )
     return clips
 
 
-def _given_twice(clips: array, files: array) -> list[int]:
-    """Whose file went to another clip before; the same clip in two splits is no other.
-
-    Args:
-        clips: hashes of ids [n].
-        files: hashes of paths [n], 0 where there is none.
-    """
-    ordered = np.sort(np.array(files, np.int64))
-    doubled = set(ordered[1:][(ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)].tolist())
-    owner: dict[int, int] = {}
-    return [
-        at
-        for at, file in enumerate(files if doubled else ())
-        if file in doubled and owner.setdefault(file, clips[at]) != clips[at]
-    ]
-
-
-def _check_splits(dump: Path, splits: Sequence[str] | None, there: Sequence[str]) -> None:
-    unknown = [split for split in splits or () if split not in there]
+def _wanted(dump: Path, asked: Sequence[str] | None, words: Mapping[str, str]) -> set[str]:
+    """The splits asked for, by our names or the dump's own."""
+    ours = {**{word: split for split, word in words.items() if word}, **{s: s for s in words}}
+    unknown = [name for name in asked or () if name not in ours]
     if unknown:
-        raise DumpError(f"{dump}: has no split {unknown[0]!r}; it has {', '.join(there)}")
-
-
-def _hashes(texts: Iterable[str]) -> np.ndarray:
-    """int64 [n]."""
-    return np.fromiter(map(hash, texts), np.int64)
-
-
-def _count(ordered: np.ndarray, text: str) -> int:
-    """How often the hash of `text` stands in an ordered array."""
-    key = hash(text)
-    return int(np.searchsorted(ordered, key, "right") - np.searchsorted(ordered, key, "left"))
+        raise DumpError(f"{dump}: has no split {unknown[0]!r}; it has {', '.join(words)}")
+    return {ours[name] for name in asked} if asked else set(words)

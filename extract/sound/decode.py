@@ -17,7 +17,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from extract.sound.audio import load_audio
+from extract.sound.contained import load_clip
 from extract.sound.endings import NO_SHARED_MEMORY
 from extract.sound.resample import resample, resampled_length
 from features.common.errors import ClipError, ConfigError
@@ -77,7 +77,7 @@ class _Decoder(Dataset):
     """
 
     def __init__(self, dump: Path, paths: Iterable[str]) -> None:
-        self.dump = os.fsencode(dump)
+        self.dump = dump
         self.blob = bytearray()
         ends = array("q")
         for path in paths:
@@ -92,7 +92,7 @@ class _Decoder(Dataset):
         start = int(self.ends[index - 1]) if index else 0
         path = bytes(self.blob[start : int(self.ends[index])])
         try:
-            audio = load_audio(Path(os.fsdecode(os.path.join(self.dump, path))))  # noqa: PTH118
+            audio = load_clip(self.dump, os.fsdecode(path))
         except ClipError as error:
             return Heard(failure=str(error))
         waveform = torch.from_numpy(audio.waveform)

@@ -1,9 +1,11 @@
 """`python -m extract run`: what it makes, from what, and what it goes on with."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import soundfile
@@ -15,8 +17,9 @@ from extract.sound.decode import Settings
 from extract.streams import STREAMS, Stream
 from extract.weights.state_dicts import Loaded
 from features.common.errors import ConfigError
+from features.common.publish import sha256_of
 from features.reader import Features
-from features.spec import EMBEDDING, Index
+from features.spec import CLOTHO_SPLITS, EMBEDDING, Index
 from features.verify import verify
 from tests.extract.command import RATE_HZ, contents, extract, only_error, options, write_clips
 
@@ -94,7 +97,7 @@ def test_new_audio_makes_only_its_shard_again(dump, tiny_weights, tmp_path):
     assert extract("run", mine, *arguments).code == 0
     after = shards(tmp_path / "out")
     assert {name for name in after if after[name] != before[name]} == {"00001.h5"}
-    entry = Index.read(tmp_path / "out").splits["evaluation"]
+    entry = Index.read(tmp_path / "out").splits["test"]
     assert (entry.clips, entry.clips_missing) == (12, 0)
     assert verify(tmp_path / "out") == []
 
@@ -285,6 +288,50 @@ def test_clotho_has_five_captions_and_a_panns_window_for_each_10_s(tiny_weights,
         "long one.wav": [31, 31, 3],
         "odd.wav": [21, 20, 3],
     }
+
+
+def as_made_before_splits_had_our_names(out: Path) -> None:
+    """Give a features folder of Clotho the names that earlier versions gave it."""
+    index = json.loads((out / "features.json").read_text())
+    for new, old in CLOTHO_SPLITS.items():
+        (out / new).rename(out / old)
+        path = out / old / "00000.h5"
+        with h5py.File(path, "r+") as file:
+            file.attrs["split"] = old
+        entry = {"file": f"{old}/00000.h5", "clips": 1}
+        entry |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        mark = json.loads(path.with_suffix(".json").read_text())
+        path.with_suffix(".json").write_text(json.dumps(mark | {"entry": entry}))
+        index["splits"][old] = index["splits"].pop(new) | {"shards": [entry]}
+        del index["splits"][old]["original"]
+    (out / "features.json").write_text(json.dumps(index))
+
+
+def test_features_under_clothos_own_names_are_read_as_ours_and_never_made_again(
+    tiny_weights, tmp_path
+):
+    dump, out = tmp_path / "dump", tmp_path / "out"
+    for split in CLOTHO_SPLITS.values():
+        write_clips(dump / split, 1)
+        (dump / f"clotho_captions_{split}.csv").write_text(
+            "file_name,caption_1,caption_2,caption_3,caption_4,caption_5\n"
+            f"c000.wav,{split},b,c,d,e\n"
+        )
+    arguments = options(out, tiny_weights, streams="yamnet")
+    assert extract("run", dump, *arguments).code == 0
+    as_made_before_splits_had_our_names(out)
+    before = shards(out)
+    done = extract("run", dump, *arguments)
+    assert done.code == 0 and "3 shards, 3 of them finished before" in done.stderr
+    assert shards(out) == before and not (out / "train").exists()
+    # One that is lost is made where the others are.
+    (out / "evaluation" / "00000.h5").unlink()
+    assert extract("run", dump, *arguments).code == 0
+    assert verify(out) == [] and not (out / "test").exists()
+    for new, old in CLOTHO_SPLITS.items():
+        for name in (new, old):
+            features = Features(out, name)
+            assert (features.split, features[0].captions[0]) == (new, old)
 
 
 def test_a_plain_folder_needs_no_captions(made):

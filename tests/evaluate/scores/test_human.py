@@ -45,7 +45,7 @@ def test_clotho_rows_give_their_five_captions(tmp_path):
 def test_a_file_that_is_no_captions_file_is_named(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("clip,text\nx,y\n")
-    for name, words in (("x.csv", "lacks columns"), ("absent.csv", "cannot be read")):
+    for name, words in (("x.csv", "found the columns"), ("absent.csv", "cannot be read")):
         with pytest.raises(DumpError, match=words) as caught:
             read_captions(tmp_path / name)
         assert str(tmp_path / name) in str(caught.value)

@@ -1,6 +1,5 @@
 """From dump folders to plans: every layout, every kind, and what cannot be planned."""
 
-import csv
 import os
 import pickle
 import tracemalloc
@@ -12,8 +11,8 @@ from extract.dump import audio_files
 from extract.dump.clips import PlannedClip
 from extract.dump.plan import KINDS, read_dump
 from features.common.errors import ConfigError, DumpError
+from tests.extract.dump.dumps import audiocaps, clotho, put, write_csv
 
-HEADER = ("audiocap_id", "youtube_id", "start_time", "caption")
 AWKWARD_IDS = (
     "r1nicOVtvkQ",
     "-0Gj8-vB1q4",
@@ -22,28 +21,6 @@ AWKWARD_IDS = (
     "Y_30.000_x-",
     "-_-_-_-_-_-",
 )
-
-
-def write_csv(path: Path, header, rows) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
-    return path
-
-
-def audiocaps(dump: Path, *rows, split: str = "train") -> Path:
-    """Rows of (audiocap_id, youtube_id, start) or with a caption behind, as a captions CSV."""
-    full = [(*row, f"caption {row[0]}")[:4] for row in rows]
-    return write_csv(dump / f"{split}.csv", HEADER, full)
-
-
-def put(dump: Path, *names: str) -> None:
-    for name in names:
-        path = dump / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
 
 
 def only_path(dump: Path, split: str = "train") -> str | None:
@@ -204,12 +181,6 @@ def test_captions_may_lie_elsewhere(tmp_path):
     assert (plan.kind, plan.splits["test"][0].path) == ("audiocaps", "a_0.wav")
 
 
-def clotho(dump: Path, names, split: str = "development") -> None:
-    header = ["file_name", *(f"caption_{number}" for number in range(1, 6))]
-    rows = [(name, *(f"{name} {number}" for number in range(1, 6))) for name in names]
-    write_csv(dump / f"clotho_captions_{split}.csv", header, rows)
-
-
 def test_clotho_is_recognised_and_ids_are_file_names(tmp_path):
     names = ["Rain, hard.wav", "Birds - 01.v2.wav"]
     clotho(tmp_path, names)
@@ -217,24 +188,25 @@ def test_clotho_is_recognised_and_ids_are_file_names(tmp_path):
     put(tmp_path, *(f"development/{name}" for name in names), "evaluation/Rain, hard.wav")
     plan = read_dump(tmp_path)
     assert plan.kind == "clotho"
-    assert list(plan.splits) == ["development", "evaluation"]
-    first, second = plan.splits["development"]
+    assert list(plan.splits) == ["train", "test"]
+    assert plan.originals == {"train": "development", "test": "evaluation"}
+    first, second = plan.splits["train"]
     assert first.captions == tuple(f"Rain, hard.wav {number}" for number in range(1, 6))
     assert (second.id, second.path) == ("Birds - 01.v2.wav", "development/Birds - 01.v2.wav")
-    assert [clip.path for clip in plan.splits["evaluation"]] == ["evaluation/Rain, hard.wav", None]
+    assert [clip.path for clip in plan.splits["test"]] == ["evaluation/Rain, hard.wav", None]
 
 
 def test_clothos_names_mean_their_endings_too(tmp_path):
     clotho(tmp_path, ["a.wav", "a.flac"])
     put(tmp_path, "development/a.wav", "development/a.flac")
-    paths = [clip.path for clip in read_dump(tmp_path).splits["development"]]
+    paths = [clip.path for clip in read_dump(tmp_path).splits["train"]]
     assert paths == ["development/a.wav", "development/a.flac"]
 
 
 def test_a_clotho_file_name_never_leaves_the_dump(tmp_path):
     clotho(tmp_path / "dump", ["../secret.wav"])
     put(tmp_path, "secret.wav", "dump/b.wav")
-    assert only_path(tmp_path / "dump", "development") is None
+    assert only_path(tmp_path / "dump") is None
 
 
 def test_a_plain_folder_is_one_split_named_all(tmp_path):
@@ -253,7 +225,7 @@ def test_a_kind_can_be_named_and_must_fit(tmp_path):
     with pytest.raises(DumpError, match="holds audiocaps captions"):
         read_dump(tmp_path, kind="clotho")
     with pytest.raises(ConfigError, match=", ".join(KINDS)):
-        read_dump(tmp_path, kind="wavcaps")
+        read_dump(tmp_path, kind="youtube")
 
 
 def test_only_the_splits_asked_for_are_planned(tmp_path):
@@ -363,6 +335,7 @@ def test_two_million_clips_are_planned_within_a_gigabyte(tmp_path, monkeypatch):
     ids = [f"{number:011d}" for number in range(clips)]
     audiocaps(tmp_path, *((number, ids[number], 30, caption) for number in range(clips)))
     names = [("train/", f"Y{youtube_id}_30.000_40.000.wav") for youtube_id in ids]
+    names.append(("", "train.csv"))
     monkeypatch.setattr(audio_files, "_walk", lambda root: iter(names))
     tracemalloc.start()
     plan = read_dump(tmp_path)

@@ -1,0 +1,132 @@
+"""Containers of sound and captions: parquet files and webdataset tars, read without unpacking.
+
+Only captions are read here, and where each sound lies; sounds are read where they are decoded.
+"""
+
+import json
+import tarfile
+from collections.abc import Iterator
+from typing import Any
+
+from extract.dump.tables.entries import AUDIOCAPS_COLUMNS, Entry, Table, audiocaps_id, file_name
+from extract.dump.tables.parquet import parquet_rows
+from extract.dump.tables.texts import (
+    at_line,
+    caption_columns,
+    captions_in,
+    checked,
+    file_column,
+    has_audio_ending,
+)
+from extract.sound.contained import part_of_parquet, part_of_tar
+from extract.sound.parquet import open_parquet, sound_column
+from features.common.errors import DumpError
+
+_MAX_TEXT = 1 << 20  # bytes of one clip's captions
+
+
+def contained_entries(table: Table) -> Iterator[Entry]:
+    """The clips of a container, with the place of each sound.
+
+    Raises:
+        DumpError: if it cannot be read, is cut off, or has captions that are no text.
+    """
+    return _parquet(table) if table.kind == "parquet" else _tar(table)
+
+
+def _parquet(table: Table) -> Iterator[Entry]:
+    """Hugging Face's form: a row per clip or per caption; rows of one clip repeat its sound."""
+    schema = open_parquet(table.path).schema_arrow
+    sound, names = sound_column(schema), list(schema.names)
+    texts = caption_columns(names)
+    audiocaps = set(AUDIOCAPS_COLUMNS) <= set(names)
+    column = file_column(name for name in names if name != sound)
+    holder = sound.partition(".")[0]
+    has_path = "." in sound and schema.field(holder).type.get_field_index("path") >= 0
+    named = f"{holder}.path" if has_path and column in ("", holder) else column
+    wanted = [*AUDIOCAPS_COLUMNS[:2]] if audiocaps else []
+    split = [name for name in ("split",) if name in names]
+    columns = list(dict.fromkeys([*wanted, *texts, *split, *([named] if named else [])]))
+    for number, row in parquet_rows(table.path, columns):
+        where = f"{table.path}, row {number}"
+        name = _name(row, named, where)
+        clip = audiocaps_id(row, where) if audiocaps else name or f"{table.shown}#{number}"
+        yield Entry(
+            clip,
+            captions_in(row, texts, where),
+            split=checked(row["split"] or "", where) if split else "",
+            path=part_of_parquet(table.shown, number - 1, name or clip),
+        )
+
+
+def _name(row: dict[str, Any], column: str, where: str) -> str:
+    if not column:
+        return ""
+    found = row[column.partition(".")[0]]
+    missing = found is None or (isinstance(found, dict) and not found.get("path"))
+    return "" if missing or found == "" else file_name(found, f"{where}: {column}")
+
+
+def _tar(table: Table) -> Iterator[Entry]:
+    """Webdataset's form: members of one name up to the first dot belong to one clip.
+
+    A clip's captions stand in its `.json` (`caption`, `captions` or `text`, one or a list), else
+    in its `.txt`; its id is the name of its sound, or AudioCaps' where the JSON has one.
+    """
+    sample: dict[str, tarfile.TarInfo] = {}
+    key = ""
+    try:
+        with tarfile.open(table.path, "r:") as tar:
+            for member in tar:
+                tar.members = []  # type: ignore[attr-defined]  # it would keep all of them
+                if not member.isreg() or member.name.rpartition("/")[2].startswith("."):
+                    continue
+                folder, _, base = member.name.rpartition("/")
+                stem, _, ending = base.partition(".")
+                if f"{folder}/{stem}" != key:
+                    yield from _sample(table, tar, sample)
+                    sample, key = {}, f"{folder}/{stem}"
+                sample[ending.lower()] = member
+            yield from _sample(table, tar, sample)
+    except (tarfile.TarError, EOFError) as error:
+        raise DumpError(f"{table.path}: no whole tar ({error}); get it again") from error
+    except OSError as error:
+        raise DumpError(f"{table.path}: cannot be read ({error.strerror})") from error
+
+
+def _sample(
+    table: Table, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo]
+) -> Iterator[Entry]:
+    sound = next((m for ending, m in members.items() if has_audio_ending(f"x.{ending}")), None)
+    if sound is None:
+        return
+    name = checked(sound.name.removeprefix("./"), at_line(table.path, 0))
+    row = _texts(table, tar, members, name)
+    where = f"{table.path}, {name}"
+    clip = audiocaps_id(row, where) if {"youtube_id", "start_time"} <= set(row) else name
+    yield Entry(
+        clip,
+        captions_in(row, caption_columns(row), where),
+        split=checked(row["split"], where) if row.get("split") else "",
+        path=part_of_tar(table.shown, sound.offset_data, sound.size, name),
+    )
+
+
+def _texts(
+    table: Table, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], name: str
+) -> dict[str, Any]:
+    found = members.get("json") or members.get("txt")
+    if found is None:
+        return {}
+    file = tar.extractfile(found)
+    where = f"{table.path}, {found.name}"
+    if found.size > _MAX_TEXT or file is None:
+        raise DumpError(f"{where}: {found.size:,} bytes, expected the captions of {name}")
+    try:
+        text = file.read().decode("utf-8-sig")
+        row = {"caption": text} if "json" not in members else json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DumpError(f"{where}: not valid JSON or UTF-8 ({error})") from error
+    if not isinstance(row, dict):
+        raise DumpError(f"{where}: holds {text[:60]!r}, expected an object")
+    return row

@@ -1,0 +1,110 @@
+"""Rows of a CSV or TSV of captions, and the damage that such files are known to have.
+
+A quote that is never closed swallows all rows to the next quote. Python's reader says so only at
+the end of the file and only when it is strict; where another stray quote stands further down, the
+rows between them are found by looking like rows.
+"""
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from extract.dump.tables.texts import FILE_COLUMNS, SECONDS, has_audio_ending
+from features.common.console import log
+from features.common.errors import DumpError
+
+_FEWEST_TO_COUNT = 5  # columns from which on their number alone tells a row from a sentence
+
+
+def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and values by column of every row.
+
+    A row of fewer values that begins like no row, behind a row that ends with a caption, is the
+    rest of that caption (as in AudioCaps 2.0's train.csv); how many there were is said.
+
+    Raises:
+        DumpError: if the file cannot be read, is no UTF-8 text, or has a row that does not fit.
+    """
+    start, joined, rows = 1, 0, 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=_delimiter(path), strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            last: tuple[int, list[str]] | None = None
+            start = reader.line_num + 1
+            for row in reader:
+                if row and last and _goes_on(row, header):
+                    last[1][-1] += "\n" + _delimiter(path).join(row)
+                    joined += 1
+                elif row:
+                    if last:
+                        yield last[0], dict(zip(header, last[1], strict=True))
+                    _check(path, start, row, header, reader.line_num)
+                    last, rows = (reader.line_num, row), rows + 1
+                start = reader.line_num + 1
+            if last:
+                yield last[0], dict(zip(header, last[1], strict=True))
+    except UnicodeDecodeError as error:
+        raise DumpError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise DumpError(
+            f"{path}, line {start}: not a CSV file from there on ({error}); is a quote missing? "
+            'A quote within a caption is written twice (""), and the caption stands in quotes'
+        ) from error
+    except OSError as error:
+        raise DumpError(f"{path}: cannot be read ({error.strerror})") from error
+    if not rows:
+        raise DumpError(f"{path}: lists no clips; expected rows under {header}")
+    if joined:
+        log(f"{path}: {joined:,} captions went on in a line of their own; joined")
+
+
+def csv_columns(path: Path) -> list[str]:
+    """The names in the first line; none of a file that cannot be read."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            reader = csv.reader(file, delimiter=_delimiter(path))
+            return [name.strip() for name in next(reader, [])]
+    except (OSError, csv.Error):
+        return []
+
+
+def _delimiter(path: Path) -> str:
+    return "\t" if path.suffix.lower() == ".tsv" else ","
+
+
+def _check(path: Path, start: int, row: list[str], header: list[str], end: int) -> None:
+    if end > start:
+        for value in row:
+            for number, line in enumerate(value.splitlines()[1:]):
+                if _is_row(line.split(_delimiter(path)), header):
+                    raise DumpError(
+                        f"{path}, line {start}: a quote opens there and swallows the rows that "
+                        f"follow, such as {line.strip()[:60]!r} ({number + 1} lines on); close it, "
+                        'or write a quote within a caption twice ("")'
+                    )
+    if len(row) != len(header):
+        raise DumpError(
+            f"{path}, line {end}: {len(row)} values for {len(header)} columns; a caption with "
+            "commas or line breaks needs quotes"
+        )
+
+
+def _goes_on(row: Sequence[str], header: Sequence[str]) -> bool:
+    """Whether a row is the rest of the caption before it."""
+    if len(row) >= len(header) or not header[-1].startswith("caption"):
+        return False
+    begins = row[0].strip().isdecimal() if header[0] == "audiocap_id" else _is_row(row, header)
+    return bool(row[0].strip()) and not begins
+
+
+def _is_row(values: Sequence[str], header: Sequence[str]) -> bool:
+    """Whether a piece of text, cut at its commas, begins like a row of the file."""
+    if "start_time" in header:
+        at = header.index("start_time")
+        return len(values) > at and bool(SECONDS.fullmatch(values[at].strip('"')))
+    at = next((header.index(name) for name in FILE_COLUMNS if name in header), 0)
+    if len(values) > at and has_audio_ending(os.fspath(values[at]).strip(' "')):
+        return True
+    return len(values) >= len(header) >= _FEWEST_TO_COUNT

@@ -1,0 +1,92 @@
+"""From a clip's path to its sound: a file of its own, or a part of a tar or parquet file.
+
+Within a container the path is `CONTAINER//PLACE//NAME`: for a tar PLACE is `offset+size` in bytes,
+for parquet the row. Paths of files hold no double slash.
+"""
+
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from extract.sound.audio import Audio, load_audio
+from extract.sound.parquet import ParquetSounds
+from features.common.errors import ClipError, TagbartError
+
+MAX_BYTES = 0x7FFFF000  # of one sound: what one read gives at most
+_PART = re.compile(r"(?P<container>.+?)//(?P<start>\d+)(\+(?P<size>\d+))?//(?P<name>.*)", re.DOTALL)
+
+
+def part_of_tar(tar: str, offset: int, size: int, name: str) -> str:
+    """The path of a member of a tar, whose data stand at `offset`."""
+    return f"{tar}//{offset}+{size}//{name}"
+
+
+def part_of_parquet(parquet: str, row: int, name: str) -> str:
+    """The path of the sound in a row, counted from 0."""
+    return f"{parquet}//{row}//{name}"
+
+
+def load_clip(dump: Path, path: str) -> Audio:
+    """Decode a clip of a dump.
+
+    Args:
+        dump: folder that the path is relative to.
+        path: as a plan or a shard has it.
+
+    Raises:
+        ClipError: if it cannot be used.
+    """
+    part = _PART.fullmatch(path)
+    if part is None:
+        return load_audio(Path(os.path.join(dump, path)))  # noqa: PTH118 - no look at the path
+    container = Path(os.path.join(dump, part["container"]))  # noqa: PTH118
+    start = int(part["start"])
+    if part["size"] is None:
+        return load_bytes(_parquet(container)[start], part["name"])
+    return load_bytes(_read(container, start, int(part["size"])), part["name"])
+
+
+def load_bytes(content: bytes, name: str) -> Audio:
+    """Decode the bytes of a sound file.
+
+    They are shown to the decoders as a file in memory, so that there is one way to decode.
+
+    Args:
+        content: of the file.
+        name: of the file, for its ending.
+
+    Raises:
+        ClipError: if it cannot be used.
+    """
+    descriptor = os.memfd_create("clip", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        # By this process's number, so that a program that it starts finds it, too.
+        return load_audio(Path(f"/proc/{os.getpid()}/fd/{descriptor}"))
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path, offset: int, size: int) -> bytes:
+    if size > MAX_BYTES:
+        raise ClipError(f"too large: {size:,} bytes, at most {MAX_BYTES:,}")
+    try:
+        with path.open("rb", buffering=0) as file:
+            content = os.pread(file.fileno(), size, offset)
+    except OSError as error:
+        raise ClipError(f"{path} cannot be read: {error.strerror}") from error
+    if len(content) < size:
+        raise ClipError(f"truncated: {len(content):,} of {size:,} bytes are in {path}")
+    return content
+
+
+@lru_cache(maxsize=1)
+def _parquet(path: Path) -> ParquetSounds:
+    try:
+        return ParquetSounds(path)
+    except ClipError:
+        raise
+    except TagbartError as error:
+        raise ClipError(str(error)) from error

@@ -1,0 +1,94 @@
+"""Captions files that are damaged: what they lose is refused or joined, never lost in silence."""
+
+import json
+
+import pytest
+
+from extract.dump.plan import read_dump
+from features.common.errors import DumpError
+from tests.extract.dump.dumps import AUDIOCAPS, CLOTHO, put, write_csv
+
+HEAD = "audiocap_id,youtube_id,start_time,caption\n"
+FIVE = "file_name,caption_1,caption_2,caption_3,caption_4,caption_5\n"
+
+
+def refused(dump, name: str, text: str) -> str:
+    (dump / name).write_text(text, encoding="utf-8")
+    put(dump, "x.wav")
+    with pytest.raises(DumpError) as error:
+        read_dump(dump)
+    assert str(dump / name) in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        # Never closed.
+        ("train.csv", HEAD + '1,a,30,"A man\n2,b,10,a dog\n3,c,20,rain\n', 2),
+        ("train.csv", HEAD + '1,a,30,rain\n2,b,10,"A man\n3,c,20,rain\n', 3),
+        ("clotho_captions_development.csv", FIVE + 'a.wav,1,2,3,4,"5\nb.wav,1,2,3,4,5\n', 2),
+        ("captions.csv", 'file,caption\na.wav,"rain\nb.wav,wind\n', 2),
+        # Closed by another stray quote further down.
+        ("train.csv", HEAD + '1,a,30,"A man\n2,b,10,a dog\n3,c,20,rain"\n', 2),
+        ("train.csv", HEAD + '1,a,30,"A man\n2,b,10,"a dog"\n3,c,20,rain\n', 2),
+        ("train.csv", HEAD + '1,a,30,"A man\n2,b,10,a dog"\n', 2),
+        ("captions.csv", 'file,caption\na.wav,"rain\nb.wav,wind\nc.wav,hail"\n', 2),
+        ("captions.csv", 'file,caption,split\na.wav,"rain,train\nb.wav,wind,"val\n', 2),
+        ("captions.csv", 'file,caption\na.wav,"rain" falls\n', 2),
+    ],
+)
+def test_a_stray_quote_is_refused_by_its_line(tmp_path, name, text, line):
+    assert f"line {line}" in refused(tmp_path, name, text)
+
+
+def test_line_breaks_within_quotes_are_no_damage(tmp_path):
+    said = "A man speaks,\nwhile water, far away, runs\n2 dogs bark, loud, near, 30 times"
+    write_csv(tmp_path / "train.csv", AUDIOCAPS, [(1, "a", 30, said), (2, "b", 10, "rain")])
+    clips = read_dump(tmp_path).splits["train"]
+    assert clips[0].captions == (" ".join(said.split()),) and len(clips) == 2
+
+
+def test_a_caption_that_goes_on_in_a_row_of_its_own_is_joined_and_counted(tmp_path, capsys):
+    text = HEAD + "1,a,30,an engine hums with\nspeech behind\n2,b,10,a dog\nbarks, twice,\nthen\n"
+    (tmp_path / "train.csv").write_text(text)
+    clips = read_dump(tmp_path).splits["train"]
+    assert [clip.captions for clip in clips] == [
+        ("an engine hums with speech behind",),
+        ("a dog barks, twice, then",),
+    ]
+    assert "3 captions went on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("row", ["3,c\n", "3,c,20\n", "3\n"])
+def test_a_row_that_is_cut_off_is_no_rest_of_a_caption(tmp_path, row):
+    assert "line 3" in refused(tmp_path, "train.csv", HEAD + "1,a,30,rain\n" + row)
+
+
+@pytest.mark.parametrize("bad", ["ra\0in", "rain \ud800"])
+@pytest.mark.parametrize("field", ["caption", "file", "split"])
+def test_what_a_shard_cannot_hold_is_refused_when_it_is_read(tmp_path, field, bad):
+    record = {"file": "x.wav", "caption": "rain", "split": "train"}
+    text = json.dumps(record | {field: bad}) + "\n"
+    message = refused(tmp_path, "captions.jsonl", text)
+    assert "line 1" in message and ("NUL" in message or "UTF-16" in message)
+
+
+@pytest.mark.parametrize(
+    "row", ["1,a\0,30,rain\n", "1,a,3\x000,rain\n", "1,a,30,ra\0in\n", "\0,a,30,rain\n"]
+)
+def test_a_nul_in_a_csv_is_refused_by_its_line(tmp_path, row):
+    assert "line 2" in refused(tmp_path, "train.csv", HEAD + row)
+
+
+def test_a_csv_in_utf_16_is_said(tmp_path):
+    put(tmp_path, "x.wav")
+    (tmp_path / "train.csv").write_bytes((HEAD + "1,a,30,rain\n").encode("utf-16"))
+    with pytest.raises(DumpError, match=r"train.csv"):
+        read_dump(tmp_path)
+
+
+def test_clothos_captions_with_one_column_more_are_refused(tmp_path):
+    write_csv(tmp_path / "clotho_captions_evaluation.csv", CLOTHO, [("a.wav", *"123456")])
+    with pytest.raises(DumpError, match="line 2: 7 values for 6 columns"):
+        read_dump(tmp_path)
