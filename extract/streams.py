@@ -7,13 +7,24 @@ weights is in extract/networks/releases.py.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from extract.networks import frontend, panns, releases, vggish, yamnet
+from extract.networks import (
+    ast,
+    clap,
+    convnext,
+    frontend,
+    panns,
+    panns_tags,
+    releases,
+    vggish,
+    yamnet,
+)
 from extract.networks.folding import prepared
 from extract.sound.resample import RESAMPLER
 from extract.weights.state_dicts import Loaded, load_network
@@ -22,6 +33,9 @@ from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
 
 # A GPU computes so many of a CPU's batches at once.
 _GPU_BATCHES = 8
+
+
+Windows = Tensor | Sequence[Tensor]
 
 
 class Encoder(Protocol):
@@ -55,7 +69,8 @@ class Stream:
         sample_rate_hz: of the waveform that the network hears.
         window_s: seconds of sound behind a row.
         hop_s: seconds from a row to the next.
-        cut: waveform [n] → windows [T, samples], of which the network makes [T, D].
+        cut: waveform [n] → windows [T, samples], of which the network makes [T, D]; or, for one
+            that hears clips whole, pieces [1, n_i] of any length, of which it makes [1, T_i, D].
         sources: file or folder in the weights folder → what reads it, the first there is taken.
         batch_windows: windows computed together on a CPU, about 10 s of sound by 8.
     """
@@ -64,7 +79,7 @@ class Stream:
     sample_rate_hz: int
     window_s: float
     hop_s: float
-    cut: Callable[[Tensor], Tensor]
+    cut: Callable[[Tensor], Windows]
     sources: Mapping[str, Callable[[Path], Loaded]]
     batch_windows: int
 
@@ -75,8 +90,8 @@ class WindowEncoder:
 
     Attributes:
         spec: what its rows are.
-        network: windows [N, samples] → rows [N, D].
-        cut: waveform [n] → windows [T, samples].
+        network: windows [N, samples] → rows [N, D], or [N, R, D] where a window makes several.
+        cut: waveform [n] → windows [T, samples], or several such of different lengths.
         batch_windows: the most that the network gets at once.
         step: it gets multiples of so many, the last ones silent, whose rows are dropped. cuDNN
             tunes itself for each new size, which takes as long as many batches: on a GPU there
@@ -85,7 +100,7 @@ class WindowEncoder:
 
     spec: StreamSpec
     network: nn.Module
-    cut: Callable[[Tensor], Tensor]
+    cut: Callable[[Tensor], Windows]
     batch_windows: int
     step: int = 1
 
@@ -94,15 +109,35 @@ class WindowEncoder:
         """See Encoder."""
         if not waveforms:
             return []
-        windows = [self.cut(waveform) for waveform in waveforms]
-        counts = [len(item) for item in windows]
-        joined = torch.cat(windows)
-        if missing := -len(joined) % self.step:
-            joined = nn.functional.pad(joined, (0, 0, 0, missing))
+        cuts = [_as_list(self.cut(waveform)) for waveform in waveforms]
+        blocks = [block for cut in cuts for block in cut]
+        rows: list[Tensor] = [torch.empty(0)] * len(blocks)
+
+        def samples(i: int) -> int:
+            return blocks[i].shape[1]
+
+        # Padding would change what a network hears: windows go together with those of their length.
+        for _, alike in groupby(sorted(range(len(blocks)), key=samples), key=samples):
+            group = list(alike)
+            made = self._rows(torch.cat([blocks[i] for i in group]))
+            for i, part in zip(group, made.split([len(blocks[i]) for i in group]), strict=True):
+                rows[i] = part.flatten(0, -2)
+        ordered = iter(rows)
+        return [torch.cat(list(islice(ordered, len(cut)))) for cut in cuts]
+
+    def _rows(self, windows: Tensor) -> Tensor:
+        """[N, samples] → [N, D] or [N, R, D], in batches of at most `batch_windows`."""
+        count = len(windows)
+        if missing := -count % self.step:
+            windows = nn.functional.pad(windows, (0, 0, 0, missing))
         # float32 means float32: no TF32 in the convolutions. Tuning pays as shapes repeat.
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-            parts = [self.network(part).float() for part in joined.split(self.batch_windows)]
-        return list(torch.cat(parts)[: sum(counts)].split(counts))
+            parts = [self.network(part).float() for part in windows.split(self.batch_windows)]
+        return torch.cat(parts)[:count]
+
+
+def _as_list(windows: Windows) -> Sequence[Tensor]:
+    return [windows] if isinstance(windows, Tensor) else windows
 
 
 def load_encoders(
@@ -150,7 +185,8 @@ def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: st
     stream, loaded = STREAMS[name], load_weights(name, weights)
     network = prepared(loaded.module, device=device, precision=precision)
     with torch.inference_mode():
-        width = network(stream.cut(torch.zeros(1, device=device))).shape[1]
+        silence = _as_list(stream.cut(torch.zeros(1, device=device)))[0]
+        width = network(silence).shape[-1]
     spec = StreamSpec(
         name=name,
         kind=stream.kind,
@@ -212,6 +248,52 @@ STREAMS: dict[str, Stream] = {
         sources={
             "Wavegram_Logmel_Cnn14_mAP=0.439.pth": releases.panns_release,
             "panns.safetensors": partial(load_network, build=panns.WavegramLogmelCnn14),
+        },
+        batch_windows=8,
+    ),
+    "convnext": Stream(
+        kind=EMBEDDING,
+        sample_rate_hz=convnext.SAMPLE_RATE_HZ,
+        window_s=convnext.HOP_S,
+        hop_s=convnext.HOP_S,
+        cut=convnext.clips,
+        sources={
+            f"convnext_tiny_{name}.pth": partial(
+                releases.convnext_release, network=f"ConvNeXt-Tiny {name}"
+            )
+            for name in ("465mAP_BL_AC_75kit", "465mAP_BL_AC_70kit", "471mAP")
+        }
+        | {"convnext.safetensors": partial(load_network, build=convnext.ConvNeXt)},
+        batch_windows=8,
+    ),
+    "panns_tags": Stream(
+        kind=TAG_LOGITS,
+        sample_rate_hz=panns_tags.SAMPLE_RATE_HZ,
+        window_s=panns_tags.HOP_S,
+        hop_s=panns_tags.HOP_S,
+        cut=panns_tags.clips,
+        sources={"Cnn14_DecisionLevelMax_mAP=0.385.pth": releases.panns_tags_release},
+        batch_windows=8,
+    ),
+    "clap": Stream(
+        kind=EMBEDDING,
+        sample_rate_hz=clap.SAMPLE_RATE_HZ,
+        window_s=10.0,
+        hop_s=10.0,
+        cut=clap.windows,
+        sources={
+            "clap": partial(releases.transformers_folder, network="CLAP", read=clap.ClapAudio.read)
+        },
+        batch_windows=8,
+    ),
+    "ast": Stream(
+        kind=EMBEDDING,
+        sample_rate_hz=ast.SAMPLE_RATE_HZ,
+        window_s=10.0,
+        hop_s=10.0,
+        cut=ast.windows,
+        sources={
+            "ast": partial(releases.transformers_folder, network="AST", read=ast.AstAudio.read)
         },
         batch_windows=8,
     ),

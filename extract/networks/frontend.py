@@ -43,6 +43,37 @@ def cut(waveform: Tensor, window: int, hop: int, *, keep_tail: bool) -> Tensor:
     return waveform.unfold(0, window, hop)[:count]
 
 
+def pieces(waveform: Tensor, longest: int, least: int) -> list[Tensor]:
+    """A waveform for a network that hears clips whole, of any length, not in windows of one length.
+
+    Args:
+        waveform: [n], n at least 1.
+        longest: samples; what goes on beyond is a piece of its own, so that memory stays bounded.
+        least: samples that the network needs; a shorter piece is zero-padded to them.
+
+    Returns:
+        [1, n_i] each, one after the other.
+    """
+    parts = waveform.split(longest)
+    return [nn.functional.pad(part, (0, max(0, least - len(part))))[None] for part in parts]
+
+
+def pooled_rows(rows: Tensor, factor: int, *, kind: str) -> Tensor:
+    """Rows brought to a slower clock; the last one is of what is left.
+
+    Args:
+        rows: [N, T, D].
+        factor: rows that become one.
+        kind: `mean` or `max`.
+
+    Returns:
+        [N, ceil(T / factor), D].
+    """
+    pool = nn.MaxPool1d if kind == "max" else nn.AvgPool1d
+    # With ceil_mode an average is over the rows that are there.
+    return pool(factor, ceil_mode=True)(rows.transpose(1, 2)).transpose(1, 2)
+
+
 class LogMel(nn.Module):
     """log(mel magnitudes + offset) of 25 ms frames. Holds no learned values, nothing to save.
 

@@ -85,6 +85,30 @@ class FastSpectrogram(nn.Module):
         return torch.view_as_real(torch.fft.rfft(frames)).square_().sum(dim=-1)
 
 
+def front_end(bands: int) -> tuple[nn.Module, nn.Module]:
+    """PANNs' spectrogram and log-mel with some number of bands, under the names of a checkpoint."""
+    blocks = panns_models()
+    spectrogram = blocks.Spectrogram(n_fft=FFT_SIZE, hop_length=HOP_SAMPLES)
+    log_mel = blocks.LogmelFilterBank(
+        sr=SAMPLE_RATE_HZ,
+        n_fft=FFT_SIZE,
+        n_mels=bands,
+        fmin=MEL_MIN_HZ,
+        fmax=MEL_MAX_HZ,
+        amin=LEAST_POWER,
+        top_db=None,
+    )
+    return spectrogram, log_mel
+
+
+def hastened(spectrogram: nn.Module) -> nn.Module:
+    """The FFT in a spectrogram's place, if its convolution kernels are the usual DFT."""
+    usual = panns_models().Spectrogram(n_fft=FFT_SIZE, hop_length=HOP_SAMPLES).state_dict()
+    own = spectrogram.state_dict()
+    same = all(torch.allclose(own[key], usual[key], atol=1e-6) for key in usual)
+    return FastSpectrogram() if same else spectrogram
+
+
 class WavegramLogmelCnn14(nn.Module):
     """Windows of sound → embeddings.
 
@@ -109,16 +133,7 @@ class WavegramLogmelCnn14(nn.Module):
         self.pre_block2 = WaveBlock(width, 2 * width)
         self.pre_block3 = WaveBlock(2 * width, wave)
         self.pre_block4 = blocks.ConvBlock(wave // WAVEGRAM_BANDS, width)
-        self.spectrogram_extractor = blocks.Spectrogram(n_fft=FFT_SIZE, hop_length=HOP_SAMPLES)
-        self.logmel_extractor = blocks.LogmelFilterBank(
-            sr=SAMPLE_RATE_HZ,
-            n_fft=FFT_SIZE,
-            n_mels=MEL_BANDS,
-            fmin=MEL_MIN_HZ,
-            fmax=MEL_MAX_HZ,
-            amin=LEAST_POWER,
-            top_db=None,
-        )
+        self.spectrogram_extractor, self.logmel_extractor = front_end(MEL_BANDS)
         self.bn0 = nn.BatchNorm2d(MEL_BANDS)
         self.conv_block1 = blocks.ConvBlock(1, width)
         self.conv_block2 = blocks.ConvBlock(2 * width, 2 * width)
@@ -140,10 +155,7 @@ class WavegramLogmelCnn14(nn.Module):
 
     def hasten(self) -> None:
         """Take the FFT for the spectrogram, if its convolution kernels are the usual DFT."""
-        usual = panns_models().Spectrogram(n_fft=FFT_SIZE, hop_length=HOP_SAMPLES).state_dict()
-        own = self.spectrogram_extractor.state_dict()
-        if all(torch.allclose(own[key], usual[key], atol=1e-6) for key in usual):
-            self.spectrogram_extractor = FastSpectrogram()
+        self.spectrogram_extractor = hastened(self.spectrogram_extractor)
 
     def log_mel(self, windows: Tensor) -> Tensor:
         """[N, samples] → decibels [N, 1, 1 + samples // 320, 64], normalised per band."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from extract.networks import frontend, panns, vggish, yamnet
+from extract.networks import convnext, frontend, panns, panns_tags, vggish, yamnet
+from extract.networks.pretrained import sha256_of_weights
 from extract.weights import tfhub
 from extract.weights.fetch import CLASS_MAP_NAME
 from extract.weights.keras_h5 import read_keras
@@ -53,6 +54,33 @@ def panns_release(path: Path) -> Loaded:
     fit(module, _tensors(checkpoint["model"], path), path, partial=False)
     network = "PANNs Wavegram_Logmel_Cnn14"
     return Loaded(module=module, network=network, classes=(), sha256=sha256_of(path))
+
+
+def convnext_release(path: Path, *, network: str) -> Loaded:
+    """The ConvNeXt tagger's checkpoint as it is, bare or under `model`."""
+    checkpoint = read_checkpoint(path)
+    state = checkpoint.get("model", checkpoint) if isinstance(checkpoint, dict) else checkpoint
+    module = convnext.ConvNeXt()
+    fit(module, _tensors(state, path), path, partial=False)
+    return Loaded(module=module, network=network, classes=(), sha256=sha256_of(path))
+
+
+def panns_tags_release(path: Path) -> Loaded:
+    """PANNs' Cnn14_DecisionLevelMax as it is, with class_labels_indices.csv beside it."""
+    names = read_class_names(path.with_name("class_labels_indices.csv"), fetch="panns_tags")
+    checkpoint = read_checkpoint(path)
+    if not isinstance(checkpoint, dict) or "model" not in checkpoint:
+        raise WeightsError(f"{path}: holds no 'model', which PANNs' releases do; fetch it again")
+    module = panns_tags.PannsTags()
+    fit(module.cnn14, _tensors(checkpoint["model"], path), path, partial=False)
+    network = "PANNs Cnn14_DecisionLevelMax"
+    return Loaded(module=module.eval(), network=network, classes=names, sha256=sha256_of(path))
+
+
+def transformers_folder(path: Path, *, network: str, read: Callable[[Path], nn.Module]) -> Loaded:
+    """A network out of a folder as transformers saves it."""
+    module = read(path).eval()
+    return Loaded(module=module, network=network, classes=(), sha256=sha256_of_weights(path))
 
 
 def saved_model(path: Path, *, recipe: tfhub.Recipe) -> Loaded:

@@ -185,8 +185,12 @@ def read_checkpoint(path: Path) -> Any:
         raise unreadable(path, error) from error
 
 
-def read_class_names(path: Path) -> tuple[str, ...]:
+def read_class_names(path: Path, *, fetch: str = "yamnet") -> tuple[str, ...]:
     """The display names in a class map, a CSV with the columns index, mid, display_name.
+
+    Args:
+        path: the file.
+        fetch: what brings it, for the message.
 
     Raises:
         WeightsError: if it is absent or lacks the column.
@@ -196,8 +200,8 @@ def read_class_names(path: Path) -> tuple[str, ...]:
             return tuple(row["display_name"] for row in csv.DictReader(file))
     except FileNotFoundError as error:
         raise WeightsError(
-            f"{path}: absent, so the classes have no names; put YAMNet's class map there "
-            "(index, mid, display_name), or run: python -m extract fetch yamnet"
+            f"{path}: absent, so the classes have no names; put their class map there "
+            f"(index, mid, display_name), or run: python -m extract fetch {fetch}"
         ) from error
     except (KeyError, UnicodeDecodeError, OSError) as error:
         raise WeightsError(

@@ -1,0 +1,80 @@
+"""Networks out of a folder as transformers saves it, refused unless its weights are all there."""
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import torch
+from transformers import PreTrainedModel
+
+from features.common.errors import WeightsError
+from features.common.publish import sha256_of
+
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+Model = TypeVar("Model", bound=PreTrainedModel)
+
+
+def load_folder(kind: type[Model], folder: Path, *, surplus: tuple[str, ...] = ()) -> Model:
+    """Read a model in float32 and eval mode.
+
+    Args:
+        kind: transformers' class.
+        folder: with config.json and the weights.
+        surplus: beginnings of names that the file may hold beyond the model.
+
+    Raises:
+        WeightsError: if the folder is of another kind of model, damaged, or lacks weights, where
+            transformers would go on with random ones.
+    """
+    _check_kind(kind, folder)
+    try:
+        loaded: Any = kind.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            attn_implementation="sdpa" if kind._supports_sdpa else "eager",
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except Exception as error:  # whatever a damaged file makes transformers raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"{folder}: cannot be read as {kind.__name__} ({reason}); get it again, e.g. with: "
+            f"python -m extract fetch {folder.name}"
+        ) from error
+    model, told = loaded
+    problems = {
+        "missing": list(told["missing_keys"]),
+        "surplus": [key for key in told["unexpected_keys"] if not key.startswith(surplus or "\0")],
+        "misshaped": [str(found[0]) for found in told["mismatched_keys"]],
+    }
+    if said := "; ".join(
+        f"{what}: {', '.join(sorted(keys)[:4])}" for what, keys in problems.items() if keys
+    ):
+        raise WeightsError(f"{folder}: not the weights of {kind.__name__} ({said}); get it again")
+    return cast(Model, model.eval())
+
+
+def sha256_of_weights(folder: Path) -> str:
+    """Checksum of the file that holds a folder's weights.
+
+    Raises:
+        WeightsError: if it holds none.
+    """
+    for name in WEIGHT_FILES:
+        if (folder / name).is_file():
+            return sha256_of(folder / name)
+    raise WeightsError(f"{folder}: holds neither {' nor '.join(WEIGHT_FILES)}; get it again")
+
+
+def _check_kind(kind: type[PreTrainedModel], folder: Path) -> None:
+    path = folder / "config.json"
+    expected = kind.config_class.model_type  # type: ignore[union-attr]
+    try:
+        config: Any = json.loads(path.read_text(encoding="utf-8"))
+        found = config.get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error}); get the folder again") from error
+    if found != expected:
+        raise WeightsError(f"{path}: is a model of type {found!r}, expected {expected!r}")
