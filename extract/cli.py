@@ -146,15 +146,18 @@ def fetch_command(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME", help="Of yamnet, vggish, panns.", show_default="all there are"
+            metavar="NAME",
+            help="Of yamnet, vggish, panns, convnext, panns_tags, clap, ast.",
+            show_default="the first three",
         ),
     ] = None,
     source: Annotated[
         str,
         typer.Option(
             "--from",
-            metavar="makers|tfhub",
-            help="tfhub has yamnet and vggish as SavedModels, which take TensorFlow to read.",
+            metavar="makers|tfhub|NAME",
+            help="tfhub has yamnet and vggish as SavedModels, read by TensorFlow. A name "
+            "on the Hugging Face hub for clap or ast, such as laion/larger_clap_general.",
         ),
     ] = "makers",
     weights: Annotated[
@@ -172,12 +175,10 @@ def fetch_command(
     Example: python -m extract fetch panns
     """
     from extract.streams import STREAMS
-    from extract.weights.fetch import SOURCES, fetch
+    from extract.weights.fetch import fetch, names_wanted, official_from
 
-    if source not in SOURCES:
-        raise ConfigError(f"--from is {source!r}, expected one of {', '.join(SOURCES)}")
-    official = SOURCES[source]
-    chosen = list(dict.fromkeys(names or official))
+    official = official_from(source)
+    chosen = names_wanted(names or (), official)
     for name, path in zip(chosen, fetch(chosen, weights, official=official), strict=True):
         sources = STREAMS[name].sources
         loaded = sources[path.name](path)
@@ -185,6 +186,28 @@ def fetch_command(
         first = next(file for file in sources if (weights / file).exists())
         if first != path.name:
             log(f"{name}: extraction takes {weights / first} as long as it is there")
+
+
+@app.command("check-stream")
+def check_stream_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A stream, such as clap.")],
+    weights: Weights = Path("weights"),
+    device: Annotated[
+        str | None, computing(metavar="cpu|cuda", help="What the network runs on.")
+    ] = None,
+) -> None:
+    """Try a stream: shapes, clock, independence of the batch, silence, short and long clips, speed.
+
+    Example: python -m extract check-stream vggish --weights extract/demo_weights
+    """
+    from extract.check_stream import check_stream, failed
+    from extract.run import own_device
+
+    checks = check_stream(name, weights, device=device or own_device("local"))
+    for check in checks:
+        print(f"{'yes' if check.kept else 'NO ':3}  {check.name}: {check.seen}")
+    if error := failed(checks):
+        raise error
 
 
 @app.command("demo")

@@ -6,9 +6,10 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from extract.weights.hub import fetch_folder
 from features.common.console import log
 from features.common.download import (
     DownloadError,
@@ -35,11 +36,13 @@ class Official:
         files: each goes into the weights folder under its own name. A SavedModel is one file, a
             .tar.gz that is unpacked into the folder `place`.
         saved_model: whether it is one.
+        hub: its name on the Hugging Face hub, of a network that comes as a folder from there.
     """
 
     place: str
-    files: tuple[RemoteFile, ...]
+    files: tuple[RemoteFile, ...] = ()
     saved_model: bool = False
+    hub: str = ""
 
 
 def _hub(name: str) -> Official:
@@ -73,23 +76,66 @@ _VGGISH = RemoteFile(
     urls=("https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth",),
     sha256="10086976245803799d9194e9a73d9b6c1549c71d1b80106f5cade5608a561f4b",
 )
-_PANNS = RemoteFile(
-    name="Wavegram_Logmel_Cnn14_mAP=0.439.pth",
+
+
+def _zenodo(record: int, name: str, md5: str, size: int | None = None) -> RemoteFile:
+    url = f"https://zenodo.org/record/{record}/files/{name.replace('=', '%3D')}?download=1"
+    return RemoteFile(name=name, urls=(url,), size=size, md5=md5)
+
+
+_PANNS = _zenodo(
+    3987831,
+    "Wavegram_Logmel_Cnn14_mAP=0.439.pth",
+    "17fa9ab65af3c0eb5ffbc5f65552c4e1",
+    328_692_198,
+)
+_CONVNEXT = _zenodo(
+    10987498, "convnext_tiny_465mAP_BL_AC_75kit.pth", "f6f57c87b7eb664a23ae8cad26eccaa0"
+)
+# Nobody publishes this one's checksum; it is recorded when first fetched.
+_PANNS_TAGS = RemoteFile(
+    name="Cnn14_DecisionLevelMax_mAP=0.385.pth",
     urls=(
-        "https://zenodo.org/record/3987831/files/Wavegram_Logmel_Cnn14_mAP%3D0.439.pth?download=1",
+        "https://zenodo.org/record/3987831/files/Cnn14_DecisionLevelMax_mAP%3D0.385.pth?download=1",
     ),
-    size=328_692_198,
-    md5="17fa9ab65af3c0eb5ffbc5f65552c4e1",
+)
+# AudioSet's own list of its 527 classes.
+_CLASSES = RemoteFile(
+    name="class_labels_indices.csv",
+    urls=(
+        "https://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/class_labels_indices.csv",
+    ),
 )
 
 OFFICIAL: Mapping[str, Official] = {
     "yamnet": Official(place=_YAMNET.name, files=(_YAMNET, _CLASS_MAP)),
     "vggish": Official(place=_VGGISH.name, files=(_VGGISH,)),
     "panns": Official(place=_PANNS.name, files=(_PANNS,)),
+    "convnext": Official(place=_CONVNEXT.name, files=(_CONVNEXT,)),
+    "panns_tags": Official(place=_PANNS_TAGS.name, files=(_PANNS_TAGS, _CLASSES)),
+    "clap": Official(place="clap", hub="laion/clap-htsat-unfused"),
+    "ast": Official(place="ast", hub="MIT/ast-finetuned-audioset-10-10-0.4593"),
 }
+DEFAULT_NAMES = ("yamnet", "vggish", "panns")  # what the paper's recipes read
 # The two that TF-Hub has as SavedModels; reading those takes TensorFlow.
 TFHUB: Mapping[str, Official] = {name: _hub(name) for name in ("yamnet", "vggish")}
 SOURCES: Mapping[str, Mapping[str, Official]] = {"makers": OFFICIAL, "tfhub": TFHUB}
+
+
+def official_from(source: str) -> Mapping[str, Official]:
+    """What there is to fetch from `makers`, from `tfhub`, or under a name on the hub.
+
+    Raises:
+        ConfigError: if it is none of these.
+    """
+    if source in SOURCES:
+        return SOURCES[source]
+    if source.count("/") != 1 or not all(source.split("/")):
+        raise ConfigError(
+            f"--from is {source!r}, expected one of {', '.join(SOURCES)}, or a name on the Hugging "
+            "Face hub such as laion/larger_clap_general"
+        )
+    return {name: replace(one, hub=source) for name, one in OFFICIAL.items() if one.hub}
 
 
 def fetch(
@@ -105,7 +151,7 @@ def fetch(
     to from then on.
 
     Args:
-        names: out of `official`; all when empty.
+        names: out of `official`; those of the paper when empty.
         weights: the folder, made when absent.
         official: what there is to fetch.
         patience: with the line.
@@ -118,7 +164,7 @@ def fetch(
         DownloadError: in one line, which files could not be had, why, and what to put where by
             hand; the others have been fetched by then.
     """
-    wanted = list(dict.fromkeys(names or official))
+    wanted = names_wanted(names, official)
     unknown = [name for name in wanted if name not in official]
     if unknown:
         raise ConfigError(
@@ -136,8 +182,16 @@ def fetch(
     return [weights / official[name].place for name in wanted]
 
 
+def names_wanted(names: Sequence[str], official: Mapping[str, Official]) -> list[str]:
+    """Each name once; with none, those of the paper's networks that `official` has."""
+    return list(dict.fromkeys(names or [name for name in DEFAULT_NAMES if name in official]))
+
+
 def _fetch_one(name: str, one: Official, weights: Path, patience: Patience | None) -> None:
     record = weights / RECORD_NAME
+    if one.hub:
+        fetch_folder(one.hub, weights / one.place)
+        return log(f"{name}: {weights / one.place} is there")
     if one.saved_model:
         return _fetch_saved_model(name, one, weights, patience)
     for file in one.files:
@@ -223,6 +277,8 @@ def _told(problems: Iterable[str]) -> str:
 
 
 def _by_hand(one: Official, weights: Path) -> str:
+    if one.hub:
+        return f"the folder of {one.hub} to {weights / one.place}"
     if one.saved_model:
         return f"{one.files[0].urls[0]} unpacked into {weights / one.place}"
     return "; ".join(f"{file.urls[0]} to {weights / file.name}" for file in one.files)

@@ -10,7 +10,7 @@ import torch
 from extract.networks.panns import WavegramLogmelCnn14
 from extract.networks.vggish import VGGish
 from extract.networks.yamnet import YAMNet
-from extract.streams import STREAMS, load_encoders, load_weights
+from extract.streams import load_encoders, load_weights
 from extract.weights.state_dicts import save_network
 from features.common.errors import ConfigError, WeightsError
 
@@ -36,7 +36,11 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def encoders(small_weights: Path):
     return load_encoders(
-        list(STREAMS), small_weights, device="cpu", precision="float32", dtype="float16"
+        ["yamnet", "vggish", "panns"],
+        small_weights,
+        device="cpu",
+        precision="float32",
+        dtype="float16",
     )
 
 
@@ -68,7 +72,7 @@ def test_rows_do_not_depend_on_the_other_clips_of_the_batch(encoders, name: str)
 
 def test_windows_that_fill_up_a_batch_leave_no_rows(encoders):
     seen = []
-    for name in STREAMS:
+    for name in ("yamnet", "vggish", "panns"):
         network = encoders[name].network
 
         def counting(windows, network=network):
@@ -103,7 +107,11 @@ def test_specs_say_how_the_rows_were_made(encoders):
 
 def test_bf16_stays_close_to_float32(small_weights: Path, encoders):
     quick = load_encoders(
-        list(STREAMS), small_weights, device="cpu", precision="bf16", dtype="float16"
+        ["yamnet", "vggish", "panns"],
+        small_weights,
+        device="cpu",
+        precision="bf16",
+        dtype="float16",
     )
     for name, encoder in quick.items():
         assert encoder.spec.precision == ("float32" if name == "yamnet" else "bf16")
@@ -122,8 +130,8 @@ def test_no_weights_at_all_lists_what_would_serve(tmp_path: Path):
 
 
 def test_an_unknown_stream_is_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match="clap"):
-        load_encoders(["clap"], tmp_path, device="cpu", precision="float32", dtype="float16")
+    with pytest.raises(ConfigError, match="clop"):
+        load_encoders(["clop"], tmp_path, device="cpu", precision="float32", dtype="float16")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +155,11 @@ def test_a_gpu_gives_the_rows_of_the_cpu(small_weights: Path, encoders):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     device = load_encoders(
-        list(STREAMS), small_weights, device="cuda", precision="float32", dtype="float16"
+        ["yamnet", "vggish", "panns"],
+        small_weights,
+        device="cuda",
+        precision="float32",
+        dtype="float16",
     )
     for name, encoder in device.items():
         clips = [waveform(encoder, seconds) for seconds in (10.0, 0.3)]

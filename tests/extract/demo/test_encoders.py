@@ -13,9 +13,10 @@ from extract.demo.pupils import enrol
 from extract.demo.scenes import Event, Scene, render
 from extract.demo.sounds import KINDS
 from extract.sound.resample import resample
-from extract.streams import STREAMS, load_encoders, load_weights
+from extract.streams import load_encoders, load_weights
 from features.spec import EMBEDDING, TAG_LOGITS
 
+NAMES = ("yamnet", "vggish", "panns")
 COMMITTED = Path(__file__).parents[3] / "extract" / "demo_weights"
 
 
@@ -74,10 +75,8 @@ def small(tmp_path_factory):
 
 
 def test_the_command_writes_three_files_that_the_usual_loaders_take(small):
-    encoders = load_encoders(
-        tuple(STREAMS), small, device="cpu", precision="float32", dtype="float16"
-    )
-    assert {path.name for path in small.iterdir()} == {f"{name}.safetensors" for name in STREAMS}
+    encoders = load_encoders(NAMES, small, device="cpu", precision="float32", dtype="float16")
+    assert {path.name for path in small.iterdir()} == {f"{name}.safetensors" for name in NAMES}
     ten_s = torch.zeros(320_000)
     shapes = {
         name: tuple(encoder.encode([ten_s[: encoder.spec.sample_rate_hz * 10]])[0].shape)
@@ -88,7 +87,7 @@ def test_the_command_writes_three_files_that_the_usual_loaders_take(small):
 
 @pytest.mark.parametrize("folder", ["small", "committed"])
 def test_demo_encoders_say_that_they_are_demo_encoders(folder, small):
-    for name in STREAMS:
+    for name in NAMES:
         loaded = load_weights(name, small if folder == "small" else COMMITTED)
         assert "demo" in loaded.network
         assert "synthetic sounds only" in loaded.network
@@ -99,9 +98,7 @@ def test_the_committed_encoders_take_2_mb_at_most():
 
 
 def test_the_committed_encoders_have_the_streams_kinds_and_the_demos_classes():
-    encoders = load_encoders(
-        tuple(STREAMS), COMMITTED, device="cpu", precision="float32", dtype="float16"
-    )
+    encoders = load_encoders(NAMES, COMMITTED, device="cpu", precision="float32", dtype="float16")
     kinds = {name: encoder.spec.kind for name, encoder in encoders.items()}
     assert kinds == {"yamnet": TAG_LOGITS, "vggish": EMBEDDING, "panns": EMBEDDING}
     assert encoders["yamnet"].spec.classes == KIND_NAMES

@@ -13,6 +13,7 @@ import pytest
 from extract.streams import STREAMS
 from extract.weights.fetch import (
     CLASS_MAP_NAME,
+    DEFAULT_NAMES,
     OFFICIAL,
     RECORD_NAME,
     SOURCES,
@@ -84,10 +85,11 @@ def test_every_release_goes_where_its_stream_looks_for_it():
 
 
 def test_what_is_fetched_unasked_needs_no_tensorflow_and_brings_the_class_names():
-    files = [file.name for release in OFFICIAL.values() for file in release.files]
+    releases = [OFFICIAL[name] for name in DEFAULT_NAMES]
+    files = [file.name for release in releases for file in release.files]
     panns = "Wavegram_Logmel_Cnn14_mAP=0.439.pth"
     assert files == ["yamnet.h5", CLASS_MAP_NAME, "vggish-10086976.pth", panns]
-    assert not any(release.saved_model for release in OFFICIAL.values())
+    assert not any(release.saved_model for release in releases)
     # Direct files go first: a folder that has both needs no conversion.
     for stream in TFHUB:
         assert next(iter(STREAMS[stream].sources)) == OFFICIAL[stream].place
@@ -115,10 +117,10 @@ def test_a_release_of_several_files_is_whole_when_all_are_there(server, tmp_path
     server.content |= {"/a": b"first", "/b": b"second"}
     files = tuple(RemoteFile(name=name, urls=(f"{server.url}/{name}",)) for name in ("a", "b"))
     official = {"net": Official(place="a", files=files)}
-    assert fetch([], tmp_path, official=official, patience=HASTY) == [tmp_path / "a"]
+    assert fetch(["net"], tmp_path, official=official, patience=HASTY) == [tmp_path / "a"]
     (tmp_path / "b").unlink()
     server.asked.clear()
-    fetch([], tmp_path, official=official, patience=HASTY)
+    fetch(["net"], tmp_path, official=official, patience=HASTY)
     assert len(server.asked) == 1 and (tmp_path / "b").read_bytes() == b"second"
 
 
@@ -225,7 +227,7 @@ def test_without_a_network_one_line_says_what_to_put_where(monkeypatch, tmp_path
         fetch([], tmp_path, patience=HASTY)
     assert capsys.readouterr().err == ""
     unreachable = "cannot be reached (its name is not known; is there a network?)"
-    files = [file for name in OFFICIAL for file in OFFICIAL[name].files]
+    files = [file for name in DEFAULT_NAMES for file in OFFICIAL[name].files]
     hosts = ["storage.googleapis.com", "github.com", "zenodo.org"]
     reasons = [
         f"{file.name} could not be fetched: {host} {unreachable}"
@@ -238,5 +240,5 @@ def test_without_a_network_one_line_says_what_to_put_where(monkeypatch, tmp_path
 
 
 def test_an_unknown_name_lists_those_known(tmp_path):
-    with pytest.raises(ConfigError, match=r"is called clap; there are yamnet, vggish, panns"):
-        fetch(["clap"], tmp_path)
+    with pytest.raises(ConfigError, match=r"is called clop; there are yamnet, vggish, panns"):
+        fetch(["clop"], tmp_path)
