@@ -16,6 +16,8 @@ from train.recipes.config import Recipe
 experiment = partial(typer.Option, rich_help_panel="The experiment")
 computing = partial(typer.Option, rich_help_panel="Computing")
 
+_DEFAULT = "yamnet-panns"
+
 app = new_app("Fine-tune BART on cached features.")
 
 
@@ -33,7 +35,9 @@ def run_command(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Go on with what RUN holds, exactly; begin if it holds nothing."
+            "--resume",
+            help="Go on with what RUN holds, exactly, with its own settings; begin if it holds "
+            "nothing. The same command again goes on without it.",
         ),
     ] = False,
     recipe: Annotated[
@@ -41,7 +45,7 @@ def run_command(
         experiment(
             metavar="NAME|FILE",
             help="Experiment: a name of python -m train recipes, or a TOML file.",
-            show_default="yamnet-panns, with --resume RUN's own",
+            show_default=f"{_DEFAULT}, with --resume RUN's own",
         ),
     ] = None,
     settings: Annotated[
@@ -68,7 +72,8 @@ def run_command(
 ) -> None:
     """Train a recipe on a features folder.
 
-    Ctrl-C saves and stops. Then: python -m evaluate run RUN FEATURES --out RUN/test
+    Ctrl-C saves and stops; the same command goes on. Then: python -m evaluate run RUN FEATURES
+    --out RUN/test
 
     Several GPUs: torchrun --standalone --nproc-per-node 4 -m train run … (docs/recipes.md).
 
@@ -77,12 +82,13 @@ def run_command(
     from train.model.device import own_device  # torch and transformers: not for --help
     from train.run import Job, train
 
+    wanted, begun = _recipe(out, recipe, settings or [], resume)
     job = Job(
         features=features,
         out=out,
-        recipe=_recipe(out, recipe, settings or [], resume),
+        recipe=wanted,
         device=own_device(device),
-        resume=resume,
+        resume=resume or begun,
     )
     progress = train(job)
     if progress:
@@ -136,23 +142,27 @@ def card_command(
     say(str(run / "README.md"))
 
 
-def _recipe(out: Path, name: str | None, settings: list[str], resume: bool) -> Recipe:
-    """The recipe asked for; an interrupted run keeps its own."""
+def _recipe(out: Path, name: str | None, settings: list[str], resume: bool) -> tuple[Recipe, bool]:
+    """The recipe asked for, and whether RUN was begun with it: the same command goes on there.
+
+    Raises:
+        RunError: if RUN was begun with other settings.
+    """
     from train.recipes.files import FILE_NAME, load_recipe, read_resolved
 
     begun = out / FILE_NAME
-    if not resume or not begun.is_file():
-        return load_recipe(name or "yamnet-panns", settings)
+    if not begun.is_file():
+        return load_recipe(name or _DEFAULT, settings), False
     own = read_resolved(begun)
-    if name is None and not settings:
-        return own
-    asked = load_recipe(name or own.name, settings)
+    if resume and name is None and not settings:
+        return own, True
+    asked = load_recipe(name or (own.name if resume else _DEFAULT), settings)
     if asked != own:
         raise RunError(
             f"{out}: was begun with other settings ({', '.join(_differences(own, asked))}); "
-            "resume it without --recipe and --set, or name another --out"
+            "go on with it by --resume without --recipe and --set, or name another --out"
         )
-    return own
+    return own, True
 
 
 def _differences(own: Recipe, asked: Recipe) -> list[str]:

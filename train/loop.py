@@ -23,7 +23,7 @@ from train.optim import learning_rate
 from train.recipes.config import Recipe
 from train.run_folder.metrics import Metrics
 from train.run_folder.saver import Saver
-from train.run_folder.state import Progress
+from train.run_folder.state import Progress, has_state
 from train.updates import Launched, Updater, refuse
 
 
@@ -109,7 +109,8 @@ class Trainer:
                         bar.set_postfix_str(self._shown(loss), refresh=False)
                     best = validates and self._validate()
                 if self._saver and (validates or saves or self._stopping):
-                    state = saves or self._stopping
+                    # Weights never stand without a state or the mark of a finished run.
+                    state = saves or self._stopping or (best and not has_state(self.path))
                     self._saver.save(self.progress, best=best, state=state, curves=validates)
                 if self._stopping:
                     if self._saver:

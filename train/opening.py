@@ -19,7 +19,17 @@ from train.distributed import Processes
 from train.model.pretrained import build_model, load_tokenizer, train_tokenizer
 from train.recipes.config import TRAIN_TOKENIZER, Recipe
 from train.recipes.files import FILE_NAME as RECIPE_NAME
-from train.run_folder.checkpoint import FINISHED_NAME, Run, begin_run, check_streams, reopen_run
+from train.run_folder.checkpoint import (
+    FINISHED_NAME,
+    WEIGHTS_NAME,
+    Run,
+    begin_run,
+    check_streams,
+    reopen_run,
+)
+from train.run_folder.metrics import read_metrics
+from train.run_folder.state import NAME as STATE_NAME
+from train.run_folder.state import has_state
 
 SPLITS = ("train", "val")
 
@@ -67,19 +77,21 @@ def begin_or_reopen(
     if processes.first:
         _check_start(job, processes.world)
     splits = _open_splits(job.features, job.recipe, compare=processes.first)
-    recipe = job.out / RECIPE_NAME
-    new = not recipe.is_file()
-    if new:
-        torch.manual_seed(job.recipe.train.seed)
-        run = _new_run(job, splits["train"])
-    else:
+    begun = (job.out / RECIPE_NAME).is_file()
+    if begun:
         run = reopen_run(job.out)
         for features in splits.values():
             check_streams(run, features.streams, job.features)
+    # A run that was stopped before anything of it was saved begins anew. Other processes than the
+    # first take the weights from it.
+    new = not begun or (processes.first and not has_state(job.out))
+    if new:
+        torch.manual_seed(job.recipe.train.seed)
+        run = _new_run(job, splits["train"])
     if processes.first:
         # Only now, so that what cannot begin leaves no folder behind.
         lock.enter_context(_only_process(job.out))
-        if new and recipe.is_file():
+        if not begun and (job.out / RECIPE_NAME).is_file():
             raise RunError(
                 f"{job.out}: another command began a run here meanwhile; name another --out"
             )
@@ -124,6 +136,27 @@ def _check_start(job: Job, world: int) -> None:
     if (job.out / RECIPE_NAME).is_file() and not job.resume:
         raise RunError(
             f"{job.out}: already holds a run; go on with it by --resume, or name another --out"
+        )
+    _check_nothing_is_lost(job)
+
+
+def _check_nothing_is_lost(job: Job) -> None:
+    """Refuse to begin anew in a folder where training has got further than can be gone on from."""
+    if has_state(job.out):
+        return
+    if (job.out / WEIGHTS_NAME).is_file():
+        raise RunError(
+            f"{job.out}: holds trained weights ({WEIGHTS_NAME}), but neither {STATE_NAME} to go on "
+            f"from nor {FINISHED_NAME}: they are kept as they are; name another --out"
+        )
+    settings = job.recipe.train
+    every = settings.save_every or settings.validate_every
+    lines = read_metrics(job.out)
+    # The first state is whole before the second is begun.
+    if lines and lines[-1]["update"] > 2 * every:
+        raise RunError(
+            f"{job.out}: {STATE_NAME} is gone, though {lines[-1]['update']:,} updates were done "
+            f"and a state saved every {every:,}; bring it back, or name another --out"
         )
 
 

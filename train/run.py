@@ -3,11 +3,14 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
+from pathlib import Path
 
 import torch
 
 from features.common.console import log
+from features.common.damaged import read_json
+from features.common.errors import RunError
 from features.common.memory import keep_freed_memory
 from features.common.publish import write_json
 from features.reader import Features
@@ -25,9 +28,9 @@ from train.opening import SPLITS, Job, begin_or_reopen
 from train.optim import make_optimizer
 from train.recipes.config import Recipe
 from train.run_folder.card import write_model_card
-from train.run_folder.checkpoint import FINISHED_NAME, Run
+from train.run_folder.checkpoint import FINISHED_NAME, WEIGHTS_NAME, Run, save_weights
 from train.run_folder.state import NAME as STATE_NAME
-from train.run_folder.state import Progress, load_state
+from train.run_folder.state import Progress, has_state, load_state
 
 # Lengths are padded to multiples of these: a GPU's tensor cores want it, and fewer shapes.
 _LENGTH_MULTIPLE = {"cpu": 1, "cuda": 8}
@@ -56,12 +59,14 @@ def train(job: Job) -> Progress | None:
 
 
 def _train(job: Job, processes: Processes, lock: ExitStack) -> Progress | None:
+    if job.resume and (job.out / FINISHED_NAME).is_file():
+        return _finished_before(job) if processes.first else None
     with processes.first_before_others():
         splits, run = begin_or_reopen(job, processes, lock)
     with memory_watched("loading the model and its data", job.recipe, processes.device):
         trainer = _trainer(run, splits, processes)
-        if (job.out / STATE_NAME).is_file():
-            trainer.progress = load_state(job.out, trainer.model, trainer.optimizer)
+        if has_state(job.out):
+            _go_on(trainer, processes)
     if processes.first:
         _announce(trainer)
     trainer.run()
@@ -135,11 +140,21 @@ def _announce(trainer: Trainer) -> None:
         log(f"going on after update {trainer.progress.update:,}")
 
 
+def _go_on(trainer: Trainer, processes: Processes) -> None:
+    """Fill model, optimiser and progress from the saved state.
+
+    If the best weights are the state's own, they are published again: the state is written before
+    them, so a kill in between has left none, or older ones.
+    """
+    progress = load_state(trainer.path, trainer.model, trainer.optimizer)
+    trainer.progress = progress
+    if processes.first and progress.update and progress.best_update == progress.update:
+        save_weights(trainer.model, trainer.path)
+
+
 def _finish(job: Job, trainer: Trainer) -> None:
     """Write what the run came to, whose presence says that it is finished, and the model card."""
     progress = trainer.progress
-    if not trainer.recipe.train.keep_state:
-        (job.out / STATE_NAME).unlink(missing_ok=True)
     trained = min(progress.update, trainer.updates)
     write_json(
         job.out / FINISHED_NAME,
@@ -152,4 +167,35 @@ def _finish(job: Job, trainer: Trainer) -> None:
             "epochs": trained / trainer.updates_per_epoch,
         },
     )
+    _tidy(job)
+
+
+def _tidy(job: Job) -> None:
+    """What follows the mark of a finished run, and may be done again after a kill."""
+    if not job.recipe.train.keep_state:
+        (job.out / STATE_NAME).unlink(missing_ok=True)
     write_model_card(job.out)
+
+
+def _finished_before(job: Job) -> Progress:
+    """Where a finished run ended.
+
+    Raises:
+        RunError: if its weights are gone, or it learnt from other features.
+    """
+    finished = read_json(job.out / FINISHED_NAME, RunError)
+    learnt_from = str(finished.get("features"))
+    if Path(learnt_from).resolve() != job.features.resolve():
+        raise RunError(
+            f"{job.out}: holds a finished run, trained on {learnt_from}, not on {job.features}; "
+            "name another --out to train again"
+        )
+    if not (job.out / WEIGHTS_NAME).is_file():
+        raise RunError(
+            f"{job.out}: {FINISHED_NAME} says that the run is finished, but {WEIGHTS_NAME} is "
+            "gone; bring it back, or name another --out to train again"
+        )
+    known = {item.name: finished[item.name] for item in fields(Progress) if item.name in finished}
+    _tidy(job)
+    log(f"{job.out}: is finished; name another --out to train again")
+    return Progress(**known)

@@ -269,7 +269,7 @@ def test_a_folder_that_holds_a_run_is_refused_unless_resumed(toy_features, tmp_p
                 "--set", "optim.batch_size=2")  # fmt: skip
     command("run", toy_features, "--out", out, "--resume")
     with pytest.raises(RunError, match="holds a finished run"):
-        train(job(toy_features, out, resume=True))
+        train(job(toy_features, out))
 
 
 def test_resuming_on_features_of_another_network_is_refused(toy_features, tmp_path, monkeypatch):

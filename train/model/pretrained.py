@@ -1,27 +1,28 @@
 """Where a run's tokenizer and first weights come from: the hub, a folder, or nothing."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import (
-    AutoTokenizer,
-    BartConfig,
-    BartForConditionalGeneration,
-    PreTrainedTokenizerFast,
-)
+from torch import nn
+from transformers import AutoTokenizer, BartConfig, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from features.common.console import log
-from features.common.errors import ConfigError
+from features.common.damaged import read_json
+from features.common.errors import ConfigError, WeightsError
+from train.model.config_file import read_bart_config
 from train.model.hub import model_folder
 from train.model.tagbart import TagBart, TagBartConfig, freeze_decoder
+from train.model.weights_file import fit_weights, read_weights
 from train.recipes.config import NO_PRETRAINED, BartShape, ModelConfig, Recipe
 
 # BART's special tokens; <mask> is its last id.
 _FIRST_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]
 _MASK = "<mask>"
+_TOKENIZER_JSON = ("config.json", "tokenizer_config.json", "tokenizer.json")
 # Follow from the recipe, so a checkpoint's own values do not count.
 _RECIPE_DECIDES = {
     "dropout",
@@ -43,8 +44,8 @@ def load_tokenizer(model: ModelConfig) -> Any:
     revision = "" if model.tokenizer else model.revision
     folder = model_folder(setting, name, revision, weights=False)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
+        tokenizer = read_tokenizer(folder)
+    except WeightsError as error:
         raise ConfigError(_not_loadable(setting, name, error)) from error
     ids = (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
     if ids != (0, 1, 2):
@@ -53,6 +54,33 @@ def load_tokenizer(model: ModelConfig) -> Any:
             "(0, 1, 2) as BART has them; name a tokenizer of BART's kind"
         )
     return tokenizer
+
+
+def read_tokenizer(folder: Path, *, kind: Any = AutoTokenizer) -> Any:
+    """The tokenizer in a folder, by transformers' own code alone.
+
+    Args:
+        folder: with tokenizer.json, or vocab.json and merges.txt.
+        kind: transformers' class to read it with.
+
+    Raises:
+        WeightsError: if a file is damaged or absent, or the folder wants to run code of its own.
+    """
+    told = {}
+    for name in _TOKENIZER_JSON:
+        if (folder / name).is_file():
+            told[name] = read_json(folder / name, WeightsError)
+    try:
+        # Whatever the libraries raise over a strange file (tokenizers raises bare Exceptions).
+        return kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        if own := [name for name, values in told.items() if "auto_map" in values]:
+            raise WeightsError(
+                f"{folder / own[0]}: names a tokenizer that is code of the folder's own "
+                "(auto_map), which is never run; use a tokenizer of BART's kind"
+            ) from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{folder}: holds no tokenizer that can be loaded ({reason})") from error
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
@@ -101,11 +129,11 @@ def build_model(recipe: Recipe, *, vocab: int, audio_width: int) -> TagBart:
     Raises:
         ConfigError: if pretrained weights cannot be had, or do not fit the recipe or tokenizer.
     """
+    folder = None
     if recipe.model.pretrained == NO_PRETRAINED:
-        bart, config = None, bart_config(recipe.bart, vocab)
+        config = bart_config(recipe.bart, vocab)
     else:
-        bart = _load_bart(recipe)
-        config = bart.config
+        folder, config = _pretrained(recipe)
     if config.vocab_size < vocab - 1:  # <mask>, the last entry, is in no caption
         raise ConfigError(
             f"the tokenizer has {vocab} entries, BART {config.vocab_size}: model.tokenizer does "
@@ -121,8 +149,8 @@ def build_model(recipe: Recipe, *, vocab: int, audio_width: int) -> TagBart:
     model = TagBart(
         TagBartConfig(bart=config, tags=bool(recipe.inputs.tags), audio_width=audio_width)
     )
-    if bart is not None:
-        model.bart.load_state_dict(bart.state_dict())
+    if folder is not None:
+        _fill(model.bart, folder, recipe)
     if recipe.model.freeze_decoder:
         freeze_decoder(model)
     return model
@@ -153,22 +181,29 @@ def quiet_transformers() -> None:
     transformers_logging.disable_progress_bar()
 
 
-def _load_bart(recipe: Recipe) -> BartForConditionalGeneration:
+def _pretrained(recipe: Recipe) -> tuple[Path, BartConfig]:
+    """The folder with pretrained weights, and their configuration with the recipe's dropouts."""
     setting, name = "model.pretrained", recipe.model.pretrained
     folder = model_folder(setting, name, recipe.model.revision, weights=True)
     try:
-        if not (folder / "config.json").is_file():
-            raise OSError("no config.json")  # transformers would take its defaults
-        config = BartConfig.from_pretrained(folder)
-        _check_shape(config, recipe)
-        for key in _RECIPE_DECIDES:
-            setattr(config, key, getattr(recipe.bart, key))
-        # float32 whatever the file holds: bart-large's is half precision, which stops learning.
-        return BartForConditionalGeneration.from_pretrained(
-            folder, config=config, dtype=torch.float32
-        )
-    except (OSError, ValueError) as error:
+        config = read_bart_config(folder)
+    except WeightsError as error:
         raise ConfigError(_not_loadable(setting, name, error)) from error
+    _check_shape(config, recipe)
+    for key in _RECIPE_DECIDES:
+        setattr(config, key, getattr(recipe.bart, key))
+    return folder, config
+
+
+def _fill(bart: nn.Module, folder: Path, recipe: Recipe) -> None:
+    """Pretrained weights in float32 whatever the file holds: bart-large's is half precision, which
+    stops learning."""
+    try:
+        path, state = read_weights(folder)
+        fit_weights(bart, state, path, base="model.")
+    except WeightsError as error:
+        name = recipe.model.pretrained
+        raise ConfigError(_not_loadable("model.pretrained", name, error)) from error
 
 
 def _check_shape(config: BartConfig, recipe: Recipe) -> None:
@@ -185,4 +220,4 @@ def _check_shape(config: BartConfig, recipe: Recipe) -> None:
 
 def _not_loadable(setting: str, name: str, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0]
-    return f"{setting}: {name} is no folder that transformers can load ({reason})"
+    return f"{setting}: {name} is no folder that transformers can load: {reason}"

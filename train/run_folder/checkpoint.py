@@ -10,21 +10,26 @@ RUN/curves.png, README.md   the losses as a picture; the model card of a finishe
 RUN/finished.json           what the run came to
 """
 
-import json
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
-from features.common.errors import FormatError, RunError
+from features.common.damaged import read_json
+from features.common.errors import ConfigError, FormatError, RunError, WeightsError
 from features.common.publish import published, write_json
 from features.spec import StreamSpec
 from train.data.inputs import InputBuilder
-from train.model.pretrained import quiet_transformers
-from train.model.tagbart import TagBart, TagBartConfig, freeze_decoder
+from train.model.config_file import read_tagbart_config
+from train.model.pretrained import quiet_transformers, read_tokenizer
+from train.model.tagbart import TagBart, freeze_decoder
+from train.model.weights_file import fit_weights, read_weights, with_memory
 from train.recipes.config import Recipe
 from train.recipes.files import FILE_NAME as RECIPE_NAME
 from train.recipes.files import read_resolved, write_resolved
@@ -66,9 +71,12 @@ def load_run(path: Path, device: str = "cpu") -> Run:
     """
     quiet_transformers()
     _require_files(path, (RECIPE_NAME, STREAMS_NAME, WEIGHTS_NAME, "config.json"))
-    model = TagBart.from_pretrained(path)
-    model.bart.generation_config = GenerationConfig.from_pretrained(path)
-    return _opened(path, model.eval().to(device))
+    run = _opened(path)
+    with _as_run_error():
+        weights, state = read_weights(path)
+        fit_weights(run.model, state, weights, base="")
+    run.model.eval().to(device)  # type: ignore[arg-type]  # transformers' wrapper confuses mypy
+    return run
 
 
 def check_streams(run: Run, streams: dict[str, StreamSpec], where: Path) -> None:
@@ -109,11 +117,11 @@ def reopen_run(path: Path) -> Run:
         RunError: if the folder holds no run.
     """
     _require_files(path, (RECIPE_NAME, STREAMS_NAME, "config.json"))
-    recipe = read_resolved(path / RECIPE_NAME)
-    model = TagBart(TagBartConfig.from_pretrained(path))
-    if recipe.model.freeze_decoder:
-        freeze_decoder(model)
-    return _opened(path, model)
+    run = _opened(path)
+    with_memory(run.model)
+    if run.recipe.model.freeze_decoder:
+        freeze_decoder(run.model)
+    return run
 
 
 def save_weights(
@@ -159,6 +167,8 @@ def generation_config(recipe: Recipe) -> GenerationConfig:
 
 
 def _require_files(path: Path, names: tuple[str, ...]) -> None:
+    if not path.is_dir():
+        raise RunError(f"{path}: no such run folder{_if_on_a_hub(path)}")
     for name in names:
         if not (path / name).is_file():
             raise RunError(
@@ -167,22 +177,57 @@ def _require_files(path: Path, names: tuple[str, ...]) -> None:
             )
 
 
-def _opened(path: Path, model: TagBart) -> Run:
-    return Run(
-        path=path,
-        model=model,
-        tokenizer=PreTrainedTokenizerFast.from_pretrained(path),
-        recipe=read_resolved(path / RECIPE_NAME),
-        streams=_read_streams(path / STREAMS_NAME),
+def _if_on_a_hub(path: Path) -> str:
+    """What to do where a name looks like that of a model on a hub."""
+    name = str(path)
+    if path.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return ""
+    return (
+        "; if it is the name of a run on Hugging Face's hub, fetch it first: "
+        f"hf download {name} --local-dir {path.name}, and name that folder"
     )
 
 
+def _opened(path: Path) -> Run:
+    """What a run folder holds, the model on the device "meta"."""
+    with _as_run_error():
+        config = read_tagbart_config(path)
+        recipe = read_resolved(path / RECIPE_NAME)
+        with torch.device("meta"):
+            model = TagBart(config)
+        model.bart.generation_config = generation_config(recipe)
+        return Run(
+            path=path,
+            model=model,
+            tokenizer=read_tokenizer(path, kind=PreTrainedTokenizerFast),
+            recipe=recipe,
+            streams=_read_streams(path / STREAMS_NAME),
+        )
+
+
+@contextmanager
+def _as_run_error() -> Iterator[None]:
+    try:
+        yield
+    except (WeightsError, ConfigError, FormatError) as error:
+        raise RunError(str(error)) from error
+
+
 def _read_streams(path: Path) -> dict[str, StreamSpec]:
-    records = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        name: StreamSpec(**{**record, "classes": tuple(record["classes"])})
-        for name, record in records.items()
-    }
+    streams = {}
+    for name, record in read_json(path, RunError).items():
+        try:
+            streams[name] = spec = StreamSpec(**{**record, "classes": tuple(record["classes"])})
+            for item in fields(spec):
+                value, kind = getattr(spec, item.name), cast(type, item.type)
+                if item.name != "classes" and not isinstance(value, kind):
+                    raise TypeError(f"{item.name} is {value!r}")
+        except (TypeError, KeyError, AttributeError) as error:
+            raise RunError(
+                f"{path}: stream {name!r} is not as train wrote it ({error}); get the run folder "
+                "again from where it came from"
+            ) from error
+    return streams
 
 
 def _short(value: Any) -> str:

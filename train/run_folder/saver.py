@@ -42,10 +42,11 @@ class Saver:
         steps = self._copied("moments", moments(self._model, self._optimizer)) if state else {}
         if self._copies and next(self._model.parameters()).is_cuda:
             torch.cuda.synchronize()
-        if best:
-            self._later(lambda: save_weights(self._model, self._path, model))
+        # The state first: it holds the weights, too, and what goes on from it publishes them again.
         if state:
             self._later(lambda: write_state(self._path, model, steps, progress))
+        if best:
+            self._later(lambda: save_weights(self._model, self._path, model))
         if curves:
             self._later(lambda: draw_curves(self._path))
 

@@ -38,6 +38,11 @@ class Progress:
     seconds: float = 0.0
 
 
+def has_state(path: Path) -> bool:
+    """Whether a run folder holds a state to go on from."""
+    return (path / NAME).is_file()
+
+
 def weights(model: TagBart) -> dict[str, torch.Tensor]:
     """Parameters and buffers by name, tied ones once."""
     named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
@@ -86,7 +91,7 @@ def load_state(path: Path, model: TagBart, optimizer: torch.optim.Optimizer) -> 
             progress = Progress(**json.loads(header["progress"]))
             with torch.no_grad():
                 for name, value in weights(model).items():
-                    value.copy_(file.get_tensor(f"model.{name}"))
+                    value.copy_(_tensor_like(value, file, f"model.{name}"))
             _load_moments(file, model, optimizer)
     except RunError:
         raise
@@ -105,7 +110,21 @@ def _load_moments(file: safe_open, model: TagBart, optimizer: torch.optim.Optimi
             name = names[weight]
             if f"first.{name}" in known:
                 optimizer.state[weight] = {
-                    "step": file.get_tensor(f"step.{name}").to(weight.device),
-                    "exp_avg": file.get_tensor(f"first.{name}").to(weight.device),
-                    "exp_avg_sq": file.get_tensor(f"second.{name}").to(weight.device),
+                    "step": _tensor_like(torch.zeros(()), file, f"step.{name}").to(weight.device),
+                    "exp_avg": _tensor_like(weight, file, f"first.{name}").to(weight.device),
+                    "exp_avg_sq": _tensor_like(weight, file, f"second.{name}").to(weight.device),
                 }
+
+
+def _tensor_like(wanted: torch.Tensor, file: safe_open, name: str) -> torch.Tensor:
+    """A saved tensor of the shape that belongs there, floating point and finite.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    found = file.get_tensor(name)
+    if found.shape != wanted.shape or found.dtype != torch.float32:
+        raise ValueError(f"{name} is {found.dtype} {list(found.shape)}, not {list(wanted.shape)}")
+    if not torch.isfinite(found).all():
+        raise ValueError(f"{name} is not finite")
+    return found

@@ -1,0 +1,103 @@
+"""config.json of a model folder: what is known of BART is taken, checked, and nothing else.
+
+transformers follows further keys (code of the folder's own, kernels fetched from a hub, other
+weights files, quantisers), so it never gets to read the file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from transformers import BartConfig
+
+from features.common.damaged import read_json
+from features.common.errors import ConfigError, WeightsError
+from train.model.tagbart import TagBartConfig
+from train.recipes.config import BartShape
+
+NAME = "config.json"
+# BART's own; prompts, labels and the search are built on them.
+_TOKENS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
+_ATTENTION_KEYS = ("attn_implementation", "_attn_implementation")
+_ATTENTION = (None, "eager", "sdpa")
+
+
+def model_type(folder: Path) -> str:
+    """What a folder's config.json says it is: "bart", "tagbart" or another architecture's name.
+
+    Raises:
+        WeightsError: if there is no such file, or it is damaged.
+    """
+    return str(_read(folder).get("model_type"))
+
+
+def read_bart_config(folder: Path) -> BartConfig:
+    """The configuration of a folder with BART.
+
+    Raises:
+        WeightsError: if it is damaged, of another architecture, or asks for what BART has not.
+    """
+    raw = _read(folder)
+    _require_type(folder, raw, BartConfig.model_type)
+    return BartConfig(**_bart_values(folder / NAME, raw))
+
+
+def read_tagbart_config(folder: Path) -> TagBartConfig:
+    """The configuration of a run folder.
+
+    Raises:
+        WeightsError: as `read_bart_config`.
+    """
+    raw = _read(folder)
+    _require_type(folder, raw, TagBartConfig.model_type)
+    path = folder / NAME
+    bart, tags, width = (raw.get(key) for key in ("bart", "tags", "audio_width"))
+    if not (isinstance(bart, Mapping) and isinstance(tags, bool) and type(width) is int
+            and width >= (not tags)):  # fmt: skip
+        raise WeightsError(
+            f"{path}: is no run's config.json (bart, tags, audio_width are not as train writes "
+            "them); get the folder again from where it came from"
+        )
+    _check_attention(path, raw)
+    values = _bart_values(path, bart)
+    return TagBartConfig(bart=BartConfig(**values), tags=tags, audio_width=width)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / NAME
+    if not path.is_file():
+        raise WeightsError(f"{folder}: no {NAME}")
+    return read_json(path, WeightsError)
+
+
+def _require_type(folder: Path, raw: Mapping[str, Any], wanted: str) -> None:
+    found = raw.get("model_type")
+    if found != wanted:
+        raise WeightsError(
+            f"{folder / NAME}: model_type is {found!r}, expected {wanted!r}: weights of another "
+            "architecture do not fit"
+        )
+
+
+def _bart_values(path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """BART's shape and dropouts as config.json has them; its defaults where it says nothing."""
+    _check_attention(path, raw)
+    for name, wanted in _TOKENS.items():
+        if raw.get(name, wanted) != wanted:
+            raise WeightsError(f"{path}: {name} is {raw[name]!r}, BART's is {wanted}")
+    known = {item.name for item in fields(BartShape)}
+    try:
+        return vars(BartShape(**{key: value for key, value in raw.items() if key in known}))
+    except ConfigError as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def _check_attention(path: Path, raw: Mapping[str, Any]) -> None:
+    """Refuse attention that transformers would fetch or import another package for."""
+    for key in _ATTENTION_KEYS:
+        if raw.get(key) not in _ATTENTION:
+            raise WeightsError(
+                f"{path}: {key} is {raw[key]!r}, expected 'sdpa' or 'eager'; no other code is run "
+                "for a model folder"
+            )
