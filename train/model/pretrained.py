@@ -66,19 +66,16 @@ def read_tokenizer(folder: Path, *, kind: Any = AutoTokenizer) -> Any:
     Raises:
         WeightsError: if a file is damaged or absent, or the folder wants to run code of its own.
     """
-    told = {}
     for name in _TOKENIZER_JSON:
-        if (folder / name).is_file():
-            told[name] = read_json(folder / name, WeightsError)
-    try:
-        # Whatever the libraries raise over a strange file (tokenizers raises bare Exceptions).
-        return kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:
-        if own := [name for name, values in told.items() if "auto_map" in values]:
+        path = folder / name
+        if path.is_file() and "AutoTokenizer" in str(read_json(path, WeightsError).get("auto_map")):
             raise WeightsError(
-                f"{folder / own[0]}: names a tokenizer that is code of the folder's own "
-                "(auto_map), which is never run; use a tokenizer of BART's kind"
-            ) from error
+                f"{path}: names a tokenizer that is code of the folder's own (auto_map), which is "
+                "never run; use a tokenizer of BART's kind"
+            )
+    try:
+        return kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # whatever the libraries raise over a strange file
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{folder}: holds no tokenizer that can be loaded ({reason})") from error
 

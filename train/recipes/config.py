@@ -1,5 +1,6 @@
 """A recipe: everything that decides a run, in frozen sections that check themselves."""
 
+import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
@@ -7,6 +8,11 @@ from features.common.errors import ConfigError
 
 TRAIN_TOKENIZER = "train"
 NO_PRETRAINED = "none"
+# transformers has more, some of which load other packages.
+_ACTIVATIONS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu",
+                "swish", "tanh")  # fmt: skip
+_INT_LIMIT, _SEED_LIMIT = 2**63, 2**64
+_NAME_LENGTH = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +109,7 @@ class BartShape:
                 _require(value >= 1, f"bart.{name} is {value}, expected at least 1")
             elif name.endswith(("dropout", "layerdrop")):
                 _require(0 <= value < 1, f"bart.{name} is {value}, expected 0 to below 1")
+        _require_one_of("bart.activation_function", self.activation_function, _ACTIVATIONS)
         for side in ("encoder", "decoder"):
             heads = getattr(self, f"{side}_attention_heads")
             _require(
@@ -187,7 +194,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check_types(self, "train")
-        _require(self.seed >= 0, "train.seed is below 0")
+        _require(
+            0 <= self.seed < _SEED_LIMIT,
+            f"train.seed is {self.seed}, expected 0 to below 2**64 = {_SEED_LIMIT}",
+        )
         _require(self.save_every >= 0, "train.save_every is below 0")
         for name in ("validate_every", "log_every", "bucket_batches"):
             _require(getattr(self, name) >= 1, f"train.{name} is below 1")
@@ -196,7 +206,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One experiment. `name` is the recipe file's stem."""
+    """One experiment. `name` is the recipe file's stem, and a folder's in `evaluate paper`."""
 
     name: str = "unnamed"
     description: str = ""
@@ -207,6 +217,17 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
+        for key in ("name", "description"):
+            value = getattr(self, key)
+            _require(isinstance(value, str), f"recipe: {key} is {value!r}, expected a text")
+        _require(
+            0 < len(self.name) <= _NAME_LENGTH
+            and self.name.isprintable()
+            and not self.name.startswith(".")
+            and not set(self.name) & set("/\\"),
+            f"recipe: name is {self.name[:200]!r}, expected what can name a folder: 1 to "
+            f"{_NAME_LENGTH} printable characters without / and \\, the first no dot",
+        )
         layerdrop = self.bart.encoder_layerdrop or self.bart.decoder_layerdrop
         _require(
             not self.train.cuda_graphs or (self.optim.grad_accumulation == 1 and not layerdrop),
@@ -227,13 +248,23 @@ SECTIONS: dict[str, type] = {
 
 def _check_types(section: Any, name: str) -> None:
     for item in fields(section):
-        value, kind = getattr(section, item.name), cast(type, item.type)
-        if kind is float and type(value) is int:
+        value: Any = getattr(section, item.name)
+        kind = cast(type, item.type)
+        if kind is float and type(value) is int and abs(value) < _INT_LIMIT:
             object.__setattr__(section, item.name, float(value))
         elif type(value) is not kind:
             raise ConfigError(
                 f"{name}.{item.name} is {value!r}, expected a value of type {kind.__name__}"
             )
+        _check_number(f"{name}.{item.name}", value)
+
+
+def _check_number(name: str, value: Any) -> None:
+    """Refuse what no run can compute with; the seed has bounds of its own."""
+    if isinstance(value, float):
+        _require(math.isfinite(value), f"{name} is {value}, expected a number")
+    elif isinstance(value, int) and name != "train.seed":
+        _require(abs(value) < _INT_LIMIT, f"{name} is beyond 2**63")
 
 
 def _require(holds: bool, message: str) -> None:

@@ -38,7 +38,10 @@ def load_recipe(name_or_file: str, settings: Iterable[str] = ()) -> Recipe:
 def read_resolved(path: Path) -> Recipe:
     """A recipe as a run folder holds it."""
     values = _read(path)
-    return _as_recipe(values.pop("name", path.stem), values)
+    try:
+        return _as_recipe(values.pop("name", path.stem), values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def write_resolved(recipe: Recipe, path: Path) -> None:
@@ -58,12 +61,14 @@ def to_toml(recipe: Recipe) -> str:
 
 
 def _find(name_or_file: str, beside: Path) -> Path:
-    for path in (beside / f"{name_or_file}.toml", FOLDER / f"{name_or_file}.toml"):
-        if path.is_file():
-            return path
-    path = Path(name_or_file)
-    if path.suffix == ".toml" and path.is_file():
-        return path
+    named = Path(name_or_file)
+    own = (named,) if named.suffix == ".toml" else ()
+    try:
+        for path in (beside / f"{named}.toml", FOLDER / f"{named}.toml", *own):
+            if path.is_file():
+                return path
+    except (OSError, ValueError):
+        pass  # no name that a file can have
     raise ConfigError(
         f"no recipe {name_or_file!r}{_meant(name_or_file, recipe_names())}; `python -m train "
         "recipes` lists them, and a path to a .toml file is taken too"
@@ -77,18 +82,23 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML ({error})") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not valid TOML (nested too deeply)") from error
 
 
 def _with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     """A recipe file's values over those of its parents."""
-    if path in seen:
+    if path.resolve() in seen:
         raise ConfigError(f"{path}: is its own parent")
     own = _read(path)
-    parent = own.pop("parent", None)
-    values = _with_parents(_find(parent, path.parent), (*seen, path)) if parent else {}
+    parent = own.pop("parent", "")
+    if not isinstance(parent, str):
+        raise ConfigError(f"{path}: parent is {parent!r}, expected a recipe's name or file")
+    above = (*seen, path.resolve())
+    values = _with_parents(_find(parent, path.parent), above) if parent else {}
     values.pop("name", None)
     for key, value in own.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and isinstance(values.get(key, {}), Mapping):
             values[key] = {**values.get(key, {}), **value}
         else:
             values[key] = value
@@ -100,13 +110,16 @@ def _apply(values: dict[str, Any], setting: str) -> None:
     section, dot, name = key.strip().partition(".")
     if not equals or not dot:
         raise ConfigError(f"--set {setting}: expected section.key=value, e.g. optim.batch_size=16")
-    values.setdefault(section, {})[name] = _value(text.strip())
+    part = values.setdefault(section, {})
+    if not isinstance(part, dict):
+        raise ConfigError(f"--set {setting}: {section} is {part!r}, no section")
+    part[name] = _value(text.strip())
 
 
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text  # a bare word: --set model.pretrained=none
 
 

@@ -72,7 +72,7 @@ def load_run(path: Path, device: str = "cpu") -> Run:
     quiet_transformers()
     _require_files(path, (RECIPE_NAME, STREAMS_NAME, WEIGHTS_NAME, "config.json"))
     run = _opened(path)
-    with _as_run_error():
+    with _as_run_error(path):
         weights, state = read_weights(path)
         fit_weights(run.model, state, weights, base="")
     run.model.eval().to(device)  # type: ignore[arg-type]  # transformers' wrapper confuses mypy
@@ -190,27 +190,42 @@ def _if_on_a_hub(path: Path) -> str:
 
 def _opened(path: Path) -> Run:
     """What a run folder holds, the model on the device "meta"."""
-    with _as_run_error():
+    with _as_run_error(path):
         config = read_tagbart_config(path)
         recipe = read_resolved(path / RECIPE_NAME)
         with torch.device("meta"):
             model = TagBart(config)
         model.bart.generation_config = generation_config(recipe)
-        return Run(
-            path=path,
-            model=model,
-            tokenizer=read_tokenizer(path, kind=PreTrainedTokenizerFast),
-            recipe=recipe,
-            streams=_read_streams(path / STREAMS_NAME),
+        tokenizer = read_tokenizer(path, kind=PreTrainedTokenizerFast)
+        streams = _read_streams(path / STREAMS_NAME)
+        run = Run(path=path, model=model, tokenizer=tokenizer, recipe=recipe, streams=streams)
+        _check_parts(run)
+        return run
+
+
+def _check_parts(run: Run) -> None:
+    """Refuse a folder whose files do not belong together."""
+    config, builder = run.model.config, run.builder  # which misses streams
+    reads = (bool(run.recipe.inputs.tags), builder.audio_width)
+    if reads != (config.tags, config.audio_width):
+        raise RunError(
+            f"{run.path}: config.json says that the model reads tags: {config.tags}, audio of "
+            f"width {config.audio_width}; {RECIPE_NAME} and {STREAMS_NAME} say otherwise: {reads}"
+        )
+    if len(run.tokenizer) - 1 > config.bart.vocab_size:  # <mask> is in no caption
+        raise RunError(
+            f"{run.path}: its tokenizer has {len(run.tokenizer)} entries, its model "
+            f"{config.bart.vocab_size}: they do not belong together"
         )
 
 
 @contextmanager
-def _as_run_error() -> Iterator[None]:
+def _as_run_error(path: Path) -> Iterator[None]:
     try:
         yield
     except (WeightsError, ConfigError, FormatError) as error:
-        raise RunError(str(error)) from error
+        where = "" if str(path) in str(error) else f"{path}: "
+        raise RunError(f"{where}{error}") from error
 
 
 def _read_streams(path: Path) -> dict[str, StreamSpec]:

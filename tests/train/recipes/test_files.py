@@ -1,5 +1,6 @@
 """Recipes: parents, settings, what is refused and how."""
 
+import json
 import tomllib
 
 import pytest
@@ -99,3 +100,57 @@ def test_the_papers_settings():
     assert (optim.label_smoothing, optim.loss_on_padding) == (0.0, False)
     assert (recipe.train.validate_every, recipe.train.precision) == (1000, "float32")
     assert recipe.model.pretrained == "facebook/bart-large"
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("optim.learning_rate=inf", r"optim\.learning_rate is inf, expected a number"),
+        ("optim.weight_decay=nan", r"optim\.weight_decay is nan"),
+        (f"train.seed={2**64}", r"train\.seed is \d+, expected 0 to below 2\*\*64"),
+        ("optim.epochs=1" + "0" * 30, r"optim\.epochs is beyond 2\*\*63"),
+        ("optim.learning_rate=1" + "0" * 400, r"optim\.learning_rate is 10*, expected a value"),
+        ("bart.activation_function=org/kernel", r"activation_function is 'org/kernel'"),
+        ("train.seed=" + "[" * 50_000, r"train\.seed is '\[+"),
+    ],
+)
+def test_values_that_no_run_can_use_are_refused(setting, words):
+    with pytest.raises(ConfigError, match=words):
+        load_recipe("demo", [setting])
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "/abs/path", "a/b", "a\\b", "..", ".", "", ".x",
+                                  "a\x1b[31m", "a\nb", "x" * 200])  # fmt: skip
+def test_a_recipes_name_is_one_part_of_a_path(name, tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(f'parent = "demo"\nname = {json.dumps(name)}\n')
+    with pytest.raises(ConfigError, match="expected what can name a folder"):
+        load_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("parent = 3", r"parent is 3, expected a recipe's name or file"),
+        ("parent = [1]", r"parent is \[1\]"),
+        ("name = 3", "name is 3, expected a text"),
+        ("description = [1]", "description is"),
+        ("optim = 3", "optim is 3"),
+        ('parent = "demo"\noptim = 3', "optim is 3"),
+        ("a = " + "[" * 50_000, "nested too deeply"),
+        ('parent = "' + "x" * 5000 + '"', "no recipe 'xxx"),
+        ('parent = "a\\u0000b"', "no recipe"),
+    ],
+)
+def test_a_strange_recipe_file_ends_in_one_line(text, words, tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        load_recipe(str(path))
+
+
+def test_a_recipe_that_is_its_own_parent_by_another_path_is_refused(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(f'parent = "../{tmp_path.name}/recipe"\n')
+    with pytest.raises(ConfigError, match="is its own parent"):
+        load_recipe(str(path))
