@@ -77,6 +77,7 @@ def caption_split(asked: EvaluationJob) -> int:
         TagbartError: if run or features cannot be used as asked.
     """
     features = Features(asked.features, asked.split)
+    log(f"{asked.split}: {len(features.ids):,} clips")  # every shard is checked before the work
     run = open_run(asked.run, asked.device)
     check_streams(run, features.streams, asked.features)
     captions = caption_features(run, features, asked.options)

@@ -17,6 +17,7 @@ from extract.dump.clips import PlannedClip
 from extract.dump.plan import Plan
 from features.common.errors import ConfigError, FormatError
 from features.common.publish import sha256_of, write_json
+from features.common.reading import read_json
 from features.reader import Shard
 from features.spec import FORMAT, VERSION, ShardEntry, StreamSpec, shard_name
 
@@ -51,13 +52,13 @@ class DoneMark:
     def read(cls, path: Path) -> Self | None:
         """The done-mark at `path`, or None if there is none that we can read."""
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
+            raw = read_json(path)
             if (raw.pop("format"), raw.pop("version")) != (FORMAT, VERSION):
                 return None
             entry = raw.pop("entry")
             failures = tuple(Failure(**failure) for failure in raw.pop("failures"))
             return cls(entry=ShardEntry(**entry) if entry else None, failures=failures, **raw)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, FormatError):
             return None  # absent or not ours: the shard counts as unfinished and is made again
 
     def write(self, path: Path) -> None:

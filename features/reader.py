@@ -6,17 +6,18 @@ be handed to worker processes.
 """
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import h5py
 import numpy as np
 
 from features.common.errors import FormatError
-from features.spec import KINDS, TAG_LOGITS, Index, StreamSpec, check_version
+from features.spec import INDEX_NAME, Index, ShardEntry, StreamSpec
+from features.tables import REDO, Tables, read_tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,48 +31,96 @@ class Clip:
     streams: dict[str, np.ndarray]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What `features.json` says of a shard.
+
+    Attributes:
+        splits: what its split may be called, our name first, or "".
+        entry: file, clips, size, checksum.
+        streams: StreamSpec.attrs() by stream name.
+    """
+
+    splits: tuple[str, str]
+    entry: ShardEntry
+    streams: dict[str, dict[str, Any]]
+
+    @classmethod
+    def of(cls, index: Index, split: str, entry: ShardEntry) -> Self:
+        """What an index says of a shard of a split, called by our name."""
+        splits = (split, index.splits[split].original)
+        return cls(splits=splits, entry=entry, streams=index.streams)
+
+    def problems(self, found: Tables) -> Iterator[str]:
+        """In which ways a shard is another one than the index lists."""
+        if found.bytes != self.entry.bytes:
+            word = "truncated" if found.bytes < self.entry.bytes else "too long"
+            yield f"{word}: {found.bytes:,} bytes, expected {self.entry.bytes:,}"
+        if found.split not in self.splits:
+            yield f"is of split {found.split!r}, listed under {self.splits[0]!r}"
+        if len(found.ids) != self.entry.clips:
+            yield f"holds {len(found.ids)} clips, expected {self.entry.clips}"
+        if not self.streams.keys() <= found.streams.keys():
+            yield f"holds streams {sorted(found.streams)}, expected {sorted(self.streams)}"
+        for name in sorted(self.streams.keys() & found.streams.keys()):
+            for key, value in found.streams[name].attrs().items():
+                if self.streams[name][key] != value:
+                    listed = self.streams[name][key]
+                    yield f"stream {name}: {key} is {value!r}, {INDEX_NAME} says {listed!r}"
+
+
 class Shard:
     """One shard. `ids`, `captions` … are read at first use; `values(name)` is a map of the file."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, expected: Expected | None = None) -> None:
+        """Name a shard; it is opened and checked at first use.
+
+        Args:
+            path: its file.
+            expected: what the index says of it.
+        """
+        self.path, self.expected = path, expected
         self._maps: dict[str, np.ndarray] = {}
 
+    def fresh(self) -> Self:
+        """The same shard, nothing of it read yet."""
+        return type(self)(self.path, self.expected)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_maps": {}}
+        return {"path": self.path, "expected": self.expected, "_maps": {}}
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def split(self) -> str:
-        return self._tables["split"]
+        return self._tables.split
 
     @property
     def ids(self) -> list[str]:
-        return self._tables["ids"]
+        return self._tables.ids
 
     @property
     def paths(self) -> list[str]:
-        return self._tables["paths"]
+        return self._tables.paths
 
     @property
     def durations_s(self) -> np.ndarray:
         """float64 [n]."""
-        return self._tables["durations_s"]
+        return self._tables.durations_s
 
     @property
     def caption_texts(self) -> list[str]:
-        return self._tables["caption_texts"]
+        return self._tables.caption_texts
 
     @property
     def caption_offset(self) -> np.ndarray:
         """int64 [n + 1], clip i owns caption_texts[offset[i]:offset[i + 1]]."""
-        return self._tables["caption_offset"]
+        return self._tables.caption_offset
 
     @property
     def streams(self) -> dict[str, StreamSpec]:
-        return self._tables["streams"]
+        return self._tables.streams
 
     def captions(self, index: int) -> tuple[str, ...]:
         """The captions of clip `index`."""
@@ -81,17 +130,17 @@ class Shard:
     def offset(self, name: str) -> np.ndarray:
         """int64 [n + 1], clip i owns rows offset[i] to offset[i + 1] of `values(name)`."""
         self._spec(name)
-        return self._tables["offsets"][name]
+        return self._tables.offsets[name]
 
     def values(self, name: str) -> np.ndarray:
         """All rows of a stream, [sum T, D], mapped read-only from the file without a copy."""
         if name not in self._maps:
             spec = self._spec(name)
-            byte, shape = self._tables["layouts"][name]
+            byte, shape = self._tables.layouts[name]
             if shape[0] == 0:
                 self._maps[name] = np.zeros(shape, spec.dtype)
             else:
-                self._maps[name] = np.memmap(self.path, spec.dtype, "r", byte, shape)
+                self._maps[name] = self._mapped(spec.dtype, byte, shape)
         return self._maps[name]
 
     def rows(self, name: str, index: int) -> np.ndarray:
@@ -114,23 +163,21 @@ class Shard:
             raise FormatError(f"{self.path}: has no stream {name!r}; it holds {list(self.streams)}")
         return self.streams[name]
 
-    @cached_property
-    def _tables(self) -> dict[str, Any]:
+    def _mapped(self, dtype: str, byte: int, shape: tuple[int, int]) -> np.ndarray:
         try:
-            # Without locking: it fails on NFS, and nobody writes into a finished shard.
-            with h5py.File(self.path, "r", locking=False) as file:
-                check_version(
-                    self.path,
-                    _plain(file.attrs.get("format")),
-                    _plain(file.attrs.get("version")),
-                )
-                return _read_tables(self.path, file)
-        except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-            reason = "the file is not there" if not self.path.exists() else str(error)
-            raise FormatError(
-                f"{self.path}: not a readable shard ({reason}); delete it and run the same "
-                "extraction again, which redoes this shard only"
-            ) from error
+            # Reading a map beyond its file's end would end the process without a word.
+            if self.path.stat().st_size != self._tables.bytes:
+                raise FormatError(f"{self.path}: was changed while it was in use")
+            return np.memmap(self.path, dtype, "r", byte, shape)
+        except (OSError, ValueError) as error:
+            raise FormatError(f"{self.path}: cannot be read now ({error})") from error
+
+    @cached_property
+    def _tables(self) -> Tables:
+        tables = read_tables(self.path)
+        for problem in self.expected.problems(tables) if self.expected else ():
+            raise FormatError(f"{self.path}: {problem}; {REDO}")
+        return tables
 
 
 class Features:
@@ -151,11 +198,17 @@ class Features:
 
         Raises:
             FormatError: if the folder is not finished, of another version, or has no such split.
+
+        Whatever is used of a shard raises FormatError if the shard is damaged, not as the format
+        has it, or not the one that features.json lists.
         """
         self.root, self.index = root, Index.read(root)
         self.split = self.index.split_name(root, split)
         self.entry = self.index.split(root, split)
-        self.shards = [Shard(root / shard.file) for shard in self.entry.shards]
+        self.shards = [
+            Shard(root / shard.file, Expected.of(self.index, self.split, shard))
+            for shard in self.entry.shards
+        ]
         self._starts = [0, *accumulate(shard.clips for shard in self.entry.shards)]
 
     def __len__(self) -> int:
@@ -206,41 +259,12 @@ class Features:
 
     @cached_property
     def _position(self) -> dict[str, int]:
-        return {
-            clip: start + row
-            for start, shard in zip(self._starts, self.shards, strict=False)
-            for row, clip in enumerate(shard.ids)
-        }
-
-
-def _read_tables(path: Path, file: h5py.File) -> dict[str, Any]:
-    streams, offsets, layouts = {}, {}, {}
-    for name, group in file["streams"].items():
-        attrs = {key: _plain(value) for key, value in group.attrs.items()}
-        values = group["values"]
-        classes = tuple(group["classes"].asstr()) if attrs.get("kind") == TAG_LOGITS else ()
-        if attrs.get("kind") not in KINDS:
-            raise FormatError(f"{path}: stream {name} has kind {attrs.get('kind')!r}, not {KINDS}")
-        attrs |= {"name": name, "width": values.shape[1], "dtype": values.dtype.name}
-        known = {key: attrs[key] for key in StreamSpec.__dataclass_fields__ if key in attrs}
-        streams[name] = StreamSpec(**known, classes=classes)
-        offsets[name] = group["offset"][:]
-        byte = values.id.get_offset()
-        if byte is None and values.shape[0]:
-            raise FormatError(f"{path}: stream {name} is chunked or compressed, not contiguous")
-        layouts[name] = (byte, values.shape)
-    return {
-        "split": file.attrs["split"],
-        "ids": list(file["clips/id"].asstr()[:]),
-        "paths": list(file["clips/path"].asstr()[:]),
-        "durations_s": file["clips/duration_s"][:],
-        "caption_texts": list(file["captions/text"].asstr()[:]),
-        "caption_offset": file["captions/offset"][:],
-        "streams": streams,
-        "offsets": offsets,
-        "layouts": layouts,
-    }
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+        found: dict[str, int] = {}
+        for start, shard in zip(self._starts, self.shards, strict=False):
+            for row, clip in enumerate(shard.ids):
+                if found.setdefault(clip, start + row) != start + row:
+                    raise FormatError(
+                        f"{shard.path}: holds clip {clip!r}, which split {self.split!r} has "
+                        "already; extract again"
+                    )
+        return found

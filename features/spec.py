@@ -10,12 +10,14 @@ FEATURES/<split>/00000.h5 …       about 2,000 clips each
   /streams/<tags>/classes           display names, so that a shard needs no side file
 """
 
-import json
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 from features.common.errors import FormatError
+from features.common.reading import read_json, stays_inside
 
 FORMAT = "tagbart-features"
 VERSION = 1
@@ -65,12 +67,7 @@ class StreamSpec:
     classes: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise FormatError(f"stream {self.name}: kind is {self.kind!r}, expected one of {KINDS}")
-        if self.dtype not in DTYPES:
-            raise FormatError(
-                f"stream {self.name}: dtype is {self.dtype!r}, expected one of {DTYPES}"
-            )
+        check_attrs(self.name, vars(self))
         nul = [text for text in (self.name, self.network, *self.classes) if "\0" in text]
         if nul:
             raise FormatError(
@@ -88,6 +85,32 @@ class StreamSpec:
         return {key: value for key, value in asdict(self).items() if key != "classes"}
 
 
+def check_attrs(stream: str, attrs: Mapping[str, Any]) -> None:
+    """Refuse what cannot be a stream's attributes; further ones may be there.
+
+    Raises:
+        FormatError: naming the stream and the attribute.
+    """
+    for key in ("name", "kind", "network", "weights_sha256", "resampler", "precision", "dtype"):
+        if not isinstance(attrs.get(key), str):
+            raise FormatError(f"stream {stream}: {key} is {attrs.get(key)!r}, expected a text")
+    for key in ("sample_rate_hz", "width"):
+        if not _is_count(attrs.get(key), least=1):
+            raise FormatError(
+                f"stream {stream}: {key} is {attrs.get(key)!r}, expected a whole number from 1"
+            )
+    for key in ("window_s", "hop_s"):
+        if not _is_seconds(attrs.get(key)):
+            raise FormatError(
+                f"stream {stream}: {key} is {attrs.get(key)!r}, expected seconds above 0"
+            )
+    for key, known in (("kind", KINDS), ("dtype", DTYPES)):
+        if attrs[key] not in known:
+            raise FormatError(f"stream {stream}: {key} is {attrs[key]!r}, expected one of {known}")
+    if attrs["name"] != stream:
+        raise FormatError(f"stream {stream}: calls itself {attrs['name']!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShardEntry:
     """One finished shard: path relative to the features folder, clip count, size, checksum."""
@@ -96,6 +119,13 @@ class ShardEntry:
     clips: int
     bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.file, str) or not self.file or not stays_inside(self.file):
+            raise FormatError(f"the shard {self.file!r} is not a path inside the features folder")
+        if not isinstance(self.sha256, str):
+            raise FormatError(f"shard {self.file}: sha256 is {self.sha256!r}, expected a text")
+        _check_counts(f"shard {self.file}", clips=self.clips, bytes=self.bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +141,12 @@ class SplitEntry:
     clips_missing: int
     clips_failed: int
     original: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.original, str):
+            raise FormatError(f"a split: original is {self.original!r}, expected a text")
+        found = vars(self).items()
+        _check_counts("a split", **{key: value for key, value in found if key.startswith("clips")})
 
     @property
     def clips(self) -> int:
@@ -135,33 +171,29 @@ class Index:
             FormatError: if it is absent, not JSON, or of another format or version.
         """
         path = root / INDEX_NAME
-        if not path.is_file():
+        try:
+            raw = read_json(path)
+        except FileNotFoundError:
             raise FormatError(
                 f"{root}: found no {INDEX_NAME}, so this is no finished features folder; make it "
                 f"(or finish it) with: python -m extract run DUMP --out {root}"
-            )
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
+            ) from None
+        except OSError as error:
+            raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
         except ValueError as error:
             raise FormatError(f"{path}: not valid JSON ({error}); extract again") from error
         if not isinstance(raw, dict):
             raise FormatError(f"{path}: holds no JSON object; extract again")
         check_version(path, raw.get("format"), raw.get("version"))
         try:
-            splits = {
-                name: SplitEntry(
-                    **{
-                        **_known(SplitEntry, entry),
-                        "shards": tuple(
-                            ShardEntry(**_known(ShardEntry, shard)) for shard in entry["shards"]
-                        ),
-                    }
-                )
-                for name, entry in raw["splits"].items()
-            }
-            return cls(streams=raw["streams"], splits=_as_ours(splits))
+            splits = {name: _split_entry(name, entry) for name, entry in raw["splits"].items()}
+            for name, attrs in raw["streams"].items():
+                check_attrs(name, attrs)
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}; extract again") from error
         except (KeyError, TypeError, AttributeError) as error:
             raise FormatError(f"{path}: a record lacks {error}; extract again") from error
+        return cls(streams=raw["streams"], splits=_as_ours(splits))
 
     def split(self, root: Path, name: str) -> SplitEntry:
         """The entry of one split, by our name or the dump's own.
@@ -191,9 +223,10 @@ def check_version(path: Path, found_format: Any, found_version: Any) -> None:
     Raises:
         FormatError: if format or version differ.
     """
-    if found_format != FORMAT:
+    if not isinstance(found_format, str) or found_format != FORMAT:
         raise FormatError(f"{path}: format is {found_format!r}, expected {FORMAT!r}")
-    if found_version != VERSION:
+    # Not by "!=" alone: True and 1.0 equal 1 as well.
+    if not _is_count(found_version, least=0) or found_version != VERSION:
         raise FormatError(
             f"{path}: format version is {found_version!r}, this program reads version {VERSION}; "
             "update tagbart or extract again"
@@ -217,3 +250,25 @@ def _known(kind: type, record: dict[str, Any]) -> dict[str, Any]:
     """Keep the fields that `kind` has: later minor additions must not break this reader."""
     names = {item.name for item in fields(kind)}
     return {key: value for key, value in record.items() if key in names}
+
+
+def _split_entry(name: str, entry: dict[str, Any]) -> SplitEntry:
+    if "/" in name or not name or not stays_inside(name):
+        raise FormatError(f"the split {name!r} is not the name of a folder")
+    shards = tuple(ShardEntry(**_known(ShardEntry, shard)) for shard in entry["shards"])
+    return SplitEntry(**{**_known(SplitEntry, entry), "shards": shards})
+
+
+def _check_counts(whose: str, **counts: Any) -> None:
+    for key, value in counts.items():
+        if not _is_count(value, least=0):
+            raise FormatError(f"{whose}: {key} is {value!r}, expected a whole number")
+
+
+def _is_seconds(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf
+
+
+def _is_count(value: Any, *, least: int) -> bool:
+    # 2 ** 63: what arrays of numbers can hold.
+    return type(value) is int and least <= value < 1 << 63

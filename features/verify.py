@@ -4,11 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from features.common.console import progress
 from features.common.errors import FormatError
 from features.common.publish import sha256_of
-from features.reader import Shard
-from features.spec import Index, ShardEntry
+from features.common.reading import check_ordinary
+from features.reader import Expected, Shard
+from features.spec import INDEX_NAME, Index, ShardEntry
+from features.tables import REDO, Tables, read_tables
+
+_ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +29,10 @@ class Problem:
 
 
 def verify(root: Path, *, splits: list[str] | None = None) -> list[Problem]:
-    """Compare every shard with `features.json`: presence, size, checksum, version, tables.
+    """Compare every shard with `features.json`, and look at every value.
+
+    Presence, size, checksum, version and tables; no shard and no clip of a split twice; values
+    finite.
 
     Args:
         root: a features folder.
@@ -40,42 +49,60 @@ def verify(root: Path, *, splits: list[str] | None = None) -> list[Problem]:
     ours = [index.split_name(root, name) for name in names]
     entries = [(name, shard) for name in ours for shard in index.splits[name].shards]
     problems: list[Problem] = []
+    seen = _Seen()
     for split, entry in progress(entries, what="verify", unit="shards"):
-        known_as = (split, index.splits[split].original)
-        problems.extend(_shard_problems(root, known_as, entry, set(index.streams)))
+        path = root / entry.file
+        expected = Expected.of(index, split, entry)
+        try:
+            found = list(_shard_problems(path, expected, seen))
+        except OSError as error:
+            found = [f"cannot be read now ({error.strerror})"]
+        except FormatError as error:
+            found = [str(error).removeprefix(f"{path}: ")]
+        problems.extend(Problem(file=path, what=what) for what in found)
     return problems
 
 
-def _shard_problems(
-    root: Path, known_as: tuple[str, str], entry: ShardEntry, streams: set[str]
-) -> Iterator[Problem]:
-    path = root / entry.file
-    if not path.is_file():
-        yield Problem(file=path, what="missing: features.json lists it, no such file")
-        return
-    problem = _bytes_problem(path, entry)
-    if problem:
-        yield Problem(file=path, what=problem)
-    shard = Shard(path)
+class _Seen:
+    """What earlier shards held: files, clips by split, and each stream's classes."""
+
+    def __init__(self) -> None:
+        self.files: set[tuple[int, int]] = set()
+        self.clips: dict[str, dict[str, Path]] = {}
+        self.classes: dict[str, tuple[str, ...]] = {}
+
+
+def _shard_problems(path: Path, expected: Expected, seen: _Seen) -> Iterator[str]:
     try:
-        if shard.split not in known_as:
-            what = f"is of split {shard.split!r}, listed under {known_as[0]!r}"
-            yield Problem(file=path, what=what)
-        if len(shard) != entry.clips:
-            yield Problem(file=path, what=f"holds {len(shard)} clips, expected {entry.clips}")
-        if not streams <= set(shard.streams):
-            what = f"holds streams {sorted(shard.streams)}, expected {sorted(streams)}"
-            yield Problem(file=path, what=what)
-        for name in shard.streams:
-            yield from _offset_problems(shard, name)
+        size, status = check_ordinary(path), path.stat()
+    except FileNotFoundError:
+        yield f"missing: {INDEX_NAME} lists it, no such file"
+        return
+    except OSError as error:
+        yield f"cannot be read now ({error.strerror})"
+        return
+    if (status.st_dev, status.st_ino) in seen.files:
+        yield f"{INDEX_NAME} lists it twice"
+        return
+    seen.files.add((status.st_dev, status.st_ino))
+    damage = _bytes_problem(path, size, expected.entry)
+    if damage:
+        yield damage
+    try:
+        tables = read_tables(path)
     except FormatError as error:
         # Of damaged bytes one line is enough; an unknown version is worth its own.
-        if not problem or "version" in str(error):
-            yield Problem(file=path, what=str(error).removeprefix(f"{path}: "))
+        if not damage or "version" in str(error):
+            yield str(error).removeprefix(f"{path}: ").removesuffix(f"; {REDO}")
+        return
+    yield from (what for what in expected.problems(tables) if what != damage)
+    yield from _repeated(path, expected.splits[0], tables, seen)
+    for name in tables.streams:
+        if not _finite(Shard(path), name):
+            yield f"stream {name}: holds values that are no numbers (NaN or infinite)"
 
 
-def _bytes_problem(path: Path, entry: ShardEntry) -> str | None:
-    size = path.stat().st_size
+def _bytes_problem(path: Path, size: int, entry: ShardEntry) -> str | None:
     if size != entry.bytes:
         word = "truncated" if size < entry.bytes else "too long"
         return f"{word}: {size:,} bytes, expected {entry.bytes:,}"
@@ -85,10 +112,23 @@ def _bytes_problem(path: Path, entry: ShardEntry) -> str | None:
     return None
 
 
-def _offset_problems(shard: Shard, name: str) -> Iterator[Problem]:
-    offset, rows = shard.offset(name), len(shard.values(name))
-    if len(offset) != len(shard) + 1 or offset[0] != 0 or offset[-1] != rows:
-        what = f"stream {name}: offsets end at {offset[-1]} of {rows} rows, {len(offset)} offsets"
-        yield Problem(file=shard.path, what=what)
-    elif (offset[1:] <= offset[:-1]).any():
-        yield Problem(file=shard.path, what=f"stream {name}: a clip without rows")
+def _repeated(path: Path, split: str, tables: Tables, seen: _Seen) -> Iterator[str]:
+    """Clips that the split has already, and classes that are not those of other shards."""
+    clips = seen.clips.setdefault(split, {})
+    twice = [clip for clip in tables.ids if clips.setdefault(clip, path) != path]
+    inside = len(tables.ids) - len(set(tables.ids))
+    if twice:
+        yield f"{len(twice)} clips are in {clips[twice[0]]} too, the first is {twice[0]!r}"
+    if inside:
+        yield f"{inside} clips have the id of another one in it"
+    for name, spec in tables.streams.items():
+        if seen.classes.setdefault(name, spec.classes) != spec.classes:
+            yield f"stream {name}: its classes are not those of the shards before it"
+
+
+def _finite(shard: Shard, stream: str) -> bool:
+    values = shard.values(stream)
+    return all(
+        np.isfinite(values[start : start + _ROWS_AT_ONCE]).all()
+        for start in range(0, len(values), _ROWS_AT_ONCE)
+    )

@@ -167,8 +167,8 @@ def _open_splits(root: Path, recipe: Recipe, *, compare: bool) -> dict[str, Feat
     if problems:
         more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise FormatError(
-            f"{problems[0]}{more}; `python -m features verify {root}` lists all: delete the files "
-            "named and run the same extraction again, which redoes those only"
+            f"{problems[0]}{more}; `python -m features verify {root}` lists all: delete the shards "
+            "that are wrong and run the same extraction again, which redoes those only"
         )
     for features in splits.values():
         for name, kind in ((recipe.inputs.tags, TAG_LOGITS), (recipe.inputs.audio, EMBEDDING)):

@@ -14,6 +14,20 @@ def task(*clips: PlannedClip, number: int = 0, split: str = "test") -> ShardTask
     return ShardTask(split, number, list(clips), 2)
 
 
+STREAM = {
+    "kind": "embedding",
+    "network": "none",
+    "weights_sha256": "ab",
+    "sample_rate_hz": 16_000,
+    "window_s": 1.0,
+    "hop_s": 1.0,
+    "resampler": "none",
+    "precision": "float32",
+    "width": 2,
+    "dtype": "float16",
+}
+
+
 def finish(shard: ShardTask, out, *, streams=("yamnet",), failures=()) -> DoneMark:
     """Put a shard of 9 bytes and its done-mark there."""
     path = shard.path(out)
@@ -25,7 +39,7 @@ def finish(shard: ShardTask, out, *, streams=("yamnet",), failures=()) -> DoneMa
         shard_clips=shard.shard_clips,
         listed=len(shard.clips),
         entry=ShardEntry(file=f"{shard.split}/{path.name}", clips=clips, bytes=9, sha256="ab"),
-        streams={name: {"name": name} for name in streams},
+        streams={name: STREAM | {"name": name} for name in streams},
         failures=tuple(failures),
     )
     mark.write(shard.mark_path(out))

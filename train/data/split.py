@@ -190,7 +190,7 @@ class SplitData:
 def fresh_shards(features: Features) -> Iterator[Shard]:
     """The split's shards, one after the other; their tables go with them."""
     for shard in features.shards:
-        yield Shard(shard.path)
+        yield shard.fresh()
 
 
 def encode_captions(

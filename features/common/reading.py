@@ -1,0 +1,64 @@
+"""Read small files that others wrote: ordinary files only, and JSON however it is nested.
+
+What is opened may come from anybody. A pipe would be waited for, a device read without end, and
+deeply nested JSON ends Python's own reader with an error that is no ValueError.
+"""
+
+import errno
+import json
+import stat
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+MOST_BYTES = 1 << 30  # of a file that is read whole
+
+
+def check_ordinary(path: Path) -> int:
+    """Refuse pipes, devices and folders; the file's size in bytes.
+
+    Raises:
+        OSError: if it is no ordinary file, or cannot be looked at.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "no ordinary file", str(path))
+    return found.st_size
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        OSError: if it is no ordinary file, is larger than a GiB, or cannot be read.
+    """
+    if check_ordinary(path) > MOST_BYTES:
+        raise OSError(errno.EFBIG, "larger than any such file is", str(path))
+    return path.read_bytes()
+
+
+def read_json(path: Path) -> Any:
+    """The value that a JSON file holds.
+
+    Raises:
+        OSError: if it is no ordinary file or cannot be read.
+        ValueError: if it is not JSON in UTF-8, or nested too deeply to be ours.
+    """
+    return parse_json(read_bytes(path).decode("utf-8"))
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: if it is not JSON, or nested too deeply to be ours.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def stays_inside(path: str) -> bool:
+    """Whether a path that others wrote, with "/", leads to nowhere but into its folder."""
+    parts = PurePosixPath(path).parts
+    return "\0" not in path and not path.startswith("/") and ".." not in parts
