@@ -192,6 +192,13 @@ def check_same_settings(out: Path, tasks: Sequence[ShardTask], specs: Sequence[S
                         f"{task.path(out)}: stream {spec.name} was made with {key} {found!r}, now "
                         f"asked for {spec.attrs()[key]!r}; use the same settings or another --out"
                     )
+            for name, attrs in mark.streams.items():
+                if attrs["resampler"] != spec.resampler:
+                    raise ConfigError(
+                        f"{task.path(out)}: stream {name} was made with resampler "
+                        f"{attrs['resampler']!r}, {spec.name} would be with {spec.resampler!r}; "
+                        "one folder has one: use another --out"
+                    )
 
 
 def check_joins(

@@ -105,6 +105,7 @@ def _trainer(run: Run, splits: dict[str, Features], processes: Processes) -> Tra
         data=train_data,
         builder=builder,
         batch_size=recipe.optim.batch_size,
+        passes=recipe.optim.grad_accumulation,
         decoder_start=run.model.config.bart.decoder_start_token_id,
         pad_labels_to=recipe.inputs.max_caption_tokens if recipe.optim.loss_on_padding else 0,
         bucket_batches=recipe.train.bucket_batches,

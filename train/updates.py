@@ -109,16 +109,20 @@ class Updater:
     def _update(self, batches: list[Batch]) -> None:
         """Forward and backward passes and a step; what it came to is in `_values` then."""
         settings = self.recipe.optim
+        # What the loss is divided by, as published: the same for every update, however long its
+        # captions, so that every token of every caption weighs the same.
+        captions = settings.batch_size * settings.grad_accumulation
+        places = captions * self.recipe.inputs.max_caption_tokens
         loss = torch.zeros_like(self._labels)
         for number, batch in enumerate(batches, 1):
             ready, more = batch.looked_up(self.audio_table), number < len(batches)
             with self.processes.gradients_stay(self._network) if more else nullcontext():
-                part = self._loss(ready, self._network, settings.label_smoothing) / self._labels
+                part = self._loss(ready, self._network, settings.label_smoothing)
                 # The gradient is a mean over processes, the loss a sum.
-                (part * self.processes.world).backward()
+                (part * (self.processes.world / places)).backward()
             loss += part.detach()
         norm = limit_gradient(self.model, settings.clip_norm)
-        shared = self.processes.total(torch.stack([loss, self._stop]))
+        shared = self.processes.total(torch.stack([loss / self._labels, self._stop]))
         self._values.copy_(torch.cat([shared, norm.view(1)]))
         self._refused.copy_(self._refused.maximum(~self._values.isfinite().all()))
         self.optimizer.step()

@@ -21,6 +21,8 @@ import resampy
 import soundfile
 import torch
 
+from extract.sound.resample import kaiser_best_2021
+
 # Channels out and stride of the 13 separable layers; before them stands a convolution of 32.
 SEPARABLE = (
     (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1),
@@ -66,12 +68,12 @@ def beside_elsewhere(seconds: Mapping[str, float]) -> list[str]:
 
 
 def decode(path: Path, to_hz: int, watch: Stopwatch) -> np.ndarray:
-    """Decode, average the channels, resample with kaiser_best: once per network, as published."""
+    """Decode, average the channels, resample as in 2021: once per network, as published."""
     with watch.stage("decode"):
         samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
         waveform = samples.mean(axis=1)
     with watch.stage(f"resampy {to_hz // 1000} kHz"):
-        return resampy.resample(waveform, rate_hz, to_hz, filter="kaiser_best")
+        return resampy.resample(waveform, rate_hz, to_hz, filter=kaiser_best_2021)
 
 
 def tensorflow_yamnet(weights: dict[str, np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:

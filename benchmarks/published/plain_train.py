@@ -83,6 +83,7 @@ def plain_losses(features: Path, recipe: Recipe, device: str) -> list[float]:
         fused=False,
     )
     losses = []
+    places = settings.batch_size * recipe.inputs.max_caption_tokens
     pieces = (piece for epoch in count() for piece in loader.epoch(recipe.train.seed, epoch))
     for update, piece in enumerate(islice(pieces, settings.max_updates)):
         batch = piece.batch.to(device)
@@ -94,7 +95,7 @@ def plain_losses(features: Path, recipe: Recipe, device: str) -> list[float]:
             decoder_input_ids=batch.decoder_ids,
             labels=batch.labels.contiguous(),
         ).loss
-        loss.backward()
+        (loss * (piece.labels / places)).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, update, settings.max_updates)

@@ -18,9 +18,10 @@ from evaluate.captions.options import DecodingOptions
 from evaluate.captions.search import open_run
 from extract.sound.audio import AUDIO_SUFFIXES, Audio, load_audio
 from extract.sound.decode import resample_all
+from extract.sound.resample import FILTERS
 from extract.streams import Encoder, load_encoders
 from features.common.console import log
-from features.common.errors import ClipError, DumpError, FormatError, WeightsError
+from features.common.errors import ClipError, DumpError, FormatError, RunError, WeightsError
 from train.run_folder.checkpoint import Run, check_streams
 
 WINDOW_S = 10.0  # what AudioCaps' clips last
@@ -121,7 +122,8 @@ class Listener:
         rates_hz = [rate_hz] * len(native)
         streams: list[dict[str, np.ndarray]] = [{} for _ in native]
         for name, encoder in self.encoders.items():
-            heard = resample_all(native, rates_hz, encoder.spec.sample_rate_hz)
+            resampler = self.run.streams[name].resampler  # an older run may have another filter
+            heard = resample_all(native, rates_hz, encoder.spec.sample_rate_hz, resampler)
             for of_window, rows in zip(streams, encoder.encode(heard), strict=True):
                 # As a shard would hold them, so that a clip's caption is the same either way.
                 of_window[name] = rows.float().cpu().numpy().astype(encoder.spec.dtype)
@@ -144,7 +146,7 @@ def load_listener(run_folder: Path, weights: Path, device: str | None = "cpu") -
         device: for all of them, None for this machine's own (train/model/device.py).
 
     Raises:
-        RunError: if the folder holds no trained run.
+        RunError: if the folder holds no trained run, or one of a filter that is not known here.
         WeightsError: if a network's weights are missing, or make other streams than the run reads.
     """
     run = open_run(run_folder, device)
@@ -201,13 +203,22 @@ def _is_audio(path: Path, folder: Path) -> bool:
 def _compare(run: Run, encoders: dict[str, Encoder], weights: Path) -> None:
     """Refuse networks of another kind than in training; warn of the same kind with other weights.
 
+    Sound is resampled as the run names it, whatever the filter of new features is.
+
     The same weights may come in another file (a SavedModel or its conversion), so a checksum alone
     is no reason to refuse.
     """
     specs = {}
     for name, encoder in encoders.items():
         trained = run.streams[name]
-        specs[name] = replace(encoder.spec, weights_sha256=trained.weights_sha256)
+        if trained.resampler not in FILTERS:
+            raise RunError(
+                f"{run.path}: stream {name!r} was resampled by {trained.resampler!r}, which this "
+                f"program cannot do; it has {', '.join(FILTERS)}"
+            )
+        specs[name] = replace(
+            encoder.spec, weights_sha256=trained.weights_sha256, resampler=trained.resampler
+        )
         if encoder.spec.weights_sha256 != trained.weights_sha256:
             log(
                 f"warning: {weights}: the weights for {name} have sha256 "

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from extract.sound.contained import load_clip
 from extract.sound.endings import NO_SHARED_MEMORY
-from extract.sound.resample import resample, resampled_length
+from extract.sound.resample import RESAMPLER, resample, resampled_length
 from features.common.errors import ClipError, ConfigError
 
 # Clips that a worker hands over together: each hand-over costs the main process most of a
@@ -164,7 +164,10 @@ def _tell_unless_reader_left(
 
 
 def resample_all(
-    waveforms: Sequence[torch.Tensor], rates_hz: Sequence[int], to_hz: int
+    waveforms: Sequence[torch.Tensor],
+    rates_hz: Sequence[int],
+    to_hz: int,
+    resampler: str = RESAMPLER,
 ) -> list[torch.Tensor]:
     """Resample many waveforms, those of equal rate and about equal length together.
 
@@ -172,6 +175,7 @@ def resample_all(
         waveforms: float32 [n_i] each, on one device.
         rates_hz: their sample rates.
         to_hz: the rate wanted.
+        resampler: the filter, as streams name it.
 
     Returns:
         float32 [m_i] each, in the same order.
@@ -186,6 +190,6 @@ def resample_all(
         if rate_hz != to_hz:
             # Behind a clip's end there is silence for resampling, so padding changes nothing.
             padded = pad_sequence([waveforms[i] for i in group], batch_first=True)
-            for i, row in zip(group, resample(padded, rate_hz, to_hz), strict=True):
+            for i, row in zip(group, resample(padded, rate_hz, to_hz, resampler), strict=True):
                 result[i] = row[: resampled_length(len(waveforms[i]), rate_hz, to_hz)]
     return result

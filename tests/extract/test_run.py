@@ -184,6 +184,18 @@ def test_other_settings_are_refused(dump, two_streams, tiny_weights, option, val
     assert shards(two_streams) == before and verify(two_streams) == []
 
 
+@pytest.mark.parametrize("asked", ["yamnet,panns", "vggish"])
+def test_a_folder_resampled_by_another_filter_is_refused(dump, two_streams, tiny_weights, asked):
+    for path in [*two_streams.glob("all/*.json"), two_streams / "features.json"]:
+        older = path.read_text().replace("resampy 0.2.2", "resampy 0.4.3")
+        path.write_text(older)
+    before = shards(two_streams)
+    arguments = {"shard_clips": SHARD_CLIPS, "streams": asked}
+    line = only_error(extract("run", dump, *options(two_streams, tiny_weights, **arguments)))
+    assert "'resampy 0.4.3 kaiser_best'" in line and "'resampy 0.2.2 kaiser_best'" in line
+    assert "another --out" in line and shards(two_streams) == before
+
+
 def test_a_stream_is_not_added_to_an_unfinished_output(dump, two_streams, tiny_weights):
     (two_streams / "all" / "00002.json").unlink()
     line = only_error(

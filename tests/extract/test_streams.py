@@ -100,7 +100,7 @@ def test_specs_say_how_the_rows_were_made(encoders):
     assert (yamnet.hop_s, vggish.hop_s, panns.hop_s) == (0.96, 0.96, 10.0)
     for spec in (yamnet, vggish, panns):
         assert spec.network == f"{spec.name} demo"
-        assert spec.resampler == "resampy 0.4.3 kaiser_best"
+        assert spec.resampler == "resampy 0.2.2 kaiser_best"
         assert (spec.precision, spec.dtype) == ("float32", "float16")
         assert len(spec.weights_sha256) == 64
 

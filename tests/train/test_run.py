@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from features.common.errors import FormatError, RunError
 from tests.train.toy import ToyClip, random_clips, settings, write_features
@@ -222,21 +223,39 @@ def test_resuming_is_exact_with_layers_left_out_at_random(toy_features, tmp_path
     assert_same_end(tmp_path / "parts", tmp_path / "whole")
 
 
-def test_accumulated_forward_passes_learn_as_one_batch_of_their_sum(toy_features, tmp_path):
+@pytest.mark.parametrize("bucket", [1, 2, 64])
+def test_accumulated_forward_passes_learn_as_one_batch_of_their_sum(toy_features, tmp_path, bucket):
     still = {f"bart__{name}": 0.0 for name in
              ("dropout", "attention_dropout", "activation_dropout")}  # fmt: skip
-    still |= {"train__bucket_batches": 1, "optim__epochs": 1, "train__log_every": 1}
+    # Clipped, so that the gradients' lengths must agree too.
+    still |= {"train__bucket_batches": bucket, "optim__epochs": 1, "train__log_every": 1,
+              "optim__clip_norm": 0.01}  # fmt: skip
     train(job(toy_features, tmp_path / "one", optim__batch_size=8, **still))
     train(
         job(toy_features, tmp_path / "parts", optim__batch_size=2, optim__grad_accumulation=4,
             **still)
     )  # fmt: skip
-    losses = [
-        [line["train_loss"] for line in read_metrics(tmp_path / name) if "train_loss" in line]
-        for name in ("one", "parts")
-    ]
-    assert len(losses[0]) == 6
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    for what in ("train_loss", "gradient_norm"):
+        one, parts = (
+            [line[what] for line in read_metrics(tmp_path / name) if what in line]
+            for name in ("one", "parts")
+        )
+        assert len(one) == 6
+        assert one == pytest.approx(parts, rel=1e-4), what
+
+
+def test_a_run_begun_with_another_loss_is_not_gone_on_with(toy_features, tmp_path):
+    stopped = {"optim__epochs": 1, "train__keep_state": True}
+    train(job(toy_features, tmp_path / "run", **stopped))
+    (tmp_path / "run" / "finished.json").unlink()
+    path = tmp_path / "run" / "state.safetensors"
+    with safe_open(path, "pt") as file:
+        header = file.metadata() | {"version": "1"}
+    save_file(load_file(path), path, header)
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    with pytest.raises(RunError, match=r"state version is 1.*the loss.* into another folder"):
+        train(job(toy_features, tmp_path / "run", resume=True, **stopped))
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
 
 
 def test_a_compiled_model_has_the_losses_of_the_plain_one(toy_features, tmp_path, monkeypatch):

@@ -47,3 +47,51 @@ def test_the_host_reads_no_number_while_it_launches_an_update_or_validates(
             updater.loss(pieces[3])
     assert waits.found == []
     assert all(torch.isfinite(torch.tensor(each.reading.numbers())).all() for each in launched)
+
+
+def gradients(toy, loader, pieces) -> tuple[dict[str, torch.Tensor], float]:
+    """What an update's optimiser is given, and the loss that is logged."""
+    optimizer = make_optimizer(toy.model, toy.recipe.optim)
+    found = {}
+    optimizer.step = lambda: found.update(
+        {name: weight.grad.clone() for name, weight in toy.model.named_parameters()}
+    )
+    updater = Updater(recipe=toy.recipe, model=toy.model, processes=Processes(), updates=9,
+                      optimizer=optimizer)  # fmt: skip
+    launched = updater.launch(0, pieces)
+    return found, updater.check(launched, loader)[0]
+
+
+STILL = {f"bart__{name}": 0.0 for name in ("dropout", "attention_dropout", "activation_dropout")}
+
+
+@pytest.mark.parametrize("pick", [min, max])
+def test_every_token_weighs_the_same_in_short_captions_and_long_ones(toy_data, make_toy, pick):
+    # 4 captions of at most 64 tokens: each token's loss counts 1 / 256, whatever the batch holds.
+    toy = make_toy(optim__clip_norm=0, **STILL)
+    loader = Loader(data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
+    whole = [piece for piece in loader.epoch(0, 0) if len(piece.samples) == 4]
+    piece = pick(whole, key=lambda piece: piece.labels)
+    found, logged = gradients(toy, loader, [piece])
+    loss = toy.model(piece.batch)
+    expected = torch.autograd.grad(loss / (4 * 64), list(toy.model.parameters()))
+    for own, theirs in zip(found.values(), expected, strict=True):
+        torch.testing.assert_close(own, theirs, rtol=1e-4, atol=1e-7)
+    assert logged == pytest.approx(loss.item() / piece.labels, rel=1e-5)
+
+
+def test_with_padding_counted_the_gradient_is_that_of_torchs_own_mean(toy_data, make_toy):
+    toy = make_toy(optim__clip_norm=0, optim__loss_on_padding=True, **STILL)
+    loader = Loader(data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0,
+                    pad_labels_to=64)  # fmt: skip
+    piece = next(iter(loader.epoch(0, 0)))
+    assert len(piece.samples) == 4
+    found, logged = gradients(toy, loader, [piece])
+    # transformers' BART says: cross-entropy averaged over all labels, none of which is ignored.
+    labels = piece.batch.labels
+    assert labels.shape == (4, 64) and (labels >= 0).all()
+    mean = toy.model(piece.batch) / labels.numel()
+    expected = torch.autograd.grad(mean, list(toy.model.parameters()))
+    for own, theirs in zip(found.values(), expected, strict=True):
+        torch.testing.assert_close(own, theirs, rtol=1e-4, atol=1e-7)
+    assert logged == pytest.approx(mean.item(), rel=1e-5)

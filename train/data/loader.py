@@ -51,9 +51,11 @@ class Loader:
         data: the split.
         builder: makes the model's inputs.
         batch_size: samples in a forward pass, over all processes.
+        passes: forward passes that make one update. They stay together, so 2 x 4 and 1 x 8 make
+            the same updates.
         decoder_start: the token that BART's decoder begins with.
         pad_labels_to: see Captions.targets.
-        bucket_batches: batches of similar length are cut from so many batches of the order.
+        bucket_batches: updates of similar length are cut from so many updates of the order.
         length_multiple: pad lengths up to multiples of this, as far as the recipe's longest.
         rank, world: this process among those that share every batch.
         threads: prepare windows of `bucket_batches` ahead; 0 prepares when asked.
@@ -63,6 +65,7 @@ class Loader:
     builder: InputBuilder
     batch_size: int
     decoder_start: int
+    passes: int = 1
     pad_labels_to: int = 0
     bucket_batches: int = 64
     length_multiple: int = 1
@@ -88,14 +91,15 @@ class Loader:
         """
         order = _generator(seed, epoch, 0).permutation(len(self.data)).astype(np.int32)
         windows = self._windows(order)
-        whole = skip // self.bucket_batches
+        window = self.bucket_batches * self.passes
+        whole = skip // window
 
         def prepare(number: int) -> list[Piece]:
             shuffle = _generator(seed, epoch, number + 1)
             return self._prepare(windows[number], shuffle=shuffle, seed_epoch=(seed, epoch))
 
         pieces = self._ahead(prepare, range(whole, len(windows)))
-        return islice(pieces, skip - whole * self.bucket_batches, None)
+        return islice(pieces, skip - whole * window, None)
 
     def evaluation(self) -> Iterator[Piece]:
         """Every sample once, in no particular order, with its likeliest tags.
@@ -103,7 +107,7 @@ class Loader:
         Processes take whole batches in turn, so that each sample is counted exactly once.
         """
         order = np.argsort(self.data.captions.length, kind="stable").astype(np.int32)
-        one = replace(self, rank=0, world=1, bucket_batches=_EVALUATION_BATCHES)
+        one = replace(self, rank=0, world=1, passes=1, bucket_batches=_EVALUATION_BATCHES)
         windows = one._windows(order)
 
         def prepare(number: int) -> list[Piece]:
@@ -112,7 +116,7 @@ class Loader:
         return islice(one._ahead(prepare, range(len(windows))), self.rank, None, self.world)
 
     def _windows(self, order: np.ndarray) -> list[np.ndarray]:
-        size = self.bucket_batches * self.batch_size
+        size = self.bucket_batches * self.passes * self.batch_size
         return [order[start : start + size] for start in range(0, len(order), size)]
 
     def _prepare(
@@ -145,7 +149,11 @@ class Loader:
         whole = replace(block.batch(order, columns=columns), decoder_ids=decoder_ids, labels=labels)
         pieces = self._cut(whole, samples, block, order)
         if shuffle is not None and self.bucket_batches > 1:
-            pieces = [pieces[index] for index in shuffle.permutation(len(pieces))]
+            # An update that is not whole, which ends an epoch, stays its last.
+            updates = shuffle.permutation(len(samples) // (self.batch_size * self.passes)).tolist()
+            groups = [pieces[at * self.passes : (at + 1) * self.passes] for at in updates]
+            rest = pieces[len(updates) * self.passes :]
+            pieces = [piece for group in [*groups, rest] for piece in group]
         return pieces
 
     def _cut(

@@ -53,6 +53,17 @@ class TagBart(PreTrainedModel):
         self.dense = nn.Linear(config.audio_width, width) if config.audio_width else None
         self.post_init()
 
+    def _init_weights(self, module: nn.Module) -> None:
+        """Start the dense layer as nn.Linear starts by itself, which is what the paper's did.
+
+        That is uniform within ±1/sqrt(audio width), its bias too; transformers would make it
+        N(0, 0.02) without a bias.
+        """
+        if module is self.dense:
+            self.dense.reset_parameters()
+        else:
+            super()._init_weights(module)
+
     def encoder_inputs(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """What BART's encoder reads before it adds its own positions.
 

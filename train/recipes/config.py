@@ -129,7 +129,8 @@ class OptimConfig:
         grad_accumulation: forward passes per update.
         schedule: "linear" decay to zero, or "constant".
         warmup_updates: the learning rate grows linearly over so many updates first.
-        clip_norm: longest gradient, 0 for no limit.
+        clip_norm: longest gradient, 0 for no limit; of the loss summed over an update's tokens and
+            divided by batch_size x grad_accumulation x max_caption_tokens.
         loss_on_padding: count padding tokens in the loss, captions padded to
             max_caption_tokens, as the paper's published code does.
     """
@@ -176,7 +177,7 @@ class TrainConfig:
         validate_every: updates from one validation to the next; the end of training validates too.
         save_every: updates from one saved state to the next, 0 for the same as validate_every.
         log_every: updates from one line in metrics.jsonl to the next.
-        bucket_batches: batches of similar length are cut from so many batches of the shuffled
+        bucket_batches: updates of similar length are cut from so many updates of the shuffled
             order; 1 keeps the order.
         keep_state: keep the state for resuming after the last update too.
     """

@@ -83,7 +83,8 @@ def check_streams(run: Run, streams: dict[str, StreamSpec], where: Path) -> None
     """Refuse features that are not what the run was trained on.
 
     Raises:
-        FormatError: if a stream is absent, or of another network, width, clock or set of classes.
+        FormatError: if a stream is absent, or of another network, filter, width, clock or set of
+            classes.
     """
     for name, trained in run.streams.items():
         found = streams.get(name)
@@ -91,7 +92,7 @@ def check_streams(run: Run, streams: dict[str, StreamSpec], where: Path) -> None
             raise FormatError(
                 f"{where}: has no stream {name!r}, which {run.path} reads; it holds {list(streams)}"
             )
-        for key in ("kind", "network", "weights_sha256", "width", "hop_s", "classes"):
+        for key in ("kind", "network", "weights_sha256", "resampler", "width", "hop_s", "classes"):
             if getattr(found, key) != getattr(trained, key):
                 raise FormatError(
                     f"{where}: stream {name!r} has {key} {_short(getattr(found, key))}, but "

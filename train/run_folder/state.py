@@ -18,7 +18,9 @@ from features.common.publish import published
 from train.model.tagbart import TagBart
 
 NAME = "state.safetensors"
-VERSION = 1
+# 2: the loss is divided by captions x max_caption_tokens instead of the batch's own labels, and
+# updates come in another order.
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +87,10 @@ def load_state(path: Path, model: TagBart, optimizer: torch.optim.Optimizer) -> 
             header = file.metadata()
             if header.get("version") != str(VERSION):
                 raise RunError(
-                    f"{file_path}: state version is {header.get('version')}, this program reads "
-                    f"{VERSION}"
+                    f"{file_path}: state version is {header.get('version')}, this program goes on "
+                    f"from {VERSION}: the loss or the order of training is another since, and a "
+                    "run is never a mixture; train again into another folder, or end this one "
+                    "with the program that began it"
                 )
             progress = Progress(**json.loads(header["progress"]))
             with torch.no_grad():

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import resampy
 import soundfile
 import torch
 
@@ -18,12 +19,14 @@ from evaluate.cli import app
 from extract.networks.panns import WavegramLogmelCnn14
 from extract.networks.yamnet import YAMNet
 from extract.run import Extraction, extract
-from extract.sound.audio import load_audio
+from extract.sound.audio import Audio, load_audio
 from extract.sound.decode import Settings
+from extract.sound.resample import kaiser_best_2021
 from extract.weights.state_dicts import save_network
-from features.common.errors import ConfigError, DumpError, WeightsError
+from features.common.errors import ConfigError, DumpError, FormatError, RunError, WeightsError
 from features.reader import Features
 from tests.evaluate.conftest import CAPTIONS, TAGS, make_run
+from train.run_folder.checkpoint import check_streams, load_run
 
 RATE_HZ = 22_050
 
@@ -101,6 +104,49 @@ def test_a_long_recording_is_captioned_window_by_window(listener, clips, tmp_pat
     assert [item.caption for item in listener.describe(audio, "x")] == [
         replace(item.caption, clip=item.caption.clip.replace(item.file, "x")) for item in said
     ]
+
+
+@pytest.mark.parametrize(
+    ("resampler", "filter_"),
+    [
+        ("resampy 0.2.2 kaiser_best", kaiser_best_2021),
+        ("resampy 0.4.3 kaiser_best", "kaiser_best"),
+    ],
+)
+def test_sound_is_resampled_as_the_run_names_it(run, weights, tmp_path, resampler, filter_):
+    older = tmp_path / "run"
+    shutil.copytree(run[0], older)
+    streams = json.loads((older / "streams.json").read_text())
+    for spec in streams.values():
+        spec["resampler"] = resampler
+    (older / "streams.json").write_text(json.dumps(streams))
+    sound = np.random.default_rng(0).uniform(-1, 1, 2 * RATE_HZ).astype(np.float32)
+    listener = load_listener(older, weights)
+    (window,) = listener.hear(Audio(waveform=sound, sample_rate_hz=RATE_HZ), "noise")
+    for name, encoder in listener.encoders.items():
+        rate_hz = encoder.spec.sample_rate_hz
+        heard = resampy.resample(sound, RATE_HZ, rate_hz, filter=filter_)
+        (rows,) = encoder.encode([torch.from_numpy(heard)])
+        np.testing.assert_allclose(window.streams[name], rows, rtol=1e-3, atol=1e-3)
+
+
+def test_a_run_with_a_filter_that_is_not_known_here_is_refused(run, weights, tmp_path):
+    older = tmp_path / "run"
+    shutil.copytree(run[0], older)
+    text = (older / "streams.json").read_text()
+    (older / "streams.json").write_text(text.replace("resampy 0.2.2 kaiser_best", "soxr HQ"))
+    with pytest.raises(RunError, match=r"resampled by 'soxr HQ'.* it has resampy 0\.2\.2"):
+        load_listener(older, weights)
+
+
+def test_features_of_another_filter_than_the_runs_are_refused(run):
+    trained, features = load_run(run[0]), run[1]
+    others = {
+        name: replace(spec, resampler="resampy 0.4.3 kaiser_best")
+        for name, spec in features.streams.items()
+    }
+    with pytest.raises(FormatError, match=r"has resampler resampy 0\.4\.3 .*resampy 0\.2\.2"):
+        check_streams(trained, others, features.root)
 
 
 def test_a_tenth_of_a_second_has_a_caption(listener, tmp_path):

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from tests.train.toy import CLASSES, PANNS_WIDTH
 from train.data.loader import Loader
 from train.data.prompts import clean_name
 from train.model.pretrained import meta_model
-from train.model.tagbart import TagBart, trainable_parameters
+from train.model.tagbart import TagBart, TagBartConfig, trainable_parameters
 from train.recipes.config import BartShape
 from train.recipes.files import load_recipe
 
@@ -93,6 +94,22 @@ def test_the_encoder_input_of_one_clip_equals_the_one_built_by_hand(make_toy):
 
     torch.testing.assert_close(encoder_sum(model, batch)[0], expected, rtol=1e-5, atol=1e-5)
     assert batch.attention_mask.tolist() == [[1] * len(pieces)]
+
+
+@pytest.mark.parametrize(
+    ("audio", "width", "deviation"), [("panns", 2048, 0.0128), ("vggish", 128, 0.0510)]
+)
+def test_the_dense_layer_starts_as_nn_linear_does(make_toy, audio, width, deviation):
+    # nn.Linear's own start: uniform within ±1/sqrt(width), so a deviation of that by sqrt(3).
+    config = TagBartConfig(bart=make_toy().model.config.bart, audio_width=width)
+    torch.manual_seed(0)
+    dense = TagBart(config).dense
+    own = nn.Linear(width, 32)
+    for ours, theirs in ((dense.weight, own.weight), (dense.bias, own.bias)):
+        sizes, expected = ours.detach().abs(), theirs.detach().abs()
+        assert sizes.max() <= width**-0.5
+        assert sizes.mean().item() == pytest.approx(expected.mean().item(), rel=0.4)
+    assert dense.weight.detach().std().item() == pytest.approx(deviation, rel=0.02)
 
 
 def test_without_scaling_the_token_embedding_enters_as_it_is(make_toy):
