@@ -78,7 +78,7 @@ def caption_split(asked: EvaluationJob) -> int:
     """
     features = Features(asked.features, asked.split)
     log(f"{asked.split}: {len(features.ids):,} clips")  # every shard is checked before the work
-    run = open_run(asked.run, asked.device)
+    run = open_run(asked.run, asked.device, asked.options.precision)
     check_streams(run, features.streams, asked.features)
     captions = caption_features(run, features, asked.options)
     scored = write_captions(asked, features, captions)

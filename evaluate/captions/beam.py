@@ -68,14 +68,18 @@ class _Node:
 
 
 class _ClipBeams:
-    """One clip's running beams, best first, and its finished hypotheses, best first."""
+    """One clip's running beams, best first, and its finished ones, best first."""
 
     def __init__(self, special: SpecialTokens, options: DecodingOptions) -> None:
         self.special, self._options = special, options
         self.running = [_Node(special.bos, 0.0, _Node(special.start, 0.0, None))]
         self.origins = [0]  # of the running beams: their places one step before
-        self.finished: list[Hypothesis] = []
+        self._ended: list[tuple[float, _Node]] = []  # score and EOS of those finished, best first
         self.done = False
+
+    def hypotheses(self) -> list[Hypothesis]:
+        """The finished captions, best first; only those kept to the end are walked back."""
+        return [_hypothesis(score, node) for score, node in self._ended]
 
     def totals(self) -> list[float]:
         """Log-probabilities of the running beams."""
@@ -99,7 +103,9 @@ class _ClipBeams:
             node = _Node(token, total, before[beam])
             if token == self.special.eos:
                 if rank < options.beams:
-                    self._finish(node, length)
+                    self._ended.append((self._score(total, length), node))
+                    self._ended.sort(key=lambda item: -item[0])
+                    del self._ended[options.beams :]
             elif len(self.running) < options.beams:
                 self.running.append(node)
                 self.origins.append(beam)
@@ -120,28 +126,26 @@ class _ClipBeams:
         tail = tokens[len(tokens) - size + 1 :]
         return banned + [tokens[i + size - 1] for i in starts if tokens[i : i + size - 1] == tail]
 
-    def _finish(self, node: _Node, length: int) -> None:
-        nodes = [*node.back()][::-1][1:]  # without the start token
-        totals = [0.0, *(item.total for item in nodes)]
-        hypothesis = Hypothesis(
-            tokens=tuple(item.token for item in nodes),
-            logprobs=tuple(after - before for before, after in pairwise(totals)),
-            score=self._score(node.total, length),
-        )
-        self.finished.append(hypothesis)
-        self.finished.sort(key=lambda item: -item.score)
-        del self.finished[self._options.beams :]
-
     def _nothing_better(self, length: int) -> bool:
-        if len(self.finished) < self._options.beams:
+        if len(self._ended) < self._options.beams:
             return False
         # With one beam the search is greedy, as in transformers: the first EOS ends the caption.
         if self._options.early_stopping or self._options.beams == 1:
             return True
-        return self._score(self.running[0].total, length) <= self.finished[-1].score
+        return self._score(self.running[0].total, length) <= self._ended[-1][0]
 
     def _score(self, total: float, length: int) -> float:
         return total / (length - 1) ** self._options.length_penalty
+
+
+def _hypothesis(score: float, end: _Node) -> Hypothesis:
+    nodes = [*end.back()][::-1][1:]  # without the start token
+    totals = [0.0, *(node.total for node in nodes)]
+    return Hypothesis(
+        tokens=tuple(node.token for node in nodes),
+        logprobs=tuple(after - before for before, after in pairwise(totals)),
+        score=score,
+    )
 
 
 @torch.inference_mode()
@@ -179,12 +183,12 @@ def beam_search(
             clip.advance(of_clip, length)
         done = [place for place, clip in enumerate(rows) if clip.done]
         if len(done) == len(rows):
-            return [clip.finished for clip in clips]
+            return [clip.hypotheses() for clip in clips]
         if done:
             rows = [rows[place] for place in decoder.drop(done)]
     for clip in rows:
         clip.force(special.eos, options.max_length)
-    return [clip.finished for clip in clips]
+    return [clip.hypotheses() for clip in clips]
 
 
 def _candidates(

@@ -137,19 +137,23 @@ class Listener:
         ]
 
 
-def load_listener(run_folder: Path, weights: Path, device: str | None = "cpu") -> Listener:
+def load_listener(
+    run_folder: Path, weights: Path, device: str | None = "cpu", precision: str = "float32"
+) -> Listener:
     """Load a run and the networks of the streams that it reads, and of no others.
 
     Args:
         run_folder: of a trained run.
         weights: folder with the networks' weights.
         device: for all of them, None for this machine's own (train/model/device.py).
+        precision: of the run (DecodingOptions.precision); the networks stay in float32.
 
     Raises:
+        ConfigError: if the device has no such arithmetic.
         RunError: if the folder holds no trained run, or one of a filter that is not known here.
         WeightsError: if a network's weights are missing, or make other streams than the run reads.
     """
-    run = open_run(run_folder, device)
+    run = open_run(run_folder, device, precision)
     at = str(run.model.device)
     encoders: dict[str, Encoder] = {}
     problems = []

@@ -76,7 +76,7 @@ def caption_command(
     from evaluate.captions.caption import find_audio, load_listener
 
     files = find_audio(audio)
-    listener = load_listener(run, weights, device)
+    listener = load_listener(run, weights, device, precision)
     lost: list[Path] = []
 
     def failed(file: Path, reason: str) -> None:

@@ -24,7 +24,10 @@ Device = Annotated[
 ]
 Precision = Annotated[
     str,
-    computing(metavar="float32|bf16", help="Arithmetic; bf16 needs a GPU to be faster."),
+    computing(
+        metavar="float32|bf16|int8",
+        help="Arithmetic of the captioner; int8 is the fastest on a CPU, and only there.",
+    ),
 ]
 # None stands for the default, so that --published-decoding can tell what was asked for.
 Beams = Annotated[

@@ -16,6 +16,7 @@ import numpy as np
 from evaluate.captions.beam import Hypothesis
 from evaluate.captions.consensus import expected_agreement
 from evaluate.captions.options import LIKELIHOOD, DecodingOptions
+from evaluate.captions.precision import in_precision
 from evaluate.captions.search import Searcher
 from features.common.errors import ConfigError
 from train.data.batches import Block, Rows
@@ -97,14 +98,16 @@ def caption_clips(
     """Caption clips, in their order.
 
     Args:
-        run: a trained run on the device to use (train.run_folder.checkpoint.load_run).
+        run: a trained run on the device to use (search.open_run). One in float32 is copied where
+            the options ask for another precision; open it in that to spare this.
         clips: with an id and the streams that the run reads.
         options: None for the paper's decoding.
         done: called with the number of prompts decoded just now, for progress: one prompt per
             clip, and `tag_draws` more.
 
     Raises:
-        ConfigError: if the model has fewer positions than `max_length`.
+        ConfigError: if the model has fewer positions than `max_length`, or cannot compute in the
+            precision asked for.
     """
     options = options or DecodingOptions()
     positions = run.model.config.bart.max_position_embeddings
@@ -112,7 +115,7 @@ def caption_clips(
         raise ConfigError(
             f"max_length is {options.max_length}, but {run.path} has {positions} positions"
         )
-    searcher = Searcher(run=run, options=options, done=done)
+    searcher = Searcher(run=in_precision(run, options.precision), options=options, done=done)
     clips = iter(clips)
     captions: list[Caption] = []
     while group := list(islice(clips, _SORTED_BATCHES * searcher.batch_size)):

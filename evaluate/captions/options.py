@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from features.common.errors import ConfigError
 
-PRECISIONS = ("float32", "bf16")
+PRECISIONS = ("float32", "bf16", "int8")
 CONSENSUS = "consensus"
 LIKELIHOOD = "likelihood"
 CHOICES = (CONSENSUS, LIKELIHOOD)
@@ -37,7 +37,8 @@ class DecodingOptions:
         n_best: most captions to return per clip, at most `beams`.
         batch_size: prompts decoded together, None for what suits the device
             (evaluate/captions/search.py); the captions do not depend on it.
-        precision: "float32", or "bf16" for autocast over float32 weights.
+        precision: what weights are kept and multiplied in: "float32", "bf16", or on a CPU "int8"
+            (evaluate/captions/precision.py).
         tag_draws: prompts of drawn tags to decode besides the one of the likeliest tags.
         choose: how to pick among the captions of several prompts: "consensus", or "likelihood"
             under the prompt of the likeliest tags.
@@ -68,11 +69,9 @@ class DecodingOptions:
                 raise ConfigError(
                     f"{name} is {getattr(self, name)}, more than {most} = {getattr(self, most)}"
                 )
-        for name, known in (("precision", PRECISIONS), ("choose", CHOICES)):
-            if getattr(self, name) not in known:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}"
-                )
+        require_precision(self.precision)
+        if self.choose not in CHOICES:
+            raise ConfigError(f"choose is {self.choose!r}, expected one of {', '.join(CHOICES)}")
         if not isfinite(self.length_penalty):
             raise ConfigError(f"length_penalty is {self.length_penalty}, expected a number")
 
@@ -80,3 +79,13 @@ class DecodingOptions:
     def published(cls, **others: Any) -> Self:
         """As the paper's published code decodes; `others` are settings that it leaves open."""
         return cls(**PUBLISHED, **others)
+
+
+def require_precision(precision: str) -> None:
+    """Refuse what is no precision.
+
+    Raises:
+        ConfigError: with those that there are.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")

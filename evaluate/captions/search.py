@@ -1,7 +1,7 @@
 """Beam search over prepared prompts: batches of like length, on the run's device."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from transformers import BartForConditionalGeneration
 
 from evaluate.captions.beam import Hypothesis, SpecialTokens, beam_search
 from evaluate.captions.options import DecodingOptions
+from evaluate.captions.precision import logits_in_parts, narrow
 from features.common.errors import ConfigError
 from train.data.batches import IGNORED, Block
 from train.model.attention import do_without_cudnn_attention
@@ -22,20 +23,33 @@ from train.run_folder.checkpoint import Run, load_run
 CPU_BATCH, GPU_BATCH = 32, 256
 
 
-def open_run(path: Path, device: str | None) -> Run:
-    """Load a trained run onto a device, None for this machine's own (train/model/device.py).
+def open_run(path: Path, device: str | None, precision: str = "float32") -> Run:
+    """Load a trained run to decode with.
+
+    Args:
+        path: the run folder.
+        device: None for this machine's own (train/model/device.py).
+        precision: one of options.PRECISIONS; the weights are kept in it.
 
     Raises:
-        ConfigError: if this machine has no such device.
+        ConfigError: if this machine has no such device, or the device no such arithmetic.
         RunError: if the folder holds no trained run.
     """
     do_without_cudnn_attention()
-    return load_run(path, own_device(device))
+    run = load_run(path, own_device(device))
+    narrow(run.model, precision)
+    return run
 
 
 @dataclass(frozen=True, kw_only=True)
 class Searcher:
-    """A run and how to decode with it; `done` hears how many prompts were decoded just now."""
+    """A run and how to decode with it.
+
+    Attributes:
+        run: in the precision of the options (precision.in_precision).
+        options: how to decode.
+        done: hears how many prompts were decoded just now.
+    """
 
     run: Run
     options: DecodingOptions
@@ -50,7 +64,7 @@ class Searcher:
     def search(self, block: Block) -> list[list[Hypothesis]]:
         """The hypotheses of every sample of a block, best first."""
         found: list[list[Hypothesis]] = [[] for _ in block.length]
-        with self._arithmetic():
+        with self._memory_watched():
             for members in _batches(block.length, self.batch_size):
                 states, mask = self._encode(block, members)
                 of_batch = beam_search(self.run.model.bart, states, mask, self.options)
@@ -69,7 +83,7 @@ class Searcher:
         owners = np.repeat(np.arange(len(pools)), [len(pool) for pool in pools])
         captions = [item.tokens for pool in pools for item in pool]
         judged: list[list[Hypothesis]] = [[] for _ in pools]
-        with self._arithmetic():
+        with self._memory_watched():
             for members in _batches(block.length[owners], self.batch_size):
                 clips, place = np.unique(owners[members], return_inverse=True)
                 states, mask = self._encode(block, clips)
@@ -92,13 +106,9 @@ class Searcher:
         return states.last_hidden_state, mask
 
     @contextmanager
-    def _arithmetic(self) -> Iterator[None]:
-        # Opened once for many batches: autocast keeps its bf16 copies of the weights until the end.
-        bf16 = self.options.precision == "bf16"
-        device = self.run.model.device.type
+    def _memory_watched(self) -> Iterator[None]:
         try:
-            with torch.autocast(device, torch.bfloat16) if bf16 else nullcontext():
-                yield
+            yield
         except torch.OutOfMemoryError as error:
             raise ConfigError(
                 f"the GPU has too little memory to decode {self.batch_size} prompts together; "
@@ -135,10 +145,9 @@ def sequence_logprobs(
         encoder_attention_mask=attention_mask,
         use_cache=False,
     ).last_hidden_state
-    with torch.autocast(hidden.device.type, enabled=False):  # as in likeliest_tokens
-        logits = bart.lm_head(hidden.to(bart.lm_head.weight.dtype)) + bart.final_logits_bias
+    logits = torch.cat(list(logits_in_parts(bart, hidden)), dim=-1)
     losses = functional.cross_entropy(
-        logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+        logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
     )
     losses[:, 0] = 0.0
     return [row[:length] for row, length in zip((-losses).tolist(), lengths, strict=True)]

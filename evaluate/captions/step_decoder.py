@@ -14,10 +14,11 @@ from torch.nn import functional
 from transformers import BartForConditionalGeneration
 from transformers.models.bart.modeling_bart import BartAttention, BartDecoderLayer
 
+from evaluate.captions.precision import logits_in_parts
+
 Pair = tuple[torch.Tensor, torch.Tensor]  # keys and values, [clips, heads, N, d_model / heads]
 
 _FIRST_STEPS = 16
-_CPU_TOKENS = 2048
 
 
 class StepDecoder:
@@ -180,28 +181,21 @@ def likeliest_tokens(
     """The likeliest next tokens.
 
     Args:
-        bart: whose output layer to use. It works in float32 even under autocast: bf16 logits near
-            10 are 0.06 apart, more than what separates many beams.
+        bart: whose output layer to use.
         hidden: [..., d_model], the decoder's output.
         count: tokens wanted.
 
     Returns:
         Log-probabilities and ids, [..., count], the likeliest first.
     """
-    weight, bias = bart.lm_head.weight, bart.final_logits_bias[0]
-    # On a CPU a part of the vocabulary at a time: its logits stay in the cache.
-    size = _CPU_TOKENS if hidden.device.type == "cpu" else len(weight)
-    tops, tokens, masses = [], [], []
-    with torch.autocast(hidden.device.type, enabled=False):
-        rows = hidden.to(weight.dtype)
-        for start in range(0, len(weight), size):
-            part = slice(start, start + size)
-            logits = functional.linear(rows, weight[part], bias[part])
-            masses.append(logits.logsumexp(dim=-1, keepdim=True))
-            top, index = logits.topk(min(count, logits.shape[-1]))
-            tops.append(top)
-            tokens.append(index + start)
-    top, index = torch.cat(tops, dim=-1).topk(min(count, len(weight)))
+    tops, tokens, masses, start = [], [], [], 0
+    for logits in logits_in_parts(bart, hidden):
+        masses.append(logits.logsumexp(dim=-1, keepdim=True))
+        top, index = logits.topk(min(count, logits.shape[-1]))
+        tops.append(top)
+        tokens.append(index + start)
+        start += logits.shape[-1]
+    top, index = torch.cat(tops, dim=-1).topk(min(count, start))
     mass = torch.cat(masses, dim=-1).logsumexp(dim=-1, keepdim=True)
     return top - mass, torch.cat(tokens, dim=-1).gather(-1, index)
 

@@ -12,6 +12,7 @@ import soundfile
 from evaluate.captions.caption import Listener
 from evaluate.captions.generate import Caption, caption_clips
 from evaluate.captions.options import DecodingOptions
+from evaluate.captions.precision import precision_of
 from evaluate.report.pages import environment
 from evaluate.report.pictures import BANDS_HZ, save_spectrogram, spectrogram
 from evaluate.report.timeline import Timeline, timeline
@@ -73,7 +74,8 @@ def answer(
         windows.append(window)
         tell(0.1 + 0.5 * window.end_s / audio.duration_s, "Listening")
     tell(0.6, "Looking for words")
-    captions = caption_clips(listener.run, windows, DecodingOptions(n_best=N_BEST))
+    options = DecodingOptions(n_best=N_BEST, precision=precision_of(listener.run.model))
+    captions = caption_clips(listener.run, windows, options)
     tell(0.9, "Drawing")
     tags = next((s for s in listener.run.builder.streams.values() if s.kind == TAG_LOGITS), None)
     rate_hz = audio.sample_rate_hz

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evaluate.captions.cli_options import Device, RunFolder
+from evaluate.captions.cli_options import Device, Precision, RunFolder
 from evaluate.page.own_folder import interruptible, own_folder
 from features.common.errors import ConfigError
 from features.common.options import Weights
@@ -29,6 +29,7 @@ def serve_command(
         int, typer.Option(min=1, max=65535, help="Port on loopback, 127.0.0.1.")
     ] = 7860,
     device: Device = None,
+    precision: Precision = "float32",
     max_mb: Annotated[float, accepted(help="Largest file, megabytes of 2 ** 20 bytes.")] = 20.0,
     max_seconds: Annotated[float, accepted(help="Longest recording, seconds.")] = 60.0,
 ) -> None:
@@ -42,8 +43,10 @@ def serve_command(
     if find_spec("gradio") is None:
         raise ConfigError("the page needs gradio, which is not installed; run: make setup-page")
     with interruptible(), own_folder():
+        from evaluate.captions import caption
         from evaluate.page.answer import Limits
         from evaluate.page.serve import serve
 
         limits = Limits(max_mb=max_mb, max_seconds=max_seconds)
-        serve(run, weights, limits=limits, port=port, examples=examples, device=device)
+        listener = caption.load_listener(run, weights, device, precision)
+        serve(listener, limits=limits, port=port, examples=examples)

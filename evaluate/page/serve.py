@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from evaluate.captions.caption import Listener, find_audio, load_listener
+from evaluate.captions.caption import Listener, find_audio
 from evaluate.page.answer import MB, Limits, answer, as_html, as_record, as_text
 from evaluate.report.pages import TEMPLATES
 from extract.demo.dsp import Desk
@@ -96,22 +96,13 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
     return blocks.queue(max_size=WAITING)
 
 
-def serve(
-    run: Path,
-    weights: Path,
-    *,
-    limits: Limits,
-    port: int,
-    examples: Path | None,
-    device: str | None,
-) -> None:
+def serve(listener: Listener, *, limits: Limits, port: int, examples: Path | None) -> None:
     """Serve the page until Ctrl-C, or what `interruptible` makes of it.
 
     Raises:
-        TagbartError: if the run or its networks cannot be loaded, or the port is taken.
+        TagbartError: if there are no such examples, or the port is taken.
     """
     shown = find_audio([examples])[:EXAMPLES] if examples else []
-    listener = load_listener(run, weights, device)
     shown = shown or make_examples(Path(tempfile.gettempdir()) / "made")
     blocks = page(listener, limits, shown)
     launch(blocks, limits, port)

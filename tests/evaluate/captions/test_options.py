@@ -30,7 +30,7 @@ def test_published_decoding_is_what_the_papers_code_does():
         ({"batch_size": 0}, "batch_size is 0"),
         ({"tag_draws": -1}, "tag_draws is -1"),
         ({"no_repeat_ngram": -1}, "no_repeat_ngram is -1"),
-        ({"precision": "float16"}, "expected one of float32, bf16"),
+        ({"precision": "float16"}, "expected one of float32, bf16, int8"),
         ({"choose": "luck"}, "expected one of consensus, likelihood"),
         ({"length_penalty": float("nan")}, "length_penalty is nan"),
     ],

@@ -1,0 +1,117 @@
+"""The arithmetic that a run decodes in: float32, bf16, or int8 on a CPU.
+
+Weights are cast once, when a run is opened, not at every token. What adds up many numbers stays in
+float32 whatever the precision: the sums within a product, and the logits.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import BartForConditionalGeneration
+
+from evaluate.captions.int8 import Int8Embedding, Int8Linear, require_int8
+from evaluate.captions.options import require_precision
+from features.common.errors import ConfigError
+from train.model.tagbart import TagBart
+from train.run_folder.checkpoint import Run
+
+_CPU_TOKENS = 2048  # of the vocabulary at a time on a CPU: their logits stay in the cache
+
+
+def in_precision(run: Run, precision: str) -> Run:
+    """A run that computes in a precision: itself where it does already, else a copy.
+
+    Raises:
+        ConfigError: if the run was narrowed to another one, or this device has no such arithmetic.
+    """
+    own = precision_of(run.model)
+    if own == precision:
+        return run
+    if own != "float32":
+        raise ConfigError(
+            f"{run.path} was opened in {own} and cannot decode in {precision}: open it in "
+            f"{precision}"
+        )
+    run = replace(run, model=copy.deepcopy(run.model))
+    narrow(run.model, precision)
+    return run
+
+
+def precision_of(model: TagBart) -> str:
+    """What a model's layers compute in."""
+    if isinstance(model.bart.lm_head, nn.ModuleList):
+        return "int8"
+    narrowed = model.bart.model.encoder.layernorm_embedding.weight.dtype == torch.bfloat16
+    return "bf16" if narrowed else "float32"
+
+
+def narrow(model: TagBart, precision: str) -> None:
+    """Turn a float32 model's weights into another precision's, in place.
+
+    Args:
+        model: in eval mode, on the device where it will run.
+        precision: one of options.PRECISIONS; "float32" changes nothing.
+
+    Raises:
+        ConfigError: if there is no such precision, or this device has no such arithmetic.
+    """
+    require_precision(precision)
+    if precision == "bf16":
+        head = model.bart.lm_head.weight.detach()
+        model.bfloat16()
+        if head.device.type == "cpu":  # which has no product of bf16 that gives float32
+            model.bart.lm_head.weight = nn.Parameter(head)
+    elif precision == "int8":
+        require_int8(model.device)
+        _to_int8(model)
+
+
+@torch.no_grad()
+def _to_int8(model: TagBart) -> None:
+    bart = model.bart
+    head = bart.lm_head.weight
+    # The encoder's, the decoder's and the model's own token embeddings are one.
+    embedding = Int8Embedding(bart.model.shared)
+    for owner, name in ((bart.model, "shared"), (bart.model.encoder, "embed_tokens"),
+                        (bart.model.decoder, "embed_tokens")):  # fmt: skip
+        setattr(owner, name, embedding)
+    bart.lm_head = nn.ModuleList(  # type: ignore[assignment]
+        Int8Linear(rows, None) for rows in head.split(_CPU_TOKENS)
+    )
+    for part in (bart.model.encoder, bart.model.decoder):
+        for module in list(part.modules()):
+            for name, layer in list(module.named_children()):
+                if isinstance(layer, nn.Linear):
+                    setattr(module, name, Int8Linear(layer.weight, layer.bias))
+
+
+def logits_in_parts(
+    bart: BartForConditionalGeneration, hidden: torch.Tensor
+) -> Iterator[torch.Tensor]:
+    """The logits of one part of the vocabulary after the other; on a GPU all are one part.
+
+    Args:
+        bart: whose output layer to use. Its logits are float32 in any precision: in bf16 those
+            near 10 are 0.06 apart, more than what separates many beams.
+        hidden: [..., d_model], the decoder's output.
+
+    Yields:
+        [..., tokens of the part], in the vocabulary's order.
+    """
+    head, bias = bart.lm_head, bart.final_logits_bias[0]
+    if isinstance(head, nn.ModuleList):
+        for part, of_part in zip(head, bias.split(_CPU_TOKENS), strict=True):
+            yield part(hidden).add_(of_part)
+    elif hidden.is_cuda and head.weight.dtype == torch.bfloat16:
+        rows = hidden.flatten(0, -2)
+        logits = torch.mm(rows, head.weight.T, out_dtype=torch.float32)
+        yield (logits + bias).unflatten(0, hidden.shape[:-1])
+    else:
+        rows, bias = hidden.to(head.weight.dtype), bias.to(head.weight.dtype)
+        size = len(bias) if hidden.is_cuda else _CPU_TOKENS
+        for weight, of_part in zip(head.weight.split(size), bias.split(size), strict=True):
+            yield functional.linear(rows, weight, of_part)
