@@ -103,12 +103,13 @@ def run_command(
         seed=seed,
     )
     from evaluate.evaluation import EvaluationJob, evaluate
+    from features.spec import Index
 
     evaluate(
         EvaluationJob(
             run=run,
             features=features,
-            split=split,
+            split=Index.read(features).split_name(features, split),
             out=out,
             device=device,
             options=options,

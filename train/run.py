@@ -72,6 +72,7 @@ def _train(job: Job, processes: Processes, lock: ExitStack) -> Progress | None:
     trainer.run()
     if not processes.first:
         return None
+    trainer.train.builder.say_dropped()
     _finish(job, trainer)
     return trainer.progress
 

@@ -120,6 +120,7 @@ def caption_clips(
     captions: list[Caption] = []
     while group := list(islice(clips, _SORTED_BATCHES * searcher.batch_size)):
         captions += _captions(searcher, group)
+    run.builder.say_dropped()
     return captions
 
 

@@ -61,6 +61,12 @@ def test_a_finished_run_holds_all_that_is_needed_and_no_pickle(toy_features, tmp
     assert result["val_loss"] == min(loss for _, loss in losses)
 
 
+def test_training_says_how_many_tags_found_no_room(toy_features, tmp_path, capsys):
+    changes = {"optim__epochs": 1, "inputs__max_prompt_tokens": 12}
+    command("run", toy_features, "--out", tmp_path / "run", *set_options(**changes))
+    assert "tags (" in (said := capsys.readouterr().err) and "were dropped" in said
+
+
 def test_a_finished_run_loads_and_reads_clips(toy_features, tmp_path):
     from features.reader import Features
 

@@ -11,17 +11,18 @@ For training, `block` takes numbers to draw tags with.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 
+from features.common.console import log
 from features.common.errors import FormatError
 from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
 from train.data.batches import Batch, Block, Rows
 from train.data.draws import draw_tags, likeliest_tags
-from train.data.prompts import TagTokens
+from train.data.prompts import TagCount, TagTokens
 from train.recipes.config import InputsConfig
 
 
@@ -34,12 +35,14 @@ class InputBuilder:
         streams: the streams that it uses, by name.
         tags: tokens of every tag, None for audio alone.
         pad: the tokenizer's padding token.
+        count: of the tags in all prompts made so far.
     """
 
     inputs: InputsConfig
     streams: dict[str, StreamSpec]
     tags: TagTokens | None
     pad: int
+    count: TagCount = field(default_factory=TagCount, compare=False, repr=False)
 
     @classmethod
     def create(
@@ -95,7 +98,13 @@ class InputBuilder:
             prompts = self.tags.prompts(
                 chosen, tags.counts, max_tokens=self.inputs.max_prompt_tokens
             )
+            self.count.add(len(chosen), prompts.dropped)
         return Block(prompts=prompts, audio=audio, ratio=self.ratio, pad=self.pad)
+
+    def say_dropped(self) -> None:
+        """Say how many tags found no room in the prompts made since this was last called."""
+        if text := self.count.take(self.inputs.max_prompt_tokens):
+            log(text)
 
     def batch(self, clips: Sequence[Mapping[str, np.ndarray]]) -> Batch:
         """Encoder inputs of some clips with their likeliest tags, for generation.

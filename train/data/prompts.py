@@ -7,7 +7,8 @@ start of a text and " Dog" inside it into different tokens, so each tag has two 
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,44 @@ class Prompts:
         tag_row: int32 [sum of lengths], the clip's row behind each token, counted from 0 in its
             clip; NO_ROW at BOS, EOS and separators.
         length: int64 [n], tokens of each prompt.
+        dropped: how many tags of all clips found no room.
     """
 
     tokens: np.ndarray
     tag_row: np.ndarray
     length: np.ndarray
+    dropped: int = 0
+
+
+@dataclass
+class TagCount:
+    """How many tags were to be said, and how many of them found no room in their prompts.
+
+    Several threads may add to it.
+    """
+
+    said: int = 0
+    dropped: int = 0
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def add(self, said: int, dropped: int) -> None:
+        """Count the tags of some prompts."""
+        with self._lock:
+            self.said += said
+            self.dropped += dropped
+
+    def take(self, max_tokens: int) -> str:
+        """What to say of the tags counted since the last call, "" if none was dropped."""
+        with self._lock:
+            said, dropped = self.said, self.dropped
+            self.said = self.dropped = 0
+        if not dropped:
+            return ""
+        return (
+            f"{dropped:,} of {said:,} tags ({dropped / said:.1%}) were dropped: their prompts are "
+            f"longer than inputs.max_prompt_tokens, {max_tokens}; a run trained with twice as many "
+            "takes clips twice as long (the recipe yamnet-panns-clotho has 256)"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +136,7 @@ class TagTokens:
         reach = np.cumsum(count)
         reach -= np.repeat(reach[first_row] - count[first_row], rows)
         kept = reach + 2 <= max_tokens
+        dropped = len(tags) - int(np.count_nonzero(kept))
         length = 2 + np.add.reduceat(np.where(kept, count, 0), first_row)
         prompt_start = np.cumsum(length) - length
         row = np.arange(len(tags)) - np.repeat(first_row, rows)
@@ -118,4 +153,4 @@ class TagTokens:
         tag_row = np.full(total, NO_ROW, np.int32)
         tag_row[target] = np.repeat(row, count)
         tag_row[into + count - 1] = NO_ROW
-        return Prompts(tokens=tokens, tag_row=tag_row, length=length)
+        return Prompts(tokens=tokens, tag_row=tag_row, length=length, dropped=dropped)

@@ -76,3 +76,29 @@ def test_a_prompt_that_is_too_long_loses_whole_tags_and_keeps_bos_and_eos(tokeni
     assert prompts.length.tolist() == [10, 4]
     expected = tokenizer(["Fire engine, fire truck. Dog.", "Dog."])["input_ids"]
     assert prompts.tokens.tolist() == [*expected[0], *expected[1]]
+    assert prompts.dropped == 2
+
+
+def test_tags_that_find_no_room_are_counted_and_said_once(make_toy, capsys):
+    long = make_toy(inputs__max_prompt_tokens=100).builder
+    logits = np.zeros((6, 5), np.float32)
+    logits[:, 0] = 9.0  # six times "Dog"
+    clip = {"yamnet": logits, "panns": np.zeros((1, 6), np.float32)}
+    whole = long.batch([clip]).attention_mask.sum()
+    long.say_dropped()
+    assert capsys.readouterr().err == ""
+    # One token less than six tags need leaves five of them, of each of two clips.
+    short = make_toy(inputs__max_prompt_tokens=int(whole) - 1).builder
+    short.batch([clip, clip])
+    short.say_dropped()
+    assert "2 of 12 tags (16.7%) were dropped" in capsys.readouterr().err
+    short.say_dropped()
+    assert capsys.readouterr().err == ""
+
+
+def test_clothos_recipe_has_room_for_prompts_of_31_tags():
+    from train.recipes.files import load_recipe
+
+    recipe = load_recipe("yamnet-panns-clotho")
+    assert recipe.inputs.max_prompt_tokens == 256
+    assert load_recipe("yamnet-panns").inputs.max_prompt_tokens == 128
