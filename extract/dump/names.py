@@ -171,11 +171,22 @@ class FileNames:
         self._files, self._chooser = files, chooser
 
     def find(self, listed: Listed, index: int, split: str, folder: str) -> Found:
-        """A clip's file: of that name, and below those folders where the name has some."""
-        folders, stem, suffix = _taken_apart(listed.ids[index])
+        """A clip's file: of that name, and below those folders where the name has some.
+
+        Of WavCaps' sets, which share ids, it is the one whose folder is called after the set.
+        """
+        label = next(iter(listed.names_of(index)), "")
+        name = listed.ids[index].removeprefix(f"{label}/") if label else listed.ids[index]
+        folders, stem, suffix = _taken_apart(name)
         if ".." in folders:
             return None, ""
         paths = self._files.paths(stem)
+        if label and len(paths) > 1:
+            own = [path for path in paths if label.lower() in path.rpartition("/")[0].lower()]
+            own = own or paths
+            if len({_no_ending(path) for path in own}) != 1:
+                return None, f"missing: {paths[0]} and others are called so, not one in {label}"
+            paths = own
         if folders:
             ends = "/".join([*folders, stem])
             exact = [path for path in paths if _no_ending(path) in (ends, folder + ends)]

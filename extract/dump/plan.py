@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from extract.dump.assign import assign
 from extract.dump.audio_files import AudioFiles, check_folder
 from extract.dump.clips import Gatherer, Listed, PlannedClip
@@ -22,6 +24,8 @@ from features.common.errors import ConfigError, DumpError
 __all__ = ["KINDS", "Plan", "listed_in", "read_dump"]
 
 FOLDER_SPLIT = "all"
+_IDS_OF_THEIR_OWN = ("wavcaps", "webdataset")  # kinds whose files each count from the start
+_MOST_CAPTIONS = 100  # of one clip of a parquet set, before its name is taken for that of many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +121,7 @@ def _gathered(dump: Path, chosen: Chosen, rule: SplitRule) -> _Splits:
         if table.folder:
             folders[table.word] = table.folder
     listed = {word: gatherer.listed() for word, gatherer in by_word.items()}
+    _check_names(chosen, listed)
     if not sum(len(table.ids) for table in listed.values()):
         raise DumpError(f"{chosen.tables[0].path}: lists no clips")
     if set(listed) == {""}:
@@ -135,6 +140,17 @@ def _gathered(dump: Path, chosen: Chosen, rule: SplitRule) -> _Splits:
         )
     meant = chosen.meant if set(listed) <= set(chosen.meant) else meanings(listed)
     return _named_splits(chosen.tables[0].path, listed, meant, folders)
+
+
+def _check_names(chosen: Chosen, listed: Mapping[str, Listed]) -> None:
+    """Refuse a parquet set whose rows share a name that is no clip's, such as `audio.wav`."""
+    for table in listed.values() if chosen.kind == "parquet" else ():
+        for clip in np.flatnonzero(np.diff(table.offset) > _MOST_CAPTIONS)[:1]:
+            raise DumpError(
+                f"{chosen.tables[0].path}: more than {_MOST_CAPTIONS} captions belong to "
+                f"{table.ids[clip]!r}, which is likely the name of many sounds; give every sound a "
+                "name of its own in a column file_name"
+            )
 
 
 def _named_splits(
@@ -170,10 +186,17 @@ def _gather(read: Iterator[Entry], path: Path) -> dict[str, Listed]:
 
 def _gather_into(by_word: dict[str, Gatherer], read: Iterator[Entry], table: Table) -> None:
     empty = 0
+    own: set[str] = set()
     for entry in read:
         word = entry.split or table.word
         if word not in by_word:
             by_word[word] = Gatherer()
+        if table.kind in _IDS_OF_THEIR_OWN:
+            # The same id in another file is another clip.
+            if entry.id in by_word[word] and entry.id not in own:
+                label = entry.name or table.shown
+                entry = entry._replace(id=f"{label}/{entry.id}")
+            own.add(entry.id)
         captions = [caption for caption in entry.captions if caption]
         empty += len(entry.captions) - len(captions)
         by_word[word].add(entry.id, captions, entry.name, entry.path)

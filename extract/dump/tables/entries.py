@@ -112,7 +112,7 @@ def entries(table: Table) -> Iterator[Entry]:
     elif table.kind == "macs":
         yield from _macs(table.path)
     elif table.kind == "wavcaps":
-        yield from _wavcaps(table.path)
+        yield from _wavcaps(table)
     else:
         yield from _named(table.path)
 
@@ -187,13 +187,17 @@ def file_name(value: Any, where: str) -> str:
     return checked(value, where)
 
 
-def _wavcaps(path: Path) -> Iterator[Entry]:
-    """WavCaps: `data[]` with `id` and `caption`; the file is called by its id, in flac."""
-    for number, row in json_rows(path):
-        where = f"{path}, record {number}"
+def _wavcaps(table: Table) -> Iterator[Entry]:
+    """WavCaps: `data[]` with `id` and `caption`; the file is called by its id, in flac.
+
+    Sets share ids, so a clip also knows its set: the folder of the JSON.
+    """
+    for number, row in json_rows(table.path):
+        where = f"{table.path}, record {number}"
         name = row.get("id")
         found = file_name(row.get(file_column(row)) if name is None else str(name), where)
-        yield Entry(found, captions_in(row, caption_columns(row), where), split=_split(row, where))
+        captions = captions_in(row, caption_columns(row), where)
+        yield Entry(found, captions, table.path.parent.name, _split(row, where))
 
 
 def _macs(path: Path) -> Iterator[Entry]:
