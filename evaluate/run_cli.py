@@ -67,7 +67,7 @@ def run_command(
         bool,
         searching(
             "--published-decoding",
-            help="As the paper's published code: 5 to 20 tokens, no 3-gram twice, early stopping.",
+            help="As the published code: 5 to 20 tokens (or the checkpoint's), no 3-gram twice.",
         ),
     ] = False,
     tag_draws: TagDraws = 0,
@@ -94,7 +94,7 @@ def run_command(
     }
     options = decoding_options(
         search,
-        published=published_decoding,
+        published=run if published_decoding else None,
         n_best=n_best,
         batch_size=batch_size,
         precision=precision,

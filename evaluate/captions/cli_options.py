@@ -67,15 +67,20 @@ Seed = Annotated[int, prompting(help="Draws the tags.")]
 
 
 def decoding_options(
-    search: dict[str, Any], *, published: bool = False, **others: Any
+    search: dict[str, Any], *, published: Path | None = None, **others: Any
 ) -> "DecodingOptions":
-    """Options from the command line; None in `search` stands for the default."""
+    """Options from the command line; None in `search` stands for the default.
+
+    `published` is the run that shall be decoded as the published code does it.
+    """
     from evaluate.captions.options import DecodingOptions
 
     asked = {name: value for name, value in search.items() if value is not None}
-    if not published:
+    if published is None:
         return DecodingOptions(**asked, **others)
     if asked:
         option = "--" + next(iter(asked)).replace("_", "-")
         raise ConfigError(f"--published-decoding sets the search whole; leave {option} out")
-    return DecodingOptions.published(**others)
+    from train.run_folder.checkpoint import own_decoding
+
+    return DecodingOptions.published(own_decoding(published), **others)

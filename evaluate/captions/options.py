@@ -1,5 +1,6 @@
 """How captions are decoded. Nothing is taken from a checkpoint's own generation settings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Self
@@ -11,7 +12,8 @@ CONSENSUS = "consensus"
 LIKELIHOOD = "likelihood"
 CHOICES = (CONSENSUS, LIKELIHOOD)
 
-# What the paper's code sets, and inherits from its library and from bart-large as far as known.
+# What the paper's code sets, and inherits from its library and from bart-large and bart-base as far
+# as known.
 PUBLISHED: dict[str, Any] = {
     "beams": 4,
     "length_penalty": 1.0,
@@ -20,6 +22,8 @@ PUBLISHED: dict[str, Any] = {
     "no_repeat_ngram": 3,
     "early_stopping": True,
 }
+# transformers' names for what is called otherwise here.
+_OUR_NAMES = {"no_repeat_ngram_size": "no_repeat_ngram"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +80,17 @@ class DecodingOptions:
             raise ConfigError(f"length_penalty is {self.length_penalty}, expected a number")
 
     @classmethod
-    def published(cls, **others: Any) -> Self:
-        """As the paper's published code decodes; `others` are settings that it leaves open."""
-        return cls(**PUBLISHED, **others)
+    def published(cls, own: Mapping[str, Any] | None = None, **others: Any) -> Self:
+        """As the paper's published code decodes.
+
+        Args:
+            own: what the checkpoint that the run began with says, by transformers' names
+                (train.run_folder.checkpoint.own_decoding); goes before PUBLISHED, but for the
+                shortest length and the beams, which the code sets.
+            others: settings that the code leaves open.
+        """
+        carried = {_OUR_NAMES.get(key, key): value for key, value in (own or {}).items()}
+        return cls(**PUBLISHED | carried, **others)
 
 
 def require_precision(precision: str) -> None:

@@ -17,6 +17,14 @@ from train.model.tagbart import TagBartConfig
 from train.recipes.config import BartShape
 
 NAME = "config.json"
+_GENERATION_NAME = "generation_config.json"
+# What of a checkpoint's own decoding reaches the published code's search, by transformers' names.
+DECODING: dict[str, tuple[type, ...]] = {
+    "max_length": (int,),
+    "length_penalty": (int, float),
+    "no_repeat_ngram_size": (int,),
+    "early_stopping": (bool,),
+}
 # BART's own; prompts, labels and the search are built on them.
 _TOKENS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
 _ATTENTION_KEYS = ("attn_implementation", "_attn_implementation")
@@ -61,7 +69,33 @@ def read_tagbart_config(folder: Path) -> TagBartConfig:
         )
     _check_attention(path, raw)
     values = _bart_values(path, bart)
-    return TagBartConfig(bart=BartConfig(**values), tags=tags, audio_width=width)
+    return TagBartConfig(
+        bart=BartConfig(**values),
+        tags=tags,
+        audio_width=width,
+        decoding=_decoding(path, raw.get("decoding") or {}),
+    )
+
+
+def read_decoding(folder: Path) -> dict[str, Any]:
+    """How a checkpoint asks to be decoded, as far as it says so: DECODING's names and values.
+
+    The published code leaves to its checkpoint what it does not set; the search of ours does not.
+
+    Raises:
+        WeightsError: if a file is damaged, or a value is of another type.
+    """
+    found = _decoding(folder / NAME, _read(folder))
+    path = folder / _GENERATION_NAME  # newer than config.json's word, where it is there
+    return found | (_decoding(path, read_json(path, WeightsError)) if path.is_file() else {})
+
+
+def _decoding(path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: raw[key] for key in DECODING if raw.get(key) is not None}
+    for key, value in found.items():
+        if type(value) not in DECODING[key]:
+            raise WeightsError(f"{path}: {key} is {value!r}; get the folder again")
+    return found
 
 
 def _read(folder: Path) -> dict[str, Any]:

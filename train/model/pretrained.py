@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 from features.common.console import log
 from features.common.damaged import read_json
 from features.common.errors import ConfigError, WeightsError
-from train.model.config_file import read_bart_config
+from train.model.config_file import read_bart_config, read_decoding
 from train.model.hub import model_folder
 from train.model.tagbart import TagBart, TagBartConfig, freeze_decoder
 from train.model.weights_file import fit_weights, read_weights
@@ -126,11 +126,12 @@ def build_model(recipe: Recipe, *, vocab: int, audio_width: int) -> TagBart:
     Raises:
         ConfigError: if pretrained weights cannot be had, or do not fit the recipe or tokenizer.
     """
-    folder = None
+    folder: Path | None = None
+    decoding: dict[str, Any] = {}
     if recipe.model.pretrained == NO_PRETRAINED:
         config = bart_config(recipe.bart, vocab)
     else:
-        folder, config = _pretrained(recipe)
+        folder, config, decoding = _pretrained(recipe)
     if config.vocab_size < vocab - 1:  # <mask>, the last entry, is in no caption
         raise ConfigError(
             f"the tokenizer has {vocab} entries, BART {config.vocab_size}: model.tokenizer does "
@@ -143,8 +144,9 @@ def build_model(recipe: Recipe, *, vocab: int, audio_width: int) -> TagBart:
                 f"inputs.{name} is {asked}, BART has {config.max_position_embeddings} positions "
                 "(bart.max_position_embeddings)"
             )
+    tags = bool(recipe.inputs.tags)
     model = TagBart(
-        TagBartConfig(bart=config, tags=bool(recipe.inputs.tags), audio_width=audio_width)
+        TagBartConfig(bart=config, tags=tags, audio_width=audio_width, decoding=decoding)
     )
     if folder is not None:
         _fill(model.bart, folder, recipe)
@@ -178,18 +180,19 @@ def quiet_transformers() -> None:
     transformers_logging.disable_progress_bar()
 
 
-def _pretrained(recipe: Recipe) -> tuple[Path, BartConfig]:
-    """The folder with pretrained weights, and their configuration with the recipe's dropouts."""
+def _pretrained(recipe: Recipe) -> tuple[Path, BartConfig, dict[str, Any]]:
+    """The folder with pretrained weights, their configuration with the recipe's dropouts, and how
+    they ask to be decoded."""
     setting, name = "model.pretrained", recipe.model.pretrained
     folder = model_folder(setting, name, recipe.model.revision, weights=True)
     try:
-        config = read_bart_config(folder)
+        config, decoding = read_bart_config(folder), read_decoding(folder)
     except WeightsError as error:
         raise ConfigError(_not_loadable(setting, name, error)) from error
     _check_shape(config, recipe)
     for key in _RECIPE_DECIDES:
         setattr(config, key, getattr(recipe.bart, key))
-    return folder, config
+    return folder, config, decoding
 
 
 def _fill(bart: nn.Module, folder: Path, recipe: Recipe) -> None:

@@ -16,7 +16,11 @@ from train.data.batches import IGNORED, Batch
 
 
 class TagBartConfig(PreTrainedConfig):
-    """BART's configuration, whether tags are read, and how wide the audio is (0 for none)."""
+    """BART's configuration, whether tags are read, and how wide the audio is (0 for none).
+
+    `decoding` is how the checkpoint that the run began with asks to be decoded
+    (train/model/config_file.py).
+    """
 
     model_type = "tagbart"
     sub_configs = {"bart": BartConfig}  # noqa: RUF012 - transformers' own name and type
@@ -26,11 +30,13 @@ class TagBartConfig(PreTrainedConfig):
         bart: dict[str, Any] | BartConfig | None = None,
         tags: bool = True,
         audio_width: int = 0,
+        decoding: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self.bart = bart if isinstance(bart, BartConfig) else BartConfig(**(bart or {}))
         self.tags = tags
         self.audio_width = audio_width
+        self.decoding = decoding or {}
         super().__init__(**kwargs)
 
 

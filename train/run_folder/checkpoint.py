@@ -38,6 +38,12 @@ WEIGHTS_NAME = "model.safetensors"
 STREAMS_NAME = "streams.json"
 FINISHED_NAME = "finished.json"
 
+# For runs that did not note what their checkpoint says, as far as known.
+_DECODING: dict[str, dict[str, Any]] = {
+    "facebook/bart-large-cnn": {"max_length": 142, "length_penalty": 2.0},
+    "facebook/bart-large-xsum": {"max_length": 62, "length_penalty": 2.0},
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -77,6 +83,18 @@ def load_run(path: Path, device: str = "cpu") -> Run:
         fit_weights(run.model, state, weights, base="")
     run.model.eval().to(device)  # type: ignore[arg-type]  # transformers' wrapper confuses mypy
     return run
+
+
+def own_decoding(path: Path) -> dict[str, Any]:
+    """What the checkpoint that a run began with says of its decoding, by transformers' names.
+
+    Raises:
+        RunError: if the folder holds no run.
+    """
+    _require_files(path, (RECIPE_NAME, "config.json"))
+    with _as_run_error(path):
+        noted = read_tagbart_config(path).decoding
+    return noted or _DECODING.get(read_resolved(path / RECIPE_NAME).model.pretrained, {})
 
 
 def check_streams(run: Run, streams: dict[str, StreamSpec], where: Path) -> None:

@@ -1,9 +1,15 @@
 """Options that exist are valid."""
 
+from dataclasses import replace
+
 import pytest
 
+from evaluate.captions.cli_options import decoding_options
 from evaluate.captions.options import DecodingOptions
 from features.common.errors import ConfigError
+from train.model.tagbart import TagBartConfig
+from train.recipes.config import ModelConfig, Recipe
+from train.recipes.files import write_resolved
 
 
 def test_the_defaults_are_the_papers_decoding():
@@ -17,6 +23,28 @@ def test_published_decoding_is_what_the_papers_code_does():
     options = DecodingOptions.published(batch_size=8)
     assert (options.beams, options.min_length, options.max_length) == (4, 5, 20)
     assert (options.no_repeat_ngram, options.early_stopping, options.batch_size) == (3, True, 8)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "most", "penalty"),
+    [
+        ("facebook/bart-large", 20, 1.0),
+        ("facebook/bart-base", 20, 1.0),
+        ("facebook/bart-large-cnn", 142, 2.0),
+        ("facebook/bart-large-xsum", 62, 2.0),
+    ],
+)
+@pytest.mark.parametrize("noted", [True, False])
+def test_published_decoding_follows_the_checkpoint(tmp_path, checkpoint, most, penalty, noted):
+    recipe = replace(Recipe(), model=ModelConfig(pretrained=checkpoint))
+    write_resolved(recipe, tmp_path / "recipe.toml")
+    # A run notes what its checkpoint says; one of before knows its checkpoint's name.
+    says = {"max_length": most, "length_penalty": penalty} if noted and most != 20 else {}
+    TagBartConfig(audio_width=2, decoding=says).save_pretrained(tmp_path)
+    options = decoding_options({"beams": None}, published=tmp_path, batch_size=8)
+    assert (options.max_length, options.length_penalty) == (most, penalty)
+    assert (options.beams, options.min_length, options.no_repeat_ngram) == (4, 5, 3)
+    assert decoding_options({}).max_length == 64
 
 
 @pytest.mark.parametrize(

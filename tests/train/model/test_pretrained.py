@@ -1,10 +1,14 @@
 """Where weights and tokenizers come from, and what is said when they cannot be had."""
 
+import json
+import shutil
+
 import pytest
 import torch
 from transformers import BartConfig, BartForConditionalGeneration
 
 from features.common.errors import ConfigError
+from train.model.config_file import read_tagbart_config
 from train.model.pretrained import build_model, load_tokenizer
 from train.recipes.config import BartShape, ModelConfig, Recipe
 
@@ -49,6 +53,30 @@ def test_dropouts_are_the_recipes_not_the_checkpoints(half_precision_bart):
     model = build_model(recipe, vocab=300, audio_width=0)
     assert model.bart.model.encoder.dropout == 0.05
     assert model.bart.model.decoder.layers[0].activation_dropout == 0.02
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
+def test_a_checkpoints_own_decoding_is_noted_in_the_runs_config(
+    half_precision_bart, tmp_path, name
+):
+    folder, run = tmp_path / "bart", tmp_path / "run"
+    shutil.copytree(half_precision_bart, folder)
+    says = {"max_length": 142, "min_length": 56, "length_penalty": 2.0, "num_beams": 6,
+            "no_repeat_ngram_size": 2, "early_stopping": True}  # fmt: skip
+    (folder / name).write_text(json.dumps(json.loads((folder / name).read_text()) | says))
+    model = build_model(recipe_for(folder), vocab=300, audio_width=4)
+    model.config.save_pretrained(run)
+    # Beams and shortest length are the published code's own.
+    own = {key: value for key, value in says.items() if key not in ("min_length", "num_beams")}
+    assert read_tagbart_config(run).decoding == own
+
+
+def test_a_checkpoints_decoding_of_another_type_is_refused(half_precision_bart, tmp_path):
+    folder = tmp_path / "bart"
+    shutil.copytree(half_precision_bart, folder)
+    (folder / "generation_config.json").write_text('{"max_length": "142"}')
+    with pytest.raises(ConfigError, match=r"generation_config\.json: max_length is '142'"):
+        build_model(recipe_for(folder), vocab=300, audio_width=4)
 
 
 def test_a_checkpoint_of_another_shape_is_refused(half_precision_bart):
