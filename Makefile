@@ -12,7 +12,7 @@ OUT      ?= $(RUN)/$(SPLIT)
 PAPER    ?= runs/paper
 ARGS     ?=
 
-.PHONY: help setup demo extract train eval report serve paper test bench lint setup-tensorflow setup-page setup-fense setup-cluster setup-development clean
+.PHONY: help setup demo extract train eval report serve paper test bench wheel lint setup-tensorflow setup-page setup-fense setup-cluster setup-development clean
 
 help:  ## list the targets in the order of use
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ paper: setup  ## the paper's experiments with three seeds each, and its two tabl
 
 test: setup setup-tensorflow setup-development  ## the tests (ARGS=… goes to pytest)
 	$(PY) -m pytest $(ARGS)
+
+wheel: setup  ## the package tagbart, to install elsewhere: dist/tagbart-….whl
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 lint: setup setup-development  ## ruff and mypy
 	$(PY) -m ruff check .

@@ -6,7 +6,6 @@ baselines without a model, and the model with every clip's features taken from a
 
 import os
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,6 +27,7 @@ from evaluate.scores.results import METRICS, PREDICTIONS_NAME, Scores, write_res
 from evaluate.scores.score import new_scorer
 from features.common.console import log, say
 from features.common.errors import TagbartError
+from features.common.here import module_command
 from features.reader import Clip, Features
 from features.spec import INDEX_NAME
 from train.recipes.files import FILE_NAME as RECIPE_NAME
@@ -71,7 +71,9 @@ def _stage(*arguments: object) -> None:
     log(f"\n$ python -m {' '.join(map(str, arguments))}")
     # Its table would come before ours and say the same: only the summary below goes to stdout.
     done = subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)], stdout=subprocess.DEVNULL, cwd=Path.cwd()
+        [*module_command(str(arguments[0])), *map(str, arguments[1:])],
+        stdout=subprocess.DEVNULL,
+        cwd=Path.cwd(),
     )
     if done.returncode != 0:
         raise TagbartError(f"the stage above ended with exit code {done.returncode}")

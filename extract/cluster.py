@@ -23,9 +23,9 @@ from extract.sound.decode import Settings
 from extract.streams import Encoder, load_encoders
 from features.common.console import log
 from features.common.errors import ConfigError, TagbartError
+from features.common.here import ROOT
 from features.common.memory import keep_freed_memory
 
-ROOT = Path(__file__).parent.parent
 # A shard whose workers die this often kills them itself, by its need of memory for instance.
 MOST_RETRIES = 8
 _ADDRESS_TIMEOUT_S = 10.0

