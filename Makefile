@@ -12,7 +12,7 @@ OUT      ?= $(RUN)/$(SPLIT)
 PAPER    ?= runs/paper
 ARGS     ?=
 
-.PHONY: help setup demo extract train eval report serve paper test bench wheel lint setup-tensorflow setup-page setup-fense setup-datasets setup-cluster setup-development clean
+.PHONY: help setup demo extract train eval report serve paper test bench wheel lint setup-tensorflow setup-page setup-spice setup-fense setup-datasets setup-cluster setup-development clean
 
 help:  ## list the targets in the order of use
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,8 @@ bench: setup setup-tensorflow  ## ratios between our way and the published way, 
 
 setup-tensorflow: .venv/part-tensorflow  ## add TensorFlow: reads TF-Hub's SavedModels, baseline of the bench
 setup-page: .venv/part-page  ## add what the web page needs
+setup-spice: setup  ## add SPICE and SPIDEr: CoreNLP's jars, by Maven where it is (384 MB)
+	$(PY) -m evaluate fetch spice
 setup-fense: .venv/part-fense  ## add FENSE and SPIDEr-FL, for evaluate score --fense
 setup-datasets: .venv/part-datasets  ## add pyarrow, for data sets in parquet
 setup-cluster: .venv/part-cluster  ## add Ray, for --engine ray
