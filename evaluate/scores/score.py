@@ -160,7 +160,10 @@ class Scorer(Closing):
                 if self._spice is not None:
                     draft.add_mean("spider_fl", file.spider_fl(draft.per_clip["spider"]))
         for draft, future in zip(partial, meteor, strict=True):
-            draft.add("meteor", *future.result())
+            try:
+                draft.add("meteor", *future.result())
+            except ScoreError as error:  # a caption that repeats itself for ever takes all memory
+                raise ScoreError(f"{error}; {sets.longest()}") from error
         return [draft.finish(sets.clips, self._not_available) for draft in partial]
 
     def _meteor_scores(

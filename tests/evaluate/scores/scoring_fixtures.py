@@ -1,5 +1,7 @@
 """Fixtures of the scoring tests (brought in by conftest.py): METEOR takes some 10 s to start."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +15,18 @@ from evaluate.scores import score
 
 @pytest.fixture(scope="session")
 def spaced_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """pycocoevalcap under a path with spaces and a letter that is not ASCII."""
-    link = tmp_path_factory.mktemp("a path with späces") / "pycocoevalcap here"
-    link.symlink_to(jvm.pycocoevalcap_folder(), target_is_directory=True)
-    return link
+    """pycocoevalcap under a path that an address would escape. Real files: from a link
+    the jar finds its way back."""
+    folder = tmp_path_factory.mktemp("My späces") / "José #1 [x] 50%20"
+    shutil.copytree(jvm.pycocoevalcap_folder(), folder, copy_function=_linked)
+    return folder
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy(source, target)
 
 
 @pytest.fixture(scope="session")
