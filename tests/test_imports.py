@@ -20,7 +20,7 @@ ROOMS = {
     "features": ("common",),
     "extract": ("weights", "sound", "networks", "streams", "dump", "demo"),
     "train": ("recipes", "data", "model", "run_folder"),
-    "evaluate": ("metrics", "scores", "captions", "report", "page"),
+    "evaluate": ("metrics", "scores", "captions", "view", "report", "page"),
 }
 SIZE = 14  # files of a room that can be seen at a glance
 

@@ -2,25 +2,31 @@
 
 import base64
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile
 
-from evaluate.captions.caption import Listener
+from evaluate.captions.caption import LEAST_S, Listener, Window
 from evaluate.captions.generate import Caption, caption_clips
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.precision import precision_of
 from evaluate.report.pages import environment
-from evaluate.report.pictures import BANDS_HZ, save_spectrogram, spectrogram
-from evaluate.report.timeline import Timeline, timeline
+from evaluate.view.axis import View, spoken
+from evaluate.view.inside import Insight, look_inside
+from evaluate.view.pictures import save_spectrogram, spectrogram
+from evaluate.view.sounds import save_sound
+from evaluate.view.timeline import timeline
 from extract.sound.audio import Audio, load_audio
 from features.common.errors import ClipError, ConfigError
 from features.spec import TAG_LOGITS
 
 N_BEST = 4
+SILENT = 1e-3  # of full scale, 60 dB below it: quieter than the noise of most recordings
 MB = 1 << 20  # what Gradio means when it says how large a file may be
 
 
@@ -40,13 +46,20 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Ten seconds of a recording, or what there is: caption, tags, spectrogram as PNG."""
+    """Ten seconds of a recording, or what there is, and its caption.
+
+    Attributes:
+        start_s, end_s: where in the recording.
+        caption: what the search found.
+        notes: why the caption may mean little, for people.
+        view: sound, spectrogram, tags and words on one time axis.
+    """
 
     start_s: float
     end_s: float
     caption: Caption
-    timeline: Timeline | None
-    picture: bytes
+    notes: tuple[str, ...]
+    view: View
 
 
 def answer(
@@ -76,27 +89,79 @@ def answer(
     tell(0.6, "Looking for words")
     options = DecodingOptions(n_best=N_BEST, precision=precision_of(listener.run.model))
     captions = caption_clips(listener.run, windows, options)
+    # A run with narrowed weights is made for the search; only a whole one can be looked into.
+    whole = options.precision == "float32"
+    texts = [caption.text for caption in captions]
+    seen = look_inside(listener.run, windows, texts) if whole else [None] * len(windows)
     tell(0.9, "Drawing")
-    tags = next((s for s in listener.run.builder.streams.values() if s.kind == TAG_LOGITS), None)
     rate_hz = audio.sample_rate_hz
     parts = []
-    for window, caption in zip(windows, captions, strict=True):
+    for window, caption, insight in zip(windows, captions, seen, strict=True):
         start, end = (round(seconds * rate_hz) for seconds in (window.start_s, window.end_s))
-        picture = io.BytesIO()
         sound = Audio(waveform=audio.waveform[start:end], sample_rate_hz=rate_hz)
-        save_spectrogram(spectrogram(sound), picture)
         parts.append(
             Part(
                 start_s=window.start_s,
                 end_s=window.end_s,
                 caption=caption,
-                timeline=timeline(window.streams[tags.name], tags.classes, tags.hop_s)
-                if tags
-                else None,
-                picture=picture.getvalue(),
+                notes=notes_on(sound),
+                view=_view(listener, window, sound, insight),
             )
         )
     return parts
+
+
+def notes_on(sound: Audio) -> tuple[str, ...]:
+    """Why a caption of this sound may mean little: there is nothing to hear, or hardly any time."""
+    notes = []
+    loudest = float(np.abs(sound.waveform).max(initial=0.0))
+    if loudest < SILENT:
+        level = f"{20 * math.log10(loudest):.0f} dB" if loudest else "nothing at all"
+        notes.append(
+            f"This is silence (its loudest moment: {level}). The model always says something: it "
+            "never learnt to say that there is nothing to hear."
+        )
+    if sound.duration_s < LEAST_S:
+        notes.append(
+            f"This sound lasts {sound.duration_s:.2f} s. The networks listen in stretches of about "
+            "a second and fill up the rest with silence: the caption is a guess."
+        )
+    return tuple(notes)
+
+
+def who_speaks(listener: Listener) -> str:
+    """One line: run, recipe, networks and what they know."""
+    run = listener.run
+    networks = "; ".join(
+        dict.fromkeys(
+            # A network's name says itself what is not usual; the others tell sounds apart by name.
+            f"{spec.network}, {len(spec.classes)} kinds of sound"
+            if spec.classes and "knows" not in spec.network
+            else spec.network
+            for spec in run.builder.streams.values()
+        )
+    )
+    return f"Run {run.path}, recipe {run.recipe.name}, seed {run.recipe.train.seed}. {networks}."
+
+
+def _view(listener: Listener, window: Window, sound: Audio, seen: Insight | None) -> View:
+    picture, copy = io.BytesIO(), io.BytesIO()
+    save_spectrogram(spectrogram(sound), picture)
+    save_sound(sound, copy)
+    tags = next((s for s in listener.run.builder.streams.values() if s.kind == TAG_LOGITS), None)
+    return View(
+        seconds=sound.duration_s,
+        start_s=window.start_s,
+        sound=_data("audio/ogg", copy),
+        picture=_data("image/png", picture),
+        timeline=timeline(window.streams[tags.name], tags.classes, tags.hop_s) if tags else None,
+        spoken=(spoken(seen),) if seen else (),
+    )
+
+
+def _data(kind: str, content: io.BytesIO) -> str:
+    """Bytes as an address that a page holds in itself."""
+    return f"data:{kind};base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
 
 
 def _accepted(file: Path, limits: Limits) -> Audio:
@@ -147,6 +212,7 @@ def as_record(parts: Sequence[Part]) -> dict[str, Any]:
                 "start_s": round(part.start_s, 3),
                 "end_s": round(part.end_s, 3),
                 "tags": list(part.caption.tags),
+                "notes": list(part.notes),
                 "n_best": [candidate.as_json() for candidate in part.caption.n_best],
             }
             for part in parts
@@ -161,7 +227,4 @@ def as_text(parts: Sequence[Part]) -> str:
 
 def as_html(parts: Sequence[Part]) -> str:
     """What was heard, as the page shows it."""
-    shown = [
-        {"part": part, "picture": base64.b64encode(part.picture).decode("ascii")} for part in parts
-    ]
-    return environment().get_template("answer.html").render(parts=shown, bands_hz=BANDS_HZ)
+    return environment().get_template("answer.html").render(parts=parts)

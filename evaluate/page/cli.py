@@ -9,6 +9,8 @@ import typer
 
 from evaluate.captions.cli_options import Device, Precision, RunFolder
 from evaluate.page.own_folder import interruptible, own_folder
+from evaluate.page.port import check_port
+from features.common.console import log
 from features.common.errors import ConfigError
 from features.common.options import Weights
 
@@ -42,6 +44,8 @@ def serve_command(
     """
     if find_spec("gradio") is None:
         raise ConfigError("the page needs gradio, which is not installed; run: make setup-page")
+    check_port(port)
+    log(f"loading {run} and its networks …")
     with interruptible(), own_folder():
         from evaluate.captions import caption
         from evaluate.page.answer import Limits

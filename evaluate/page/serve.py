@@ -15,14 +15,15 @@ import numpy as np
 import soundfile
 
 from evaluate.captions.caption import Listener, find_audio
-from evaluate.page.answer import MB, Limits, answer, as_html, as_record, as_text
+from evaluate.page.answer import MB, Limits, answer, as_html, as_record, as_text, who_speaks
+from evaluate.page.port import HOST, check_port
 from evaluate.report.pages import TEMPLATES
 from extract.demo.dsp import Desk
 from extract.demo.scenes import render
+from extract.networks.frontend import SAMPLE_RATE_HZ
 from features.common.console import log
 from features.common.errors import ClipError, ConfigError
 
-HOST = "127.0.0.1"
 EXAMPLES = 6
 # Made here when no folder of examples is named: file name, seed, layout and kinds, as in the demo.
 MADE_EXAMPLES = (
@@ -34,6 +35,17 @@ NOTHING = "There is no sound yet: drop a file, record one, or pick an example."
 WAITING = 32  # people in the queue; the next one is asked to come back
 # The browser itself refuses whatever would come from elsewhere.
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+
+
+# A sound, and what the page says of it: caption, HTML, record.
+Answered = tuple[str | None, str, str, dict | None]
+
+
+def place(sound: str | None, answered: Answered | None) -> tuple[str, str, dict | None]:
+    """What stands under a sound: its own answer, or nothing."""
+    if answered is None or answered[0] != sound:
+        return "", "", None
+    return answered[1:]
 
 
 def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
@@ -51,12 +63,12 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
             raise gr.Error(str(error), print_exception=False) from error
         return as_text(parts), as_html(parts), as_record(parts)
 
-    def show(sound: str | None, progress: Any = gr.Progress()) -> tuple[str, str, dict | None]:
+    def show(sound: str | None, progress: Any = gr.Progress()) -> Answered:
         # People read the reason in the page, as long as they like; programs get an error.
         try:
-            return describe(sound, progress)
+            return sound, *describe(sound, progress)
         except gr.Error as error:
-            return "", f'<p class="refused" role="alert">{escape(error.message)}</p>', None
+            return sound, "", f'<p class="refused" role="alert">{escape(error.message)}</p>', None
 
     with gr.Blocks(title="What does it sound like?", analytics_enabled=False) as blocks:
         gr.Markdown(
@@ -65,6 +77,7 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
             "the model says in a sentence what is heard. It runs on this machine: your sound goes "
             "nowhere else, and is deleted when the page is stopped."
         )
+        gr.HTML(f'<p class="speaks">{escape(who_speaks(listener))}</p>', padding=False)
         sound = gr.Audio(
             sources=["upload", "microphone"],
             type="filepath",
@@ -89,8 +102,15 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
         outputs = [caption, heard, record]
         # One queue for both: the model works on one sound at a time.
         queue: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
-        button.click(show, sound, outputs, api_visibility="private", show_progress_on=caption,
-                     **queue)  # fmt: skip
+        answered = gr.State()
+        # A click while another sound is still being heard is kept, and asks about the new one.
+        told = button.click(show, sound, answered, api_visibility="private",
+                            show_progress_on=caption, trigger_mode="always_last",
+                            **queue)  # fmt: skip
+        # An answer stands under its own sound only, whatever was heard or changed meanwhile.
+        for event in (told.then, sound.change):
+            event(place, [sound, answered], outputs, api_visibility="private", queue=False,
+                  show_progress="hidden")  # fmt: skip
         hidden = gr.Button(visible=False)
         hidden.click(describe, sound, outputs, api_name="describe", **queue)
     return blocks.queue(max_size=WAITING)
@@ -104,6 +124,8 @@ def serve(listener: Listener, *, limits: Limits, port: int, examples: Path | Non
     """
     shown = find_audio([examples])[:EXAMPLES] if examples else []
     shown = shown or make_examples(Path(tempfile.gettempdir()) / "made")
+    log("trying the model out once, so that the first sound does not wait …")
+    warm_up(listener)
     blocks = page(listener, limits, shown)
     launch(blocks, limits, port)
     log(f"http://{HOST}:{port} is open; Ctrl-C ends it and deletes what was sent")
@@ -113,6 +135,15 @@ def serve(listener: Listener, *, limits: Limits, port: int, examples: Path | Non
         log("closed")
     finally:
         blocks.close(verbose=False)
+
+
+def warm_up(listener: Listener) -> None:
+    """Answer once: what is loaded or compiled when first used is there for the first sound."""
+    file = Path(tempfile.gettempdir()) / "warm-up.wav"
+    noise = np.random.default_rng(0).normal(0, 0.1, round(2 * SAMPLE_RATE_HZ))
+    soundfile.write(file, noise.clip(-1, 1), SAMPLE_RATE_HZ)
+    as_html(answer(listener, file, Limits(max_mb=1, max_seconds=10)))
+    file.unlink()
 
 
 def make_examples(folder: Path) -> list[Path]:
@@ -149,11 +180,13 @@ def launch(blocks: Any, limits: Limits, port: int) -> None:
             max_file_size=round(MB * limits.max_mb),  # refused before it is sent
             footer_links=[],
             theme=theme,
-            css_paths=[TEMPLATES / "timeline.css", TEMPLATES / "answer.css"],
+            css_paths=[TEMPLATES / "view.css", TEMPLATES / "answer.css"],
+            head=f"<script>{(TEMPLATES / 'view.js').read_text(encoding='utf-8')}</script>",
             app_kwargs={"middleware": [Middleware(OnlyFromHere)]},
         )
     except OSError as error:
-        raise ConfigError(f"port {port} cannot be used ({error}); name another --port") from error
+        check_port(port)
+        raise ConfigError(f"port {port} cannot be used; name another one by --port") from error
 
 
 class OnlyFromHere:

@@ -32,6 +32,13 @@ def report_command(
         Path | None,
         shown(help="Dump that was extracted: spectrograms, and players that link to its files."),
     ] = None,
+    copy_audio: Annotated[
+        bool,
+        shown(
+            "--copy-audio",
+            help="Copy the sounds into the report as small ogg files, so that it plays elsewhere.",
+        ),
+    ] = False,
     split: Annotated[
         str | None, shown(help="Split of the features.", show_default="on record")
     ] = None,
@@ -51,7 +58,12 @@ def report_command(
     from evaluate.report.material import Sources
 
     sources = Sources(
-        features=features, split=split, runs=tuple(run or ()), audio=audio, device=device
+        features=features,
+        split=split,
+        runs=tuple(run or ()),
+        audio=audio,
+        device=device,
+        copy_audio=copy_audio,
     )
     build_report(folders, out, sources)
     log("open it in a browser:")

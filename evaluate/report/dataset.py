@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluate.scores.layout import aligned
+from evaluate.scores.layout import aligned, terminal_width
+from evaluate.view.words import words
 from features.reader import Features, Shard
 from features.spec import FAILURES_NAME, TAG_LOGITS
 
@@ -107,12 +108,6 @@ def overview(features: Features, *, top: int = 20) -> Overview:
     )
 
 
-def words(text: str) -> list[str]:
-    """Words of a caption as people count them: lower case, parted by spaces, no punctuation."""
-    stripped = (word.strip(".,;:!?\"'()").lower() for word in text.split())
-    return [word for word in stripped if word]
-
-
 def durations_s(features: Features) -> np.ndarray:
     """float64 [clips]."""
     parts = [shard.durations_s for shard in features.shards]
@@ -164,7 +159,7 @@ def _split_text(item: Overview) -> str:
         if spread:
             values = (spread.least, spread.median, spread.mean, spread.percentile_95, spread.most)
             rows.append([name, *map(form.format, values)])
-    lines.append(aligned(rows))
+    lines.append(aligned(rows, terminal_width()))
     if item.duration_s:
         lines.append(f"{item.duration_s.total / 3600:.2f} hours of sound")
     each = ", ".join(f"{n} each for {c:,} clips" for n, c in item.captions_per_clip.items())
@@ -177,7 +172,7 @@ def _split_text(item: Overview) -> str:
             [tag.name, f"{tag.clips:,}", f"{tag.rows:,}", f"{tag.share_of_draws:.1%}"]
             for tag in item.tags
         ]
-        lines.append(aligned(table))
+        lines.append(aligned(table, terminal_width()))
     return "\n".join(lines)
 
 

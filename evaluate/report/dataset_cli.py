@@ -1,5 +1,6 @@
 """`python -m evaluate dataset`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +17,21 @@ def dataset_command(
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many of the commonest tags and words.")] = 20,
     out: Annotated[
-        Path | None, typer.Option(help="PNG to write: durations and caption lengths as pictures.")
+        Path | None,
+        typer.Option(
+            help="Folder for a page: listen by tag, find bad labels, see what splits share."
+        ),
+    ] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="Dump that was extracted: what the page plays.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a dataset at a glance: durations, missing clips, tag frequencies, caption lengths.
 
-    Example: python -m evaluate dataset features-audiocaps --split test
+    With --out also as a page for a browser: OUT/index.html, offline.
+
+    Example: python -m evaluate dataset features-audiocaps --out dataset --audio audiocaps
     """
     from evaluate.report.dataset import as_text, lost_clips, overview
     from features.reader import Features
@@ -32,23 +41,12 @@ def dataset_command(
     found = [overview(item, top=top) for item in opened]
     lost = lost_clips(features)
     if out is not None:
-        _draw(opened, out)
-        log(f"wrote {out}")
+        from evaluate.report.dataset_page import build_page
+
+        build_page(opened, [overview(item, top=sys.maxsize) for item in opened], out, audio)
+        log(f"open it in a browser: {out / 'index.html'}")
     if as_json:
         record = {"splits": [item.to_json() for item in found], "lost": lost}
         print(json_text(record))
     else:
         say(as_text(found, lost))
-
-
-def _draw(opened: list, out: Path) -> None:
-    from evaluate.report.dataset import caption_words, durations_s
-    from evaluate.report.pictures import draw_histograms
-    from features.common.publish import published
-
-    columns = {
-        "seconds of a clip": {item.split: durations_s(item) for item in opened},
-        "words of a caption": {item.split: caption_words(item).astype(float) for item in opened},
-    }
-    with published(out) as draft:
-        draw_histograms(columns, draft)

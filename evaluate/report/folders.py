@@ -19,6 +19,7 @@ from evaluate.scores.results import (
     Result,
     read_results,
 )
+from evaluate.scores.settings import differing, named
 from features.common.errors import TagbartError
 
 # What clips are ranked by: the first of these that every folder has.
@@ -106,11 +107,8 @@ def read_study(folders: Sequence[Path]) -> Study:
     Raises:
         TagbartError: if a folder is no evaluation, or they share no clip.
     """
-    # One folder is called by its last two names, e.g. yamnet-panns/test.
-    alone = "/".join(folders[0].resolve().parts[-2:])
-    labels = [alone] if len(folders) == 1 else short_names(list(folders))
     systems = tuple(
-        _read_system(folder, label) for folder, label in zip(folders, labels, strict=True)
+        _read_system(folder, label) for folder, label in zip(folders, _labels(folders), strict=True)
     )
     first, *others = systems
     clips = tuple(clip for clip in first.predictions if all(clip in s.predictions for s in others))
@@ -133,6 +131,30 @@ def read_study(folders: Sequence[Path]) -> Study:
         left_out=tuple(clip for clip in everything if clip not in set(clips)),
         metric=shared[0],
     )
+
+
+def _labels(folders: Sequence[Path]) -> list[str]:
+    """What systems are called: recipe and seed, and what else tells them apart."""
+    # One folder is called by its last two names, e.g. yamnet-panns/test.
+    alone = "/".join(folders[0].resolve().parts[-2:])
+    paths = [alone] if len(folders) == 1 else short_names(list(folders))
+    origins = [
+        read_results(folder).evaluation if (folder / JSON_NAME).is_file() else None
+        for folder in folders
+    ]
+    names = [f"{made.recipe}, seed {made.seed}" if made else "" for made in origins]
+    decoding = [{"split": made.split, **made.decoding} if made else {} for made in origins]
+    labels = []
+    for name, path, own in zip(names, paths, decoding, strict=True):
+        alike = [other for other, of in zip(decoding, names, strict=True) if of == name]
+        differs = differing(alike) if name else []
+        if not name:
+            labels.append(path)
+        elif differs:
+            labels.append(f"{name}, {named(own, differs)}")
+        else:  # the same in all that is on record
+            labels.append(name if len(alike) == 1 else f"{name} ({path})")
+    return labels
 
 
 def _read_system(folder: Path, label: str) -> System:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from evaluate.captions.search import open_run
 from evaluate.report.folders import Study, System
-from evaluate.report.inside import Insight, look_inside
-from evaluate.report.pictures import Drawn, draw_spectrograms
+from evaluate.view.inside import Insight, look_inside
+from evaluate.view.pictures import Drawn, draw_spectrograms
 from features.common.console import progress
-from features.common.errors import TagbartError
+from features.common.errors import ConfigError, TagbartError
 from features.reader import Clip, Features
 from features.spec import TAG_LOGITS, StreamSpec
 from train.recipes.files import FILE_NAME as RECIPE_NAME
@@ -28,6 +28,7 @@ class Sources:
         runs: run folders, one per evaluation folder; empty takes those on record.
         audio: the dump that was extracted.
         device: for the model, None for this machine's own.
+        copy_audio: put every sound into the report, instead of a link to the dump.
     """
 
     features: Path | None = None
@@ -35,6 +36,14 @@ class Sources:
     runs: tuple[Path, ...] = ()
     audio: Path | None = None
     device: str | None = "cpu"
+    copy_audio: bool = False
+
+    def __post_init__(self) -> None:
+        if self.copy_audio and (self.audio is None or self.features is None):
+            raise ConfigError(
+                "--copy-audio copies what --audio DUMP holds of the clips of --features FEATURES; "
+                "give both"
+            )
 
 
 @dataclass(kw_only=True)
@@ -88,7 +97,7 @@ def gather(study: Study, sources: Sources, pictures: dict[str, Path]) -> Materia
     if sources.audio is None:
         material.left_out.append("spectrograms and audio: they need --audio DUMP")
     else:
-        _draw(sources.audio, material, pictures)
+        _draw(sources.audio, material, pictures, copy=sources.copy_audio)
     return material
 
 
@@ -133,10 +142,10 @@ def _ask(
     material.insights[number] = {clip.id: seen for clip, seen in zip(clips, found, strict=True)}
 
 
-def _draw(dump: Path, material: Material, pictures: dict[str, Path]) -> None:
+def _draw(dump: Path, material: Material, pictures: dict[str, Path], *, copy: bool) -> None:
     files = [dump / clip.path for clip in material.clips.values()]
     targets = [pictures[clip] for clip in material.clips]
-    drawing = draw_spectrograms(files, targets)
+    drawing = draw_spectrograms(files, targets, copy=copy)
     drawn = progress(drawing, total=len(files), what="spectrograms", unit="clips")
     material.drawn = dict(zip(material.clips, drawn, strict=True))
     failed = [clip for clip, item in material.drawn.items() if item.failure]

@@ -2,22 +2,22 @@
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evaluate.report.dataset import words
-from evaluate.report.folders import Study, System
-from evaluate.scores.bootstrap import draw_weights, interval, weighted_means
+from evaluate.report.compare import column
+from evaluate.report.folders import Study
 from evaluate.scores.layout import percent
 from evaluate.scores.paper import HUMAN, TABLE1, TABLE1_METRICS
 from evaluate.scores.results import METRICS
+from evaluate.scores.which_clips import all_of_audiocaps
+from evaluate.view.words import words
 
 TEMPLATES = Path(__file__).parent / "template"
 SHOWN = 6  # best, worst and random clips each
-DIFFERING = 12
 
 
 def environment() -> Any:
@@ -52,8 +52,13 @@ def share(value: float) -> str:
     return f"{100 * value:.1f} %" if value >= 0.001 else "< 0.1 %"
 
 
+def of_audiocaps(study: Study) -> bool:
+    """Whether every system's clips are AudioCaps' test split, or a part of it."""
+    return all(all_of_audiocaps(system.predictions) for system in study.systems)
+
+
 def score_rows(study: Study) -> list[dict[str, Any]]:
-    """Rows of the table of scores: ours with intervals, baselines, the paper's."""
+    """Rows of the table of scores: ours with intervals, baselines."""
     rows = []
     for system in (*study.systems, *study.baselines):
         ours = system in study.systems
@@ -76,6 +81,12 @@ def score_rows(study: Study) -> list[dict[str, Any]]:
                 "cells": cells,
             }
         )
+    return rows
+
+
+def paper_rows(study: Study) -> list[dict[str, Any]]:
+    """The paper's rows for the same table."""
+    rows = []
     recipes = {
         s.result.evaluation.recipe for s in study.systems if s.result and s.result.evaluation
     }
@@ -96,35 +107,6 @@ def score_rows(study: Study) -> list[dict[str, Any]]:
     return rows
 
 
-def differences(study: Study) -> list[dict[str, Any]]:
-    """Per metric, each further system's clip scores minus the first's, with a paired interval."""
-    first, *others = study.systems
-    weights = draw_weights(len(study.clips))
-    rows = []
-    for system in others:
-        for name in study.metrics:
-            values = column(system, study, name) - column(first, study, name)
-            if np.isfinite(values).any():
-                low, high = interval(weighted_means(values, weights))
-                rows.append(
-                    {
-                        "system": system.label,
-                        "metric": METRICS[name],
-                        "mean": float(np.nanmean(values)),
-                        "low": low,
-                        "high": high,
-                        "better": int((values > 0).sum()),
-                        "worse": int((values < 0).sum()),
-                    }
-                )
-    return rows
-
-
-def column(system: System, study: Study, metric: str) -> np.ndarray:
-    """float64 [clips]: one system's scores of the report's clips."""
-    return np.array([system.score(clip, metric) for clip in study.clips])
-
-
 def chosen_clips(study: Study) -> dict[str, list[str]]:
     """Titles and clips to show first: best, worst and random by the first system's score."""
     values = column(study.systems[0], study, study.metric)
@@ -139,14 +121,6 @@ def chosen_clips(study: Study) -> dict[str, list[str]]:
     }
 
 
-def most_different(study: Study) -> list[str]:
-    """Clips whose scores differ most between systems, the largest difference first."""
-    if len(study.systems) < 2:
-        return []
-    gaps = np.nan_to_num(np.abs([study.difference(clip) for clip in study.clips]))
-    return [study.clips[i] for i in np.argsort(-gaps, kind="stable")[:DIFFERING] if gaps[i] > 0]
-
-
 def speech(study: Study) -> list[dict[str, Any]]:
     """How each system talks, beside people: length, variety, words used."""
     rows = [
@@ -155,50 +129,6 @@ def speech(study: Study) -> list[dict[str, Any]]:
     ]
     people = [text for clip in study.clips for text in study.references(clip)]
     return [*rows, _talk("references", people)]
-
-
-def by_tag(
-    study: Study, tags: Mapping[str, Sequence[str]], *, most: int = 25
-) -> list[dict[str, Any]]:
-    """Mean score of the clips in which a tag is the likeliest of some row, the commonest first.
-
-    Args:
-        study: with scores.
-        tags: clip id: likeliest tags of its rows.
-        most: rows to return.
-    """
-    clips_of: dict[str, list[str]] = {}
-    for clip in study.clips:
-        for tag in dict.fromkeys(tags.get(clip, ())):
-            clips_of.setdefault(tag, []).append(clip)
-    common = sorted(clips_of.items(), key=lambda item: -len(item[1]))[:most]
-    return [
-        {
-            "tag": tag,
-            "clips": len(clips),
-            "means": [
-                _mean([s.score(clip, study.metric) for clip in clips]) for s in study.systems
-            ],
-        }
-        for tag, clips in common
-    ]
-
-
-def histogram_columns(study: Study) -> dict[str, dict[str, np.ndarray]]:
-    """What the charts show: every metric's and the captions' lengths' distribution over clips."""
-    columns = {
-        METRICS[name]: {s.label: 100 * column(s, study, name) for s in study.systems}
-        for name in study.metrics
-    }
-    columns["words in a caption"] = {
-        s.label: np.array([len(words(s.caption(clip))) for clip in study.clips], np.float64)
-        for s in study.systems
-    }
-    return {title: series for title, series in columns.items() if _any_finite(series)}
-
-
-def _any_finite(series: dict[str, np.ndarray]) -> bool:
-    return any(np.isfinite(values).any() for values in series.values())
 
 
 def _talk(label: str, texts: Sequence[str]) -> dict[str, Any]:
@@ -214,11 +144,6 @@ def _talk(label: str, texts: Sequence[str]) -> dict[str, Any]:
         "commonest": commonest,
         "often": often,
     }
-
-
-def _mean(values: Sequence[float]) -> float:
-    present = [value for value in values if value == value]
-    return sum(present) / len(present) if present else float("nan")
 
 
 def _paper(value: float | None) -> str:

@@ -1,23 +1,53 @@
-"""The paper's two tables with our own results beside them, mean (standard deviation) over seeds."""
+"""The paper's two tables with our own results beside them, mean (standard deviation) over seeds.
+
+The paper's rows say something about ours only on the clips that they are about, AudioCaps' test
+split: what was scored on other clips stands in a table of its own.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from evaluate.scores import layout
 from evaluate.scores.paper import TABLES, TEST_CLIPS, PaperTable, Row
-from evaluate.scores.results import JSON_NAME, METRICS, Result, mean_and_std, read_results
+from evaluate.scores.results import (
+    JSON_NAME,
+    METRICS,
+    Result,
+    mean_and_std,
+    read_clip_ids,
+    read_results,
+)
+from evaluate.scores.settings import differing, named, settings_of
+from evaluate.scores.which_clips import all_of_audiocaps
 from features.common.errors import TagbartError
+
+FOLDED = (
+    "The paper's tables are left out: these are other clips than AudioCaps' test split, which they "
+    "are about (--paper shows them)."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ours:
-    """Our results with one recipe, one split and one way of decoding; one per seed."""
+    """Our results with one recipe, one split and one way of decoding; one per seed.
+
+    Attributes:
+        recipe: its name, "" for predictions from elsewhere.
+        name: how the table calls it, with what tells it from others of the same recipe.
+        differs: settings in which the recipes of the table differ, as this one has them.
+        results: one per seed.
+        audiocaps: whether all their clips are of AudioCaps' test split.
+    """
 
     recipe: str
     name: str
+    differs: str
     results: tuple[Result, ...]
+    audiocaps: bool
 
     @property
     def clips(self) -> str:
@@ -31,11 +61,21 @@ class Ours:
         count = f"{seeds} seed{'s' if seeds > 1 else ''}"
         short = min(result.clips for result in self.results) < TEST_CLIPS
         clips = f"{self.clips} of {TEST_CLIPS} clips" if short else f"{self.clips} clips"
-        return f"{self.name}, {count}, {clips}"
+        clips = clips if self.audiocaps else f"{self.clips} other clips"
+        return f"{self.name}, {count}, {clips}" + (f"; {self.differs}" if self.differs else "")
 
     def statistics(self) -> tuple[dict[str, float], dict[str, float]]:
         """Means and, for two seeds or more, standard deviations; metrics that all seeds have."""
         return mean_and_std([result.corpus for result in self.results])
+
+
+@dataclass(kw_only=True)
+class _Group:
+    recipe: str
+    split: str
+    decoding: dict[str, Any]
+    settings: dict[str, Any]
+    seeds: dict[int, tuple[Path, Result]]
 
 
 def gather(folders: Sequence[Path]) -> list[Ours]:
@@ -50,53 +90,65 @@ def gather(folders: Sequence[Path]) -> list[Ours]:
     Raises:
         TagbartError: if a folder has no scores, or a seed appears twice.
     """
-    groups: dict[tuple[str, str, str], dict[int, tuple[Path, Result]]] = {}
-    for number, folder in enumerate(folders):
+    groups: dict[str, _Group] = {}
+    for folder in folders:
         if not (folder / JSON_NAME).is_file() and (folder / "test" / JSON_NAME).is_file():
             folder = folder / "test"
         result = read_results(folder)
         made = result.evaluation
         if made is None:  # a predictions file from elsewhere: a row of its own
-            groups[str(folder), "", str(number)] = {0: (folder, result)}
+            groups[f"{folder} {len(groups)}"] = _Group(
+                recipe="", split="", decoding={}, settings={}, seeds={0: (folder, result)}
+            )
             continue
-        decoding = json.dumps(made.decoding, sort_keys=True)
-        seeds = groups.setdefault((made.recipe, made.split, decoding), {})
-        if made.seed in seeds:
+        settings = settings_of(made.run, folder)
+        key = json.dumps([made.recipe, made.split, made.decoding, settings], sort_keys=True)
+        group = groups.setdefault(
+            key,
+            _Group(
+                recipe=made.recipe,
+                split=made.split,
+                decoding=made.decoding,
+                settings=settings,
+                seeds={},
+            ),
+        )
+        if made.seed in group.seeds:
             raise TagbartError(
                 f"{folder}: seed {made.seed} of recipe {made.recipe!r} is in "
-                f"{seeds[made.seed][0]} too; name each run once"
+                f"{group.seeds[made.seed][0]} too; name each run once"
             )
-        seeds[made.seed] = (folder, result)
-    return [
-        Ours(
-            recipe=recipe,
-            name=_name(recipe, split, decoding, list(groups)),
-            results=tuple(result for _, result in seeds.values()),
-        )
-        for (recipe, split, decoding), seeds in groups.items()
-    ]
+        group.seeds[made.seed] = (folder, result)
+    every = list(groups.values())
+    differ = differing([group.settings for group in every if group.settings])
+    return [_ours(group, every, differ) for group in every]
 
 
-def as_text(ours: Sequence[Ours]) -> str:
-    return _render(ours, layout.aligned, "{}")
+def as_text(ours: Sequence[Ours], *, paper: bool = False) -> str:
+    draw = partial(layout.aligned, width=layout.terminal_width())
+    return _render(ours, draw, "{}", paper)
 
 
-def as_markdown(ours: Sequence[Ours]) -> str:
-    return _render(ours, layout.markdown, "### {}\n")
+def as_markdown(ours: Sequence[Ours], *, paper: bool = False) -> str:
+    return _render(ours, layout.markdown, "### {}\n", paper)
 
 
-def as_csv(ours: Sequence[Ours]) -> str:
-    """A row per table row: means and standard deviations in columns of their own, × 100."""
+def as_csv(ours: Sequence[Ours], *, paper: bool = False) -> str:
+    """A row per table row: means and standard deviations in columns of their own, × 100.
+
+    The paper's rows are always there: `source` and `audiocaps` tell a program what is what.
+    """
     columns = [name + suffix for name in METRICS for suffix in ("", "_std")]
-    rows = [["table", "row", "source", "recipe", "seeds", "clips", *columns]]
+    heads = ["table", "row", "source", "recipe", "seeds", "clips", "audiocaps", "differs"]
+    rows = [[*heads, *columns]]
     for number, table in enumerate(TABLES, start=1):
         for row, results in _placed(number, table, ours):
             if row is not None:
                 values = dict(zip(table.metrics, map(_number, row.values), strict=True))
                 if row.std:
-                    named = zip(table.metrics, row.std, strict=True)
-                    values |= {f"{name}_std": _number(std) for name, std in named}
-                head = [str(number), row.name, "paper", row.recipe or "", "", ""]
+                    pairs = zip(table.metrics, row.std, strict=True)
+                    values |= {f"{name}_std": _number(std) for name, std in pairs}
+                head = [str(number), row.name, "paper", row.recipe or "", "", "", "yes", ""]
                 rows.append([*head, *(values.get(name, "") for name in columns)])
             for item in results:
                 mean, std = item.statistics()
@@ -104,55 +156,76 @@ def as_csv(ours: Sequence[Ours]) -> str:
                 values |= {f"{name}_std": f"{100 * value:.3f}" for name, value in std.items()}
                 name = row.name if row else item.name
                 head = [str(number), name, "ours", item.recipe, str(len(item.results)), item.clips]
+                head += ["yes" if item.audiocaps else "no", item.differs]
                 rows.append([*head, *(values.get(column, "") for column in columns)])
     return layout.comma_separated(rows)
 
 
-def _render(ours: Sequence[Ours], draw, title: str) -> str:
+def _render(
+    ours: Sequence[Ours], draw: Callable[[layout.Rows], str], title: str, paper: bool
+) -> str:
+    others = [item for item in ours if not item.audiocaps]
     parts = []
-    for number, table in enumerate(TABLES, start=1):
+    if others:
+        known = [n for n in METRICS if any(n in r.corpus for i in others for r in i.results)]
+        rows = [["", *(METRICS[name] for name in known)]]
+        rows += [_row(item.label, item, known) for item in others]
+        parts.append(f"{title.format('Other clips')}\n{draw(rows)}")
+    shown = paper or len(others) < len(ours)
+    for number, table in enumerate(TABLES if shown else (), start=1):
         rows = [["", *(METRICS[name] for name in table.metrics)]]
-        for row, results in _placed(number, table, ours):
+        for row, results in _placed(number, table, [item for item in ours if item.audiocaps]):
             if row is not None:
                 stds = row.std or (None,) * len(row.values)
                 cells = [_cell(value, std) for value, std in zip(row.values, stds, strict=True)]
                 rows.append([row.name, *cells])
-            for item in results:
-                mean, std = item.statistics()
-                cells = [_cell(mean.get(name), std.get(name), 100) for name in table.metrics]
-                rows.append([f"  {item.label}", *cells])
+            rows += [_row(f"  {item.label}", item, table.metrics) for item in results]
         parts.append(f"{title.format(table.title)}\n{draw(rows)}")
     notes = [f"Ours: mean (sample standard deviation) over seeds, × 100. {_missing(ours)}".rstrip()]
-    return "\n\n".join([*parts, *notes])
+    return "\n\n".join([*parts, *notes, *([] if shown else [FOLDED])])
+
+
+def _row(label: str, item: Ours, metrics: Sequence[str]) -> list[str]:
+    mean, std = item.statistics()
+    return [label, *(_cell(mean.get(name), std.get(name), 100) for name in metrics)]
 
 
 def _placed(
     number: int, table: PaperTable, ours: Sequence[Ours]
 ) -> list[tuple[Row | None, list[Ours]]]:
     """The paper's rows, each with ours below it; the first table ends with those that fit none."""
+    below = [item for item in ours if item.audiocaps]
     placed: list[tuple[Row | None, list[Ours]]] = [
-        (row, [item for item in ours if row.recipe and item.recipe == row.recipe])
+        (row, [item for item in below if row.recipe and item.recipe == row.recipe])
         for row in table.rows
     ]
     if number == 1:
         known = {row.recipe for each in TABLES for row in each.rows}
-        placed.append((None, [item for item in ours if item.recipe not in known]))
+        rest = [item for item in ours if not item.audiocaps or item.recipe not in known]
+        placed.append((None, rest))
     return placed
 
 
-def _name(recipe: str, split: str, decoding: str, keys: list[tuple[str, str, str]]) -> str:
+def _ours(group: _Group, groups: Sequence[_Group], differ: Sequence[str]) -> Ours:
+    found = list(group.seeds.values())
+    clips = [read_clip_ids(folder) for folder, _ in found]
+    return Ours(
+        recipe=group.recipe,
+        name=_name(group, groups) if group.recipe else str(found[0][0]),
+        differs=named(group.settings, differ),
+        results=tuple(result for _, result in found),
+        audiocaps=all(map(all_of_audiocaps, clips)),
+    )
+
+
+def _name(group: _Group, groups: Sequence[_Group]) -> str:
     """Ours, the recipe, and what tells it from another group of the same recipe."""
-    parts = [f"ours: {recipe}"] if split else [recipe]
-    if split not in ("", "test"):
-        parts.append(split)
-    rivals = [json.loads(other) for name, part, other in keys if part and name == recipe]
-    if len(rivals) > 1:
-        own = json.loads(decoding)
-        differ = sorted(
-            key for key in set().union(*rivals) if any(r.get(key) != own.get(key) for r in rivals)
-        )
-        parts += [f"{key}={own.get(key)}" for key in differ]
-    return " ".join(parts)
+    parts = [f"ours: {group.recipe}"]
+    if group.split != "test":
+        parts.append(group.split)
+    rivals = [other.decoding for other in groups if other.recipe == group.recipe]
+    differ = differing(rivals)
+    return " ".join([*parts, *(f"{key}={group.decoding.get(key)}" for key in differ)])
 
 
 def _missing(ours: Sequence[Ours]) -> str:

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from evaluate.scores.cli import Cache, WithSpice, not_available
 from features.common.console import json_text, log, progress, say
 from features.common.options import AsJson
 
@@ -23,8 +22,9 @@ def human_command(
     captions: Annotated[
         Path, typer.Argument(metavar="CAPTIONS.csv", help="AudioCaps' or Clotho's captions file.")
     ],
-    spice: WithSpice = True,
-    cache: Cache = True,
+    spice: Annotated[
+        bool, typer.Option("--spice/--no-spice", help="SPICE and SPIDEr too: minutes.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Score people against each other: every caption of a clip against the clip's others, averaged.
@@ -32,35 +32,35 @@ def human_command(
     Example: python -m evaluate human audiocaps/test.csv
     """
     from evaluate.scores.human import leave_one_out, read_captions
-    from evaluate.scores.layout import aligned, percent
+    from evaluate.scores.layout import aligned, percent, terminal_width
     from evaluate.scores.paper import HUMAN, TABLE1_METRICS
     from evaluate.scores.results import METRICS, mean_and_std
-    from evaluate.scores.score import Wanted, new_scorer
+    from evaluate.scores.score import new_scorer
+    from evaluate.scores.which_clips import all_of_audiocaps
 
     rounds = leave_one_out(read_captions(captions), captions)
     log("METEOR takes some 10 s to start")
-    with new_scorer(Wanted(spice=spice, cache=cache)) as scorer:
+    with new_scorer(use_spice=spice) as scorer:
         scores = [scorer.score(sets)[0] for sets in progress(rounds, what="human", unit="rounds")]
     mean, _ = mean_and_std([item.corpus for item in scores])
-    named = {f"round {number}": item for number, item in enumerate(scores, start=1)}
-    lacking = {name: why for item in scores for name, why in item.not_available.items()}
     if as_json:
         record = {
             "clips": len(scores[0].clips),
             "captions_per_clip": len(rounds),
             "mean": mean,
-            "not_available": lacking,
+            "not_available": scores[0].not_available,
         }
         print(json_text(record))
         return
     paper = dict(zip(TABLE1_METRICS, HUMAN.values, strict=True))
     rows = [["", *(METRICS[name] for name in mean)]]
     rows.append([captions.name, *(percent(value, decimals=2) for value in mean.values())])
-    rows.append(["paper, AudioCaps test", *(f"{paper[name]:.1f}" for name in mean)])
+    if all_of_audiocaps(scores[0].clips):
+        rows.append(["paper, AudioCaps test", *(f"{paper[name]:.1f}" for name in mean)])
     say(f"{len(scores[0].clips):,} clips, each of {len(rounds)} captions against the others, × 100")
-    say(aligned(rows))
-    for line in not_available(named):
-        say(line)
+    say(aligned(rows, terminal_width()))
+    for name, reason in scores[0].not_available.items():
+        say(f"{METRICS[name]}: not available ({reason})")
 
 
 def table_command(
@@ -71,15 +71,19 @@ def table_command(
     form: Annotated[
         TableFormat, typer.Option("--format", help="Form of the tables.")
     ] = TableFormat.text,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Print the paper's rows beside other clips, too.")
+    ] = False,
 ) -> None:
     """Print the paper's Table 1 and 2 with our results beside them, mean (std) over seeds.
 
-    Results of one recipe, split and way of decoding are put together, whatever their seed. What was
-    scored on fewer clips than the test split's 975 says on how many.
+    Results of one recipe, split and way of decoding are put together, whatever their seed; settings
+    in which the runs differ stand beside each row. What was scored on fewer clips than the test
+    split's 975 says on how many; other clips than AudioCaps' get a table of their own.
 
     Example: python -m evaluate table runs/seed-*/test
     """
     from evaluate.scores import table
 
     write = {"text": table.as_text, "markdown": table.as_markdown, "csv": table.as_csv}
-    say(write[form.value](table.gather(runs)))
+    say(write[form.value](table.gather(runs), paper=paper))

@@ -1,97 +1,144 @@
 "use strict";
 
-// The table of all clips: sort by a heading, search while typing.
+// The table of all clips: sort, search, filters and place live in the address.
 (function () {
   const table = document.getElementById("table");
-  if (!table) return;
   const body = table.tBodies[0];
-  const rows = Array.from(body.rows);
+  const rows = new Map(Array.from(body.rows, (row) => [parseInt(row.dataset.number, 10), row]));
   const headings = Array.from(table.tHead.rows[0].cells);
-  const text = (row, column) => row.cells[column].textContent.trim();
-  const number = (row, column) => {
-    const value = parseFloat(text(row, column).replace("+", "").replace("−", "-"));
-    return Number.isNaN(value) ? -Infinity : value; // a dash comes last when the best comes first
-  };
-  headings.forEach((heading, column) => {
-    heading.querySelector("button").addEventListener("click", () => {
-      const numeric = heading.classList.contains("number");
-      const before = heading.getAttribute("aria-sort");
-      // Numbers begin with the best, words with A.
-      const first = numeric ? "descending" : "ascending";
-      const other = numeric ? "ascending" : "descending";
-      const order = before === first ? other : first;
-      headings.forEach((cell) => cell.removeAttribute("aria-sort"));
-      heading.setAttribute("aria-sort", order);
-      const sign = order === "ascending" ? 1 : -1;
-      const compare = numeric
-        ? (a, b) => number(a, column) - number(b, column) || 0
-        : (a, b) => text(a, column).localeCompare(text(b, column));
-      rows.sort((a, b) => sign * compare(a, b));
-      body.append(...rows);
-    });
-  });
-
   const search = document.getElementById("search");
   const found = document.getElementById("found");
-  const all = found.textContent;
-  const haystacks = new Map(
-    rows.map((row) => [row, (row.textContent + " " + row.dataset.also).toLowerCase()])
-  );
-  const apply = () => {
-    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let count = 0;
-    for (const row of rows) {
-      const fits = words.every((word) => haystacks.get(row).includes(word));
-      row.hidden = !fits;
-      count += fits ? 1 : 0;
-    }
-    found.textContent = words.length ? `${count.toLocaleString("en")} of ${all}` : all;
-  };
-  search.addEventListener("input", apply);
-  search.form.addEventListener("submit", (event) => event.preventDefault());
-  apply(); // a browser may have kept what was typed before a page was left
-})();
+  const chips = document.getElementById("chips");
+  const sound = document.getElementById("sound");
+  let state = triage.read();
+  let shown = [];
 
-// The player: a line moves over the spectrogram, a click there goes to that moment.
-(function () {
-  const audio = document.getElementById("audio");
-  if (!audio) return;
-  const picture = document.getElementById("picture");
-  const cursor = document.getElementById("cursor");
-  const seconds = parseFloat(picture.dataset.seconds);
-  const place = () => {
-    cursor.hidden = false;
-    cursor.style.left = `${(100 * audio.currentTime) / seconds}%`;
-    if (!audio.paused) requestAnimationFrame(place);
-  };
-  audio.addEventListener("play", place);
-  audio.addEventListener("seeked", place);
-  audio.addEventListener("error", () => {
-    document.getElementById("silent").hidden = false;
-  });
-  picture.addEventListener("click", (event) => {
-    const box = picture.getBoundingClientRect();
-    audio.currentTime = ((event.clientX - box.left) / box.width) * seconds;
-    audio.play().catch(() => {}); // the error event above tells the reader
-  });
-})();
-
-// What the decoder looked at when it said a piece.
-document.querySelectorAll(".inside").forEach((inside) => {
-  const attention = JSON.parse(inside.dataset.attention);
-  const pieces = inside.querySelectorAll(".prompt span");
-  const tokens = inside.querySelectorAll(".token");
-  const show = (number) => {
-    const most = Math.max(...attention[number], 1);
-    pieces.forEach((piece, i) => {
-      piece.style.setProperty("--a", attention[number][i] / most);
-      piece.title = `${(attention[number][i] / 10).toFixed(1)} %`;
+  function draw() {
+    shown = triage.order(state);
+    const present = new Set(shown.map((clip) => clip.n));
+    rows.forEach((row, number) => (row.hidden = !present.has(number)));
+    body.append(...shown.map((clip) => rows.get(clip.n)));
+    const count = (number) => number.toLocaleString("en");
+    const all = `${count(triage.clips.length)} clips`;
+    found.textContent = shown.length < triage.clips.length ? `${count(shown.length)} of ${all}` : all;
+    headings.forEach((cell) => {
+      if (cell.dataset.sort !== state.sort) cell.removeAttribute("aria-sort");
+      else cell.setAttribute("aria-sort", state.dir === "asc" ? "ascending" : "descending");
     });
-    tokens.forEach((token, i) => token.classList.toggle("on", i === number));
-  };
-  tokens.forEach((token, number) => {
-    for (const event of ["focus", "pointerenter", "click"]) {
-      token.addEventListener(event, () => show(number));
+    if (search.value !== state.q) search.value = state.q;
+    drawChips();
+    mark();
+  }
+
+  function drawChips() {
+    const [name, low, high] = state.in.split(":");
+    const names = window.tagbart.headings;
+    chips.replaceChildren();
+    for (const [key, text] of [
+      ["tag", state.tag && `tag: ${state.tag}`],
+      ["in", state.in && `${names[name] || name} ${low} to ${high}`],
+    ]) {
+      if (!text) continue;
+      const chip = document.createElement("button");
+      chip.type = "button";
+      chip.textContent = `${text} ×`;
+      chip.setAttribute("aria-label", `Take away the filter ${text}`);
+      chip.addEventListener("click", () => go({ [key]: "", at: "" }));
+      chips.append(chip);
+    }
+  }
+
+  function mark() {
+    rows.forEach((row, number) => row.classList.toggle("at", String(number) === state.at));
+    for (const clip of shown) {
+      const link = rows.get(clip.n).querySelector("th a");
+      if (link) link.href = `clips/${triage.page(clip)}${triage.text({ ...state, at: "" })}`;
+    }
+  }
+
+  const keep = () => history.replaceState(null, "", location.pathname + triage.text(state) + location.hash);
+
+  // Every choice is a step that Back takes back; typing is one step, not one per letter.
+  function go(change, { step = true } = {}) {
+    state = { ...state, ...change };
+    if (step) history.pushState(null, "", location.pathname + triage.text(state) + "#clips");
+    else keep();
+    draw();
+  }
+
+  headings.forEach((heading) => {
+    heading.querySelector("button")?.addEventListener("click", () => {
+      // Numbers begin with the best, words with A.
+      const best = heading.classList.contains("number") ? "desc" : "asc";
+      const other = best === "desc" ? "asc" : "desc";
+      const again = state.sort === heading.dataset.sort && state.dir === best;
+      go({ sort: heading.dataset.sort, dir: again ? other : best, at: "" });
+    });
+  });
+  search.addEventListener("input", () => go({ q: search.value, at: "" }, { step: false }));
+  search.form.addEventListener("submit", (event) => event.preventDefault());
+
+  // A tag's row, a bar of the histogram: links whose address is a filter of this page.
+  document.querySelectorAll("a[data-filter]").forEach((link) => {
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      const query = new URLSearchParams(link.getAttribute("href").split("#")[0].slice(1));
+      go({ tag: query.get("tag") || "", in: query.get("in") || "", at: "" });
+      document.getElementById("clips").scrollIntoView();
+    });
+  });
+
+  // Leaving for a clip remembers which, so that Back comes to its row.
+  body.addEventListener("click", (event) => {
+    const row = event.target.closest("tr");
+    if (event.target.closest("a, .play")) select(parseInt(row.dataset.number, 10));
+    if (event.target.closest(".play")) hear(row);
+  });
+  window.addEventListener("popstate", () => {
+    state = triage.read();
+    draw();
+    show();
+  });
+
+  function hear(row) {
+    const source = new URL(row.dataset.sound, location.href).href;
+    if (sound.src !== source) sound.src = source;
+    if (sound.paused) sound.play().catch(() => {});
+    else sound.pause();
+  }
+  function select(number) {
+    state.at = String(number);
+    keep();
+    mark();
+  }
+  function show() {
+    const row = state.at !== "" && rows.get(parseInt(state.at, 10));
+    if (row && !row.hidden) row.scrollIntoView({ block: "center" });
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, textarea, select, summary, audio")) return;
+    const place = shown.findIndex((clip) => String(clip.n) === state.at);
+    const row = place >= 0 && rows.get(shown[place].n);
+    if (event.key === "j" || event.key === "k") {
+      const next = shown[Math.min(shown.length - 1, Math.max(0, place + (event.key === "j" ? 1 : -1)))];
+      if (!next) return;
+      select(next.n);
+      show();
+    } else if (event.key === "Enter" && row && !event.target.closest("a, button")) {
+      row.querySelector("th a")?.click();
+    } else if (event.key === " " && row && row.dataset.sound && !event.target.closest("a, button")) {
+      event.preventDefault();
+      hear(row);
+    } else if (event.key === "/") {
+      event.preventDefault();
+      search.focus();
     }
   });
-});
+
+  draw();
+  // After a browser's own scrolling, which knows nothing of rows that came and went.
+  if (state.at !== "") requestAnimationFrame(show);
+})();

@@ -15,7 +15,8 @@ import torch
 from evaluate.captions.caption import Listener
 from evaluate.page.answer import Limits
 from evaluate.page.own_folder import own_folder
-from evaluate.page.serve import HOST, launch, page
+from evaluate.page.port import HOST
+from evaluate.page.serve import launch, page
 from evaluate.scores.predictions import Prediction, write_predictions
 from evaluate.scores.results import Scores, write_results
 from features.reader import Features

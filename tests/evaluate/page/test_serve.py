@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -60,7 +61,8 @@ def test_an_answer_has_a_caption_n_best_tags_and_a_picture(listener, tmp_path):
     )
     assert len(parts) == 1 and as_text(parts) == parts[0].caption.text
     assert 1 < len(parts[0].caption.n_best) <= 4
-    assert parts[0].picture.startswith(b"\x89PNG")
+    assert parts[0].view.picture.startswith("data:image/png;base64,iVBORw0KGgo")
+    assert parts[0].view.sound.startswith("data:audio/ogg;base64,T2dnU")
     record = as_record(parts)
     assert record["windows"][0]["end_s"] == 3.0
     assert len(record["windows"][0]["tags"]) == 4  # 3 s in rows of 0.96 s, the last one short
@@ -93,6 +95,36 @@ def test_what_cannot_be_used_is_refused_in_words_for_people(listener, tmp_path):
     large.write_bytes(bytes(1_300_000))  # 1.24 × 2**20
     with pytest.raises(ClipError, match=r"has 1\.2 MB; this page takes up to 1\.1 MB"):
         answer(listener, large, LIMITS)
+
+
+def test_silence_and_less_than_a_second_get_a_note_beside_the_caption(listener, tmp_path):
+    def notes(samples, rate_hz=16_000):
+        soundfile.write(tmp_path / "a.wav", samples, rate_hz)
+        [part] = answer(listener, tmp_path / "a.wav", LIMITS)
+        assert as_record([part])["windows"][0]["notes"] == list(part.notes)
+        assert all(note in as_html([part]) for note in part.notes)
+        return part.notes
+
+    loud = np.sin(np.arange(32_000) / 10)
+    assert notes(loud) == ()
+    assert notes(0.002 * loud) == ()  # −54 dB is quiet, no silence
+    [silent] = notes(np.zeros(32_000))
+    assert "This is silence" in silent and "nothing at all" in silent
+    [silent] = notes(0.0005 * loud)
+    assert "−66 dB" in silent.replace("-", "−")
+    [short] = notes(loud[:1440])
+    assert "lasts 0.09 s" in short
+    assert len(notes(np.zeros(1440))) == 2
+
+
+def test_a_port_that_is_taken_is_told_at_once(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port} is taken.*--port {port + 1}") as caught:
+            app(["serve", str(tmp_path), "--port", str(port)], standalone_mode=False)
+    assert "GRADIO" not in str(caught.value)
 
 
 def test_limits_are_above_zero():
@@ -143,6 +175,13 @@ def events(script, address, folder):
     return re.findall(r"^event: (.*)\ndata: (.*)$", done.stdout, re.M)
 
 
+def larger(folder):
+    """A folder whose rain.wav is larger than LIMITS allow."""
+    (folder / "larger").mkdir()
+    (folder / "larger" / "rain.wav").write_bytes(bytes(1_300_000))
+    return folder / "larger"
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_programs_get_the_same_by_the_three_requests_of_the_docs(tiny_run, tmp_path):
     sound = write_sound(tmp_path / "rain.wav")
@@ -153,6 +192,11 @@ def test_programs_get_the_same_by_the_three_requests_of_the_docs(tiny_run, tmp_p
         assert caption == as_text(answer(listener_of(tiny_run), sound, LIMITS))
         assert record["caption"] == caption and record["windows"][0]["n_best"]
         # What cannot be used is an error with the reason in it.
+        done = subprocess.run(
+            ["bash", "-euc", curl_example().replace("http://127.0.0.1:7860", address)],
+            cwd=larger(tmp_path), capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 1 and "exceeded maximum allowed size" in done.stderr
         sound.write_text("rain, said the poem")
         *_, (event, data) = events(curl_example(), address, tmp_path)
         assert event == "error" and "is text, not audio" in data

@@ -1,6 +1,7 @@
 """The dataset's numbers are those of its clips."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from typer.testing import CliRunner
 
 from evaluate.cli import app
 from evaluate.report.dataset import as_text, lost_clips, overview
-from evaluate.report.pictures import bar_edges
+from evaluate.report.dataset_page import named_share, shared, tag_shares
 from features.reader import Features
 from tests.train.toy import CLASSES, ToyClip, write_features
 
@@ -60,19 +61,33 @@ def test_what_is_not_here_is_named(root):
     assert "clips not here: 1" in text and "no audio found" in text and "x" in text
 
 
-def test_the_command_prints_json_for_programs_and_draws(root, tmp_path):
-    picture = tmp_path / "dataset.png"
-    done = CliRunner().invoke(app, ["dataset", str(root), "--json", "--out", str(picture)])
+def test_the_command_prints_json_for_programs_and_writes_a_page(root, tmp_path):
+    page = tmp_path / "page"
+    done = CliRunner().invoke(
+        app, ["dataset", str(root), "--json", "--out", str(page), "--audio", str(tmp_path)]
+    )
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)
     assert record["splits"][0]["captions"] == 3 and record["lost"][0]["clip"] == "x"
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    text = (page / "index.html").read_text("utf-8")
+    assert "A dog barks." in text and 'href="?tag=Dog#clips"' in text and "data-sound=" in text
+    assert not re.search(r"https?://", text)
 
 
-def test_whole_numbers_get_a_bar_each_without_gaps():
-    # 1 to 60 words once each: bars two wide, each holding two, none empty.
-    values = np.arange(1, 61, dtype=float)
-    counts, _ = np.histogram(values, bar_edges(values, 24))
-    assert set(counts) == {2} and counts.sum() == 60
-    counts, _ = np.histogram([3.0, 4, 4, 7], bar_edges(np.array([3.0, 4, 4, 7]), 24))
-    assert counts.tolist() == [1, 2, 0, 0, 1]
+def test_tags_that_no_caption_names_are_counted():
+    assert named_share(["Train horn", "Rain"], ["A train passes by"]) == 0.5
+    assert named_share(["Bee, wasp, etc."], ["wasps buzz around"]) == 1
+    assert named_share(["Tick-tock"], ["A clock tick-tocks"]) == 1
+    assert named_share(["Rain"], ["A train passes"]) == 0
+
+
+def test_what_another_split_has_too_is_counted(root):
+    features = Features(root, "test")
+    whole = shared(features, features)
+    assert (whole.clips, whole.captions, whole.captions_too) == (3, 3, 3)
+    assert (whole.vocabulary, whole.unknown_words) == (4, 0)
+
+
+def test_shares_are_of_the_splits_clips(root):
+    rows = {row["tag"]: row for row in tag_shares([overview(Features(root, "test"))])}
+    assert rows["Dog"]["clips"] == [pytest.approx(2 / 3)]

@@ -5,23 +5,26 @@ import re
 
 import numpy as np
 import pytest
+import soundfile
 
 from evaluate.captions.generate import caption_clips
-from evaluate.report.build import build_report, published_folder
+from evaluate.report.build import FORMAT, build_report
+from evaluate.report.compare import by_tag, differences, most_different
 from evaluate.report.folders import read_clip_scores, read_study
-from evaluate.report.inside import look_inside
 from evaluate.report.material import Sources
-from evaluate.report.pages import by_tag, differences, most_different, share, signed
-from evaluate.report.pictures import spectrogram
-from evaluate.report.timeline import timeline
+from evaluate.report.output import published_folder
+from evaluate.report.pages import share, signed
+from evaluate.view.inside import look_inside
+from evaluate.view.pictures import spectrogram
+from evaluate.view.timeline import timeline
 from extract.sound.audio import Audio
-from features.common.errors import TagbartError
+from features.common.errors import ConfigError, TagbartError
 from tests.evaluate.conftest import CAPTIONS, TAGS
 from tests.evaluate.page.listening import write_evaluation, write_sound
 
 HOSTILE = '<script>alert("1")</script> & a dog'
 SCORES = [0.1 * number for number in range(11)]
-LINK = re.compile(r'(?:href|src)="([^"#]+)')
+LINK = re.compile(r'(?:href|src)="([^"#?]+)')
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +50,12 @@ def read(report, clip):
     return (report / "clips" / f"{clip:05d}.html").read_text(encoding="utf-8")
 
 
-def test_the_index_shows_scores_with_intervals_beside_the_papers(report):
+def test_the_index_shows_scores_with_intervals_and_folds_the_papers_of_other_clips_away(report):
     text = (report / "index.html").read_text(encoding="utf-8")
     assert "50.0 <small>10.0–90.0</small>" in text  # CIDEr-D: the mean of 0 to 1, and its interval
-    assert "75.3" in text and "91.3" in text  # the paper's best, and people
+    own, folded = text.split('<details class="paper">')
+    assert "75.3" not in own and "From the paper" not in text
+    assert "75.3" in folded and "91.3" in folded  # the paper's best, and people
     assert "SPICE: not available (no jars)" in text
 
 
@@ -59,6 +64,8 @@ def test_a_clips_page_shows_references_caption_scores_and_tags(report):
     assert CAPTIONS[1] in text and "CIDEr-D <b>10.0</b>" in text
     assert TAGS[0] in text and "clip_1.wav" in text
     assert 'class="attention"' in text
+    above = text.split('class="view"')[0]
+    assert CAPTIONS[1].split()[1] in above and "CIDEr-D" in above and "references" in above
 
 
 def test_every_link_of_every_page_leads_to_a_file(report):
@@ -81,6 +88,26 @@ def test_a_caption_with_markup_stays_text(report):
     for text in ((report / "index.html").read_text("utf-8"), read(report, 3)):
         assert "<script>alert" not in text
         assert "&lt;script&gt;alert" in text
+
+
+def test_copied_sounds_are_small_the_same_length_and_need_no_dump(
+    tmp_path, evaluation, tiny_features
+):
+    (tmp_path / "dump" / "test").mkdir(parents=True)
+    sound = write_sound(tmp_path / "dump" / "test" / "clip_1.wav", seconds=40)
+    sources = Sources(features=tiny_features, audio=tmp_path / "dump", copy_audio=True)
+    build_report([evaluation], tmp_path / "out", sources)
+    copy = tmp_path / "out" / "clips" / "00001.ogg"
+    assert soundfile.info(copy).duration == pytest.approx(40, abs=0.01)
+    assert copy.stat().st_size < sound.stat().st_size / 3
+    assert "dump" not in read(tmp_path / "out", 1) and 'src="00001.ogg"' in read(
+        tmp_path / "out", 1
+    )
+
+
+def test_copied_sounds_need_something_to_copy():
+    with pytest.raises(ConfigError, match="--audio DUMP"):
+        Sources(copy_audio=True)
 
 
 def test_clips_without_sound_are_counted_and_named(report):
@@ -112,7 +139,7 @@ def test_a_folder_with_something_else_is_left_alone_and_an_earlier_report_replac
 
 def test_a_report_that_breaks_off_leaves_the_earlier_one_and_nothing_else(tmp_path, evaluation):
     build_report([evaluation], tmp_path / "out", Sources())
-    with pytest.raises(ZeroDivisionError), published_folder(tmp_path / "out") as draft:
+    with pytest.raises(ZeroDivisionError), published_folder(tmp_path / "out", FORMAT) as draft:
         (draft / "index.html").write_text("half")
         raise ZeroDivisionError
     assert (tmp_path / "out" / "index.html").read_text("utf-8") != "half"
@@ -205,7 +232,10 @@ def test_scores_by_tag_average_the_clips_in_which_it_is_likeliest(evaluation):
     study = read_study([evaluation])
     rows = by_tag(study, {"clip_1": ["Dog", "Dog"], "clip_4": ["Dog", "Rain"]})
     assert [(row["tag"], row["clips"]) for row in rows] == [("Dog", 2), ("Rain", 1)]
-    assert rows[0]["means"] == [pytest.approx(0.25)]  # (0.1 + 0.4) / 2
+    mean, low, high = rows[0]["means"][0]
+    assert mean == pytest.approx(0.25)  # (0.1 + 0.4) / 2
+    assert (low, high) == (pytest.approx(0.1), pytest.approx(0.4))  # of two clips, either twice
+    assert all(map(math.isnan, rows[1]["means"][0][1:]))  # one clip says nothing of its spread
 
 
 def test_an_empty_score_is_not_zero(tmp_path):

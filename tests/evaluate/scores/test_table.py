@@ -3,20 +3,29 @@
 import csv
 import io
 import re
+from hashlib import sha256
 
 import numpy as np
 import pytest
 
-from evaluate.scores import paper
+from evaluate.scores import paper, which_clips
 from evaluate.scores.results import METRICS, Origin, Scores, write_results
 from evaluate.scores.table import as_csv, as_markdown, as_text, gather
 from features.common.errors import TagbartError
+from train.recipes.files import load_recipe, write_resolved
 
 
-def result(folder, recipe="yamnet-panns", *, seed=0, value=0.5, clips=975, decoding=None):
-    """An evaluation folder whose CIDEr-D is `value`."""
+@pytest.fixture(autouse=True)
+def ids_of_the_test_split(monkeypatch):
+    """Here AudioCaps' test clips are called 0 to 974."""
+    hashes = frozenset(sha256(str(i).encode()).hexdigest()[:10] for i in range(975))
+    monkeypatch.setattr(which_clips, "known_hashes", lambda: hashes)
+
+
+def result(folder, recipe="yamnet-panns", *, seed=0, value=0.5, clips=975, decoding=None, first=0):
+    """An evaluation folder whose CIDEr-D is `value`, of clips that are called by numbers."""
     scores = Scores(
-        clips=tuple(map(str, range(clips))),
+        clips=tuple(map(str, range(first, first + clips))),
         corpus={"cider_d": value},
         per_clip={"cider_d": np.full(clips, value)},
         intervals={"cider_d": (0.0, 1.0)},
@@ -84,6 +93,48 @@ def test_other_recipes_other_decoding_and_bare_predictions_get_rows_of_their_own
     text = as_text(gather(folders))
     for name in ("ours: demo beams=4, 1 seed", "ours: demo beams=1, 1 seed", f"{tmp_path}/c, 1"):
         assert text.count(name) == 1
+
+
+def test_the_clips_ids_decide_whether_they_are_audiocaps_not_how_many_there_are(tmp_path):
+    text = as_text(gather([result(tmp_path / "a", clips=975, first=1)]))  # 974 of them, and 975
+    assert "ours: yamnet-panns, 1 seed, 975 other clips" in text
+    assert "BART + YAMNet" not in text and "--paper" in text
+    assert "BART + YAMNet" in as_text(gather([tmp_path / "a"]), paper=True)
+    # Beside clips that are, those that are not stand apart.
+    text = as_text(gather([tmp_path / "a", result(tmp_path / "b", "vggish", clips=240)]))
+    assert text.index("975 other clips") < text.index("Table 1") < text.index("240 of 975 clips")
+
+
+@pytest.mark.real_data
+def test_the_known_ids_are_those_of_audiocaps_test_split_and_no_others(real_data, monkeypatch):
+    monkeypatch.undo()
+    ids = {}
+    for split in ("test", "val", "train"):
+        with (real_data / "audiocaps" / "captions" / f"{split}.csv").open(encoding="utf-8") as file:
+            ids[split] = {f"{r['youtube_id']}_{r['start_time']}" for r in csv.DictReader(file)}
+    assert len(ids["test"]) == 975 and which_clips.all_of_audiocaps(ids["test"])
+    for split in ("val", "train"):
+        assert not any(which_clips.all_of_audiocaps([clip]) for clip in ids[split])
+    assert not which_clips.all_of_audiocaps([])
+
+
+def test_settings_in_which_runs_differ_stand_beside_their_rows(tmp_path):
+    for name, settings in (("a", ["optim.epochs=2"]), ("b", ["optim.epochs=3", "train.seed=1"])):
+        folder = result(tmp_path / name / "test", seed=name == "b")
+        write_resolved(load_recipe("yamnet-panns", settings), folder.parent / "recipe.toml")
+    text = as_text(gather([tmp_path / "a", tmp_path / "b"]))
+    assert "yamnet-panns, 1 seed, 975 clips; optim.epochs=2" in text
+    assert "yamnet-panns, 1 seed, 975 clips; optim.epochs=3" in text
+    assert "seed=" not in text
+
+
+def test_a_terminal_of_80_columns_breaks_no_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = as_text(gather([result(tmp_path / "a"), result(tmp_path / "b", seed=1)]))
+    tables = text.split("\n\nOurs:")[0].splitlines()
+    assert max(map(len, tables)) <= 80
+    for heading in ("ROUGE-L", "SPIDEr"):
+        assert any(heading in line.split() for line in tables)
 
 
 def test_a_run_folder_stands_for_its_test_scores(tmp_path):

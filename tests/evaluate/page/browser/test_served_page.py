@@ -18,6 +18,7 @@ def sounds(tmp_path_factory):
     (folder / "poem.wav").write_text("a dog barks, said the poem")
     write_sound(folder / "long.wav", seconds=25)
     write_sound(folder / "large.wav", seconds=80)  # 2.4 MB
+    write_sound(folder / "windows.wav", seconds=15)
     write_sound(folder / "example.wav", seconds=5, seed=2)
     write_sound(folder / "swell.wav", seconds=10, seed=1)
     return folder
@@ -73,6 +74,74 @@ def test_a_sound_goes_in_and_a_caption_comes_out(window, address, sounds, tiny_r
     window.picture("page-answer")
     assert window.hosts == {"127.0.0.1"}
     assert not window.errors
+
+
+def test_an_answer_goes_with_its_sound(window, address, sounds):
+    page = window.page
+    page.goto(address)
+    send(page, sounds / "swell.wav")
+    assert caption(page)
+    # Another sound: nothing of the old one stands under it.
+    page.get_by_role("button", name="example.wav").click()
+    page.wait_for_selector(".answer", state="detached")
+    assert page.locator("#caption textarea").input_value() == ""
+    page.get_by_role("button", name="Describe it").click()
+    assert caption(page)
+    page.locator("#sound [aria-label='Clear']").click()
+    page.wait_for_selector(".answer", state="detached")
+    assert page.locator("#caption textarea").input_value() == ""
+    assert not window.errors
+
+
+def test_an_answer_that_comes_late_is_not_put_under_another_sound(
+    window, address, sounds, tiny_run
+):
+    old, new = (
+        as_text(answer(listener_of(tiny_run), sounds / name, LIMITS))
+        for name in ("windows.wav", "example.wav")
+    )
+    assert old != new  # a line for each of two windows
+    page = window.page
+    page.goto(address)
+    page.evaluate(
+        "() => { window.said = new Set(); const look = () => { const box ="
+        " document.querySelector('#caption textarea'); if (box) window.said.add(box.value);"
+        " requestAnimationFrame(look); }; look(); }"
+    )
+    send(page, sounds / "windows.wav")
+    page.get_by_role("button", name="example.wav").click()  # while that one is being heard
+    page.wait_for_selector("#sound .waveform-container")
+    page.get_by_role("button", name="Describe it").click()
+    page.wait_for_function(
+        "text => document.querySelector('#caption textarea').value === text", arg=new
+    )
+    # One queue: the first answer has come before the second, and was shown under no other sound.
+    assert page.evaluate("[...window.said]")[-1] == new
+
+
+def test_the_answers_own_player_begins_where_it_was_clicked(window, address, sounds):
+    page = window.page
+    page.goto(address)
+    send(page, sounds / "swell.wav")
+    assert caption(page)
+    page.evaluate(
+        "() => { window.at = []; document.querySelector('.view audio')"
+        ".addEventListener('seeked', event => window.at.push(event.target.currentTime)); }"
+    )
+    extent = float(page.locator(".view").get_attribute("data-extent"))
+    box = page.locator(".answer .picture").bounding_box()
+    page.locator(".answer .picture").click(position={"x": 6.6 / extent * box["width"], "y": 20})
+    page.wait_for_function("window.at.length > 0")
+    assert page.evaluate("window.at[0]") == pytest.approx(6.6, abs=extent / box["width"] + 0.05)
+    assert not window.errors
+
+
+def test_the_page_says_which_model_speaks(window, address, tiny_run):
+    window.page.goto(address)
+    line = window.page.locator(".speaks").inner_text()
+    assert (
+        str(tiny_run.path) in line and "recipe tiny, seed 0" in line and "6 kinds of sound" in line
+    )
 
 
 def test_a_real_clip_gets_a_caption(window, address, real_data):

@@ -1,0 +1,197 @@
+"""Charts as inline SVG: they follow the theme, and their dots and bars are links."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from math import floor, isfinite, log10
+
+WIDTH, HEIGHT = 340, 220
+LEFT, RIGHT, TOP, BOTTOM = 44, 10, 12, 38
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dot:
+    """A clip in a scatter: where, what it is called, where its page is."""
+
+    x: float
+    y: float
+    title: str
+    href: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A bar of a histogram: from and to what value, how many, which address lists them, if any."""
+
+    low: float
+    high: float
+    count: int
+    href: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A difference with its interval, in a forest plot."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+
+def scatter(dots: Sequence[Dot], *, x: str, y: str, diagonal: bool = False) -> str:
+    """Clips by two numbers.
+
+    Args:
+        dots: those with a number that is not finite are left out.
+        x, y: names of the axes.
+        diagonal: draw the line on which both are equal, on axes of one scale.
+    """
+    kept = [dot for dot in dots if isfinite(dot.x) and isfinite(dot.y)]
+    if not kept:
+        return ""
+    xs, ys = [dot.x for dot in kept], [dot.y for dot in kept]
+    if diagonal:
+        xs = ys = [*xs, *ys]
+    across, up = _axis(xs, LEFT, WIDTH - RIGHT), _axis(ys, HEIGHT - BOTTOM, TOP)
+    parts = [*_frame(across, up, x, y)]
+    if diagonal:
+        low, high = across.ticks[0], across.ticks[-1]
+        parts.append(
+            f'<line class="rule" x1="{across(low):.1f}" y1="{up(low):.1f}" '
+            f'x2="{across(high):.1f}" y2="{up(high):.1f}"/>'
+        )
+    parts += [
+        f'<a href="{escape(dot.href)}"><circle cx="{across(dot.x):.1f}" cy="{up(dot.y):.1f}" '
+        f'r="3"><title>{escape(dot.title)}</title></circle></a>'
+        for dot in kept
+    ]
+    return _svg(parts, f"{y} against {x}, a dot per clip", WIDTH, HEIGHT)
+
+
+def histogram(bars: Sequence[Bar], *, x: str) -> str:
+    """How clips are spread over a number; a bar leads to its clips."""
+    if not bars:
+        return ""
+    across = _axis([bars[0].low, bars[-1].high], LEFT, WIDTH - RIGHT)
+    up = _axis([0, max(bar.count for bar in bars)], HEIGHT - BOTTOM, TOP)
+    parts = [*_frame(across, up, x, "clips")]
+    for bar in bars:
+        left, right, top = across(bar.low), across(bar.high), up(bar.count)
+        said = f"{bar.low:g} to {bar.high:g}: {bar.count} clips"
+        shape = (
+            f'<rect class="hit" x="{left:.1f}" y="{TOP}" width="{right - left:.1f}" '
+            f'height="{HEIGHT - BOTTOM - TOP}"/>'
+            f'<rect class="bar" x="{left + 0.5:.1f}" y="{top:.1f}" '
+            f'width="{right - left - 1:.1f}" height="{HEIGHT - BOTTOM - top:.1f}">'
+            f"<title>{said}</title></rect>"
+        )
+        link = f'<a data-filter href="{escape(bar.href)}" aria-label="{said}">{shape}</a>'
+        parts.append(link if bar.href else shape)
+    return _svg(parts, f"How {x} is spread over the clips", WIDTH, HEIGHT)
+
+
+def forest(spans: Sequence[Span], *, x: str) -> str:
+    """Differences with their intervals beside the line of no difference."""
+    kept = [span for span in spans if isfinite(span.low) and isfinite(span.high)]
+    if not kept:
+        return ""
+    left, row = 170, 22
+    width, height = 620, TOP + row * len(kept) + BOTTOM
+    ends = [0.0, *(v for span in kept for v in (span.low, span.high))]
+    across = _axis(ends, left, width - RIGHT)
+    bottom = height - BOTTOM
+    parts = [
+        f'<line class="grid" x1="{across(v):.1f}" y1="{TOP}" x2="{across(v):.1f}" y2="{bottom}"/>'
+        f'<text x="{across(v):.1f}" y="{bottom + 14}" text-anchor="middle">{_number(v)}</text>'
+        for v in across.ticks
+    ]
+    parts.append(
+        f'<line class="rule" x1="{across(0):.1f}" y1="{TOP}" x2="{across(0):.1f}" y2="{bottom}"/>'
+    )
+    for number, span in enumerate(kept):
+        y = TOP + row * (number + 0.5)
+        clear = " clear" if span.low > 0 or span.high < 0 else ""
+        parts.append(
+            f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(span.name)}</text>'
+            f'<g class="span{clear}"><line x1="{across(span.low):.1f}" y1="{y:.1f}" '
+            f'x2="{across(span.high):.1f}" y2="{y:.1f}"/>'
+            f'<circle cx="{across(span.value):.1f}" cy="{y:.1f}" r="4"/>'
+            f"<title>{span.value:+.1f}, 95 % {span.low:+.1f} to {span.high:+.1f}</title></g>"
+        )
+    parts.append(
+        f'<text x="{(left + width - RIGHT) / 2}" y="{height - 6}" text-anchor="middle">'
+        f"{escape(x)}</text>"
+    )
+    return _svg(parts, f"{x}, with 95 % intervals", width, height)
+
+
+def bar_edges(low: float, high: float, *, most: int = 20) -> list[float]:
+    """Edges of a histogram's bars at round values, which a person can repeat."""
+    step = _step(high - low, most)
+    first, last = floor(low / step), floor(high / step) + 1
+    return [round(step * number, 10) for number in range(first, last + 1)]
+
+
+@dataclass(frozen=True)
+class _Axis:
+    ticks: list[float]
+    place: Callable[[float], float]
+
+    def __call__(self, value: float) -> float:
+        return self.place(value)
+
+
+def _axis(values: Sequence[float], start: float, end: float) -> _Axis:
+    low, high = min(values), max(values)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    step = _step(high - low, 6)
+    if all(value == round(value) for value in values):
+        step = max(1.0, step)  # nobody has half a word
+    first, last = floor(low / step + 1e-9), -floor(-high / step + 1e-9)
+    ticks = [round(step * number, 10) for number in range(first, last + 1)]
+    span = ticks[-1] - ticks[0]
+    return _Axis(ticks, lambda value: start + (value - ticks[0]) / span * (end - start))
+
+
+def _step(span: float, most: int) -> float:
+    """The smallest of 1, 2, 5 times a power of ten of which `most` cover a span."""
+    wanted = max(span, 0.01) / most
+    power = 10.0 ** floor(log10(wanted))
+    return next(power * k for k in (1, 2, 5, 10) if power * k >= wanted * (1 - 1e-9))
+
+
+def _frame(across: _Axis, up: _Axis, x: str, y: str) -> list[str]:
+    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+    parts = []
+    for value in across.ticks:
+        at = across(value)
+        parts.append(f'<line class="grid" x1="{at:.1f}" y1="{TOP}" x2="{at:.1f}" y2="{bottom}"/>')
+        parts.append(
+            f'<text x="{at:.1f}" y="{bottom + 13}" text-anchor="middle">{_number(value)}</text>'
+        )
+    for value in up.ticks:
+        at = up(value)
+        parts.append(f'<line class="grid" x1="{LEFT}" y1="{at:.1f}" x2="{right}" y2="{at:.1f}"/>')
+        parts.append(
+            f'<text x="{LEFT - 5}" y="{at + 4:.1f}" text-anchor="end">{_number(value)}</text>'
+        )
+    middle = (TOP + bottom) / 2
+    return [
+        *parts,
+        f'<text x="{(LEFT + right) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x)}</text>',
+        f'<text x="12" y="{middle}" text-anchor="middle" transform="rotate(-90 12 {middle})">'
+        f"{escape(y)}</text>",
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:g}".replace("-", "−")
+
+
+def _svg(parts: Sequence[str], label: str, width: int, height: int) -> str:
+    return (
+        f'<svg class="plot" viewBox="0 0 {width} {height}" role="group" '
+        f'aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    )

@@ -1,0 +1,52 @@
+"""The settings of the runs behind evaluations, and those in which several runs differ."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from features.common.errors import TagbartError
+from train.recipes.config import SECTIONS
+from train.recipes.files import FILE_NAME, read_resolved
+
+MOST_NAMED = 4
+
+
+def settings_of(run: str, evaluation: Path) -> dict[str, Any]:
+    """A run's settings by `section.key`, but for its seed; none where its recipe is not at hand.
+
+    Args:
+        run: the run folder as scores.json has it, relative to where `evaluate run` was started.
+        evaluation: the evaluation's folder, which often lies in the run's.
+    """
+    for folder in filter(None, (Path(run) if run else None, evaluation.resolve().parent)):
+        if (folder / FILE_NAME).is_file():
+            try:
+                recipe = read_resolved(folder / FILE_NAME)
+            except TagbartError:
+                return {}  # of another version: its numbers still count
+            return {
+                f"{section}.{key}": value
+                for section in SECTIONS
+                for key, value in asdict(getattr(recipe, section)).items()
+                if (section, key) != ("train", "seed")
+            }
+    return {}
+
+
+def differing(several: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Keys whose values are not the same in all of several mappings, in order."""
+    keys = dict.fromkeys(key for one in several for key in one)
+    return [key for key in keys if any(one.get(key) != several[0].get(key) for one in several)]
+
+
+def named(settings: Mapping[str, Any], keys: Iterable[str]) -> str:
+    """Some settings as text, e.g. `optim.epochs=6, inputs.audio=""`; the last ones counted only."""
+    known = [key for key in keys if key in settings]
+    shown = [f"{key}={_plain(settings[key])}" for key in known[:MOST_NAMED]]
+    rest = len(known) - len(shown)
+    return ", ".join([*shown, *([f"{rest} more settings"] if rest else [])])
+
+
+def _plain(value: Any) -> str:
+    return f'"{value}"' if value == "" else str(value)
