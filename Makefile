@@ -12,7 +12,7 @@ OUT      ?= $(RUN)/$(SPLIT)
 PAPER    ?= runs/paper
 ARGS     ?=
 
-.PHONY: help setup demo extract train eval report serve paper test bench wheel lint setup-tensorflow setup-page setup-fense setup-cluster setup-development clean
+.PHONY: help setup demo extract train eval report serve paper test bench wheel lint setup-tensorflow setup-page setup-spice setup-fense setup-datasets setup-cluster setup-development clean
 
 help:  ## list the targets in the order of use
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,7 +66,10 @@ bench: setup setup-tensorflow  ## ratios between our way and the published way, 
 
 setup-tensorflow: .venv/part-tensorflow  ## add TensorFlow: reads TF-Hub's SavedModels, baseline of the bench
 setup-page: .venv/part-page  ## add what the web page needs
+setup-spice: setup  ## add SPICE and SPIDEr: CoreNLP's jars, by Maven where it is (384 MB)
+	$(PY) -m evaluate fetch spice
 setup-fense: .venv/part-fense  ## add FENSE and SPIDEr-FL, for evaluate score --fense
+setup-datasets: .venv/part-datasets  ## add pyarrow, for data sets in parquet
 setup-cluster: .venv/part-cluster  ## add Ray, for --engine ray
 setup-development: .venv/part-development  ## add pytest, ruff, mypy
 
@@ -83,4 +86,4 @@ clean:  ## remove .venv and the demo
 	$(PY) -m pip install --quiet --disable-pip-version-check --requirement .venv/$*.txt
 	touch $@
 
-.venv/part-tensorflow .venv/part-page .venv/part-fense .venv/part-cluster .venv/part-development: .venv/part-base
+.venv/part-tensorflow .venv/part-page .venv/part-fense .venv/part-datasets .venv/part-cluster .venv/part-development: .venv/part-base

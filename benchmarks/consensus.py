@@ -21,7 +21,7 @@ from evaluate.scores.bootstrap import draw_weights, interval, weighted_means
 from evaluate.scores.layout import aligned
 from evaluate.scores.predictions import PredictionSets
 from evaluate.scores.results import METRICS, Scores
-from evaluate.scores.score import new_scorer
+from evaluate.scores.score import Wanted, new_scorer
 from features.common.command import run_app
 from features.common.console import log
 from features.common.errors import ConfigError
@@ -59,7 +59,7 @@ def main(
         candidates=flat,
     )
     log("scoring; METEOR takes some 10 s to start")
-    with new_scorer(use_spice=False) as scorer:
+    with new_scorer(Wanted(spice=False)) as scorer:
         scores = iter(scorer.score(sets))
     found = {way: [next(scores) for _ in runs] for way in ways}
     print(f"{len(clips):,} clips of {features} {split}, {len(runs)} runs, scores × 100")

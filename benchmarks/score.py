@@ -6,19 +6,17 @@ between any two numbers. `python -m benchmarks.score [FILES]`, 10 files take som
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from evaluate.metrics import jvm, spice_jars
-from evaluate.metrics.spice import Spice
-from evaluate.metrics.tokenizer import tokenize
+from benchmarks.spice_cost import spice_cost, timed
+from evaluate.metrics import jvm
 from evaluate.scores.human import read_captions
 from evaluate.scores.predictions import PredictionSets
 from evaluate.scores.results import Scores
-from evaluate.scores.score import new_scorer
+from evaluate.scores.score import Wanted, new_scorer
 
 CLIPS = 975
 TARGET = 0.40  # of the time of the classes called once per file
@@ -45,7 +43,7 @@ def main(files: int = 10) -> float:
         for name in other
     )
     print(f"  largest difference of a number   {difference:7.0e}")
-    _spice_per_file(sets)
+    spice_cost(sets)
     return ratio
 
 
@@ -71,13 +69,6 @@ def predictions(files: int) -> tuple[PredictionSets, str]:
     ), source
 
 
-def timed(work):
-    """Seconds and result of a call."""
-    start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result
-
-
 def _reworded(captions: Sequence[str], rng: np.random.Generator) -> str:
     words = captions[int(rng.integers(len(captions)))].split()
     kept = [word for word in words if rng.random() < 0.8]
@@ -85,27 +76,8 @@ def _reworded(captions: Sequence[str], rng: np.random.Generator) -> str:
 
 
 def _ours(sets: PredictionSets) -> list[Scores]:
-    with new_scorer(use_spice=False) as scorer:
+    with new_scorer(Wanted(spice=False)) as scorer:
         return scorer.score(sets)
-
-
-def _spice_per_file(sets: PredictionSets) -> None:
-    """SPICE of one file, and what each further one adds: the references are parsed once."""
-    why_not = spice_jars.missing()
-    if why_not:
-        print(f"  SPICE                            not measured: {why_not}")
-        return
-    tokens = iter(tokenize([text for texts in sets.references for text in texts]))
-    grouped = [[next(tokens) for _ in texts] for texts in sets.references]
-    candidates = [tokenize(texts) for texts in sets.candidates]
-    with Spice(spice_jars.class_path()) as spice:
-        spice.scores([["a dog barks"]], [["a dog barks"]])  # loads its models: once for any number
-        first_s, _ = timed(lambda: spice.scores(grouped, candidates[:1]))
-        all_s, _ = timed(lambda: spice.scores(grouped, candidates))
-    print(f"  SPICE, first file                {first_s:7.1f} s")
-    if len(candidates) > 1:
-        further_s = (all_s - first_s) / (len(candidates) - 1)
-        print(f"  SPICE, each further file         {further_s:7.1f} s   (target: a tenth)")
 
 
 def _numbers(scores: Scores) -> Numbers:

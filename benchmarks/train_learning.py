@@ -14,7 +14,7 @@ from evaluate.demo import commonest_caption
 from evaluate.scores.layout import aligned, percent
 from evaluate.scores.predictions import PredictionSets
 from evaluate.scores.results import METRICS
-from evaluate.scores.score import new_scorer
+from evaluate.scores.score import Wanted, new_scorer
 from features.reader import Features
 from features.spec import INDEX_NAME
 from train.recipes.files import load_recipe
@@ -78,7 +78,7 @@ def measure_learning(folder: Path, shape: str, device: str, epochs: int) -> None
         references=tuple(clip.captions for clip in clips),
         candidates=(tuple(captions), (commonest,) * len(clips)),
     )
-    with new_scorer(use_spice=False) as scorer:
+    with new_scorer(Wanted(spice=False)) as scorer:
         ours, baseline = scorer.score(sets)
     names = list(ours.corpus)
     rows = [["", *(METRICS[name] for name in names)]]

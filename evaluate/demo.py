@@ -16,6 +16,7 @@ import numpy as np
 
 from evaluate.captions.generate import caption_clips
 from evaluate.captions.options import DecodingOptions
+from evaluate.scores.cli import not_available
 from evaluate.scores.layout import aligned, percent, terminal_width
 from evaluate.scores.predictions import (
     Prediction,
@@ -57,8 +58,7 @@ def demo(folder: Path, *, clips: int, seed: int) -> None:
     if not (run / FINISHED_NAME).exists():
         resume = ["--resume"] if (run / RECIPE_NAME).exists() else []
         _stage("train", "run", features, "--out", run, "--recipe", "demo", *resume)
-    _stage("evaluate", "run", run, features, "--split", SPLIT, "--out", evaluation, "--no-spice",
-           "--n-best", 4)  # fmt: skip
+    _stage("evaluate", "run", run, features, "--split", SPLIT, "--out", evaluation, "--n-best", 4)
     _compare(load_run(run), features, evaluation)
     log(f"the demo took {monotonic() - start:.0f} s in {folder}")
 
@@ -102,7 +102,7 @@ def _compare(run: Run, root: Path, evaluation: Path) -> None:
         references=tuple(test[clip].captions for clip in test.ids),
         candidates=tuple(tuple(captions[clip] for clip in test.ids) for captions in rows.values()),
     )
-    with new_scorer(use_spice=False) as scorer:
+    with new_scorer() as scorer:
         scores = dict(zip(rows, scorer.score(sets), strict=True))
     for name, of_row in scores.items():  # where `evaluate report` looks for baselines' scores
         stem = name.replace(" ", "-")
@@ -167,7 +167,8 @@ def _summary(scores: dict[str, Scores], clips: int) -> str:
             f"CIDEr-D of the trained model: {percent(cider['trained model'])} "
             f"(95 % {percent(low)}–{percent(high)}), "
             f"{cider['trained model'] / better:.2f} times the better baseline.",
-            "No test clip's combination of sounds occurs in training. SPICE is left out here.",
+            "No test clip's combination of sounds occurs in training.",
+            *not_available(scores),
         ]
     )
 

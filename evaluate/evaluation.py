@@ -19,7 +19,7 @@ from evaluate.scores.results import (
     to_json,
     write_results,
 )
-from evaluate.scores.score import new_scorer
+from evaluate.scores.score import Wanted, new_scorer
 from features.common.console import json_text, log, progress, say
 from features.reader import Features
 from train.recipes.files import FILE_NAME as RECIPE_NAME
@@ -109,7 +109,7 @@ def score_folders(folders: Mapping[Path, Origin], *, spice: bool) -> list[Scores
     Raises:
         TagbartError: if a scorer fails, or clips or references differ.
     """
-    with new_scorer(use_spice=spice) as scorer:
+    with new_scorer(Wanted(spice=spice)) as scorer:
         found = scorer.score(read_sets([folder / PREDICTIONS_NAME for folder in folders]))
     for (folder, made), scores in zip(folders.items(), found, strict=True):
         write_results(folder, scores, predictions=PREDICTIONS_NAME, evaluation=made)

@@ -1,5 +1,6 @@
 """`python -m extract run`: a dump of clips becomes a features folder, resuming where it stands."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -24,6 +25,8 @@ from extract.shards import (
 )
 from extract.sound.decode import Settings
 from extract.sound.endings import plain_endings
+from extract.sound.files import ffmpeg
+from extract.sound.kinds import needs_ffmpeg
 from extract.streams import STREAMS, Encoder, load_encoders
 from features.common.console import log, progress
 from features.common.errors import DONE, SOME_CLIPS_FAILED, ConfigError, TagbartError
@@ -149,6 +152,7 @@ def extract(config: Extraction) -> int:
     with plain_endings(config.out), only_run(config.out, config.part):
         for task in own:
             task.mend(config.out)
+            _forget_lack_of_ffmpeg(task, config.out)
         todo = [task for task in own if not _has_streams(task, config)]
         log(f"{len(own):,} shards, {len(own) - len(todo):,} of them finished before")
         check_joins(config.out, tasks, own, config.streams)
@@ -159,6 +163,7 @@ def extract(config: Extraction) -> int:
         encoders = load_encoders(**(config.encoder_options() | own_device))
         check_same_settings(config.out, tasks, [encoder.spec for encoder in encoders.values()])
         if todo:
+            _say_if_ffmpeg_is_needed(todo)
             _say_if_bf16_is_slow(config)
             _make(todo, config, encoders)
         index = publish_index(config.out, tasks)
@@ -223,6 +228,27 @@ def _has_streams(task: ShardTask, config: Extraction) -> bool:
     return mark is not None and (mark.entry is None or set(config.streams) <= set(mark.streams))
 
 
+def _forget_lack_of_ffmpeg(task: ShardTask, out: Path) -> None:
+    """Make a shard again whose clips were left out for want of the ffmpeg that is there now."""
+    mark = task.done(out)
+    reasons = [failure.reason for failure in mark.failures] if mark else []
+    if any(ffmpeg.LACKING in reason for reason in reasons) and ffmpeg.available():
+        task.mark_path(out).unlink()
+
+
+def _say_if_ffmpeg_is_needed(todo: Sequence[ShardTask]) -> None:
+    if ffmpeg.available():
+        return
+    paths = (clip.path for task in todo for clip in task.clips if clip.path)
+    counts = Counter(ending for path in paths if (ending := needs_ffmpeg(path)))
+    if counts:
+        kinds = ", ".join(f"{ending} {count:,}" for ending, count in counts.most_common())
+        log(
+            f"{counts.total():,} files need ffmpeg, which is not on the PATH ({kinds}): they will "
+            "be left out and stand in failures.csv; install it, then run the same command again"
+        )
+
+
 def _say_if_bf16_is_slow(config: Extraction) -> None:
     here = config.settings.device == "cpu" and config.engine == "local"
     able = any("bf16" in name and has for name, has in torch.cpu.get_capabilities().items())
@@ -249,4 +275,6 @@ def _say_result(index: Index, splits: Sequence[str], out: Path) -> int:
         log(f"{split}: {entry.clips:,} of {entry.clips_listed:,} clips in {folder}")
     if failed or missing:
         log(f"{missing:,} clips missing, {failed:,} failed: see {out / 'failures.csv'}")
+    if not any(index.splits[split].clips for split in splits):
+        raise TagbartError(f"{out}: not one clip could be extracted; nothing to train on")
     return SOME_CLIPS_FAILED if failed else DONE

@@ -1,11 +1,16 @@
 """Fixtures that every test may use."""
 
 import os
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from features.common.machine import let_threads_sleep
+
+Ffmpeg = Callable[..., bytes]
 
 let_threads_sleep()  # as our commands do, before a test imports torch
 
@@ -19,3 +24,36 @@ def real_data() -> Path:
     path = Path(folder).resolve()
     assert path.is_dir(), f"TAGBART_REAL_DATA={folder} is not a folder"
     return path
+
+
+@pytest.fixture(scope="session")
+def ffmpeg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an executable `ffmpeg` in it."""
+    import imageio_ffmpeg
+
+    folder = tmp_path_factory.mktemp("ffmpeg")
+    (folder / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ffmpeg(ffmpeg_folder: Path) -> Ffmpeg:
+    """Runs ffmpeg, the reference of these tests, and gives its stdout."""
+
+    def run(*arguments: object) -> bytes:
+        command = [ffmpeg_folder / "ffmpeg", "-nostdin", "-v", "error", "-y", *map(str, arguments)]
+        return subprocess.run(command, check=True, capture_output=True).stdout
+
+    return run
+
+
+@pytest.fixture
+def with_ffmpeg(ffmpeg_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{ffmpeg_folder}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.fixture
+def without_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = os.environ["PATH"].split(os.pathsep)
+    kept = [folder for folder in folders if not shutil.which("ffmpeg", path=folder)]
+    monkeypatch.setenv("PATH", os.pathsep.join(kept))

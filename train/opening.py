@@ -1,6 +1,5 @@
 """What a run begins or goes on with: checks, features, the run folder, tokenizer and model."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from features.common.errors import ConfigError, FormatError, RunError
+from features.common.locks import locked
 from features.reader import Features
 from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
 from features.verify import verify
@@ -27,6 +27,7 @@ from train.run_folder.checkpoint import (
     check_streams,
     reopen_run,
 )
+from train.run_folder.earlier import check_earlier
 from train.run_folder.metrics import read_metrics
 from train.run_folder.state import NAME as STATE_NAME
 from train.run_folder.state import has_state
@@ -109,10 +110,8 @@ def _only_process(out: Path) -> Iterator[None]:
     """
     out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"{out}: another process is training this run; wait for it") from error
+        if not locked(file, out):
+            raise RunError(f"{out}: another process is training this run; wait for it")
         yield
 
 
@@ -182,6 +181,7 @@ def _new_run(job: Job, features: Features) -> Run:
     recipe = job.recipe
     names = [name for name in (recipe.inputs.tags, recipe.inputs.audio) if name]
     streams = {name: features.streams[name] for name in names}
+    check_earlier(recipe, streams, job.features)
     tokenizer = (
         _learn_tokenizer(job, streams)
         if recipe.model.tokenizer == TRAIN_TOKENIZER

@@ -16,8 +16,9 @@ import torch
 from evaluate.captions.generate import Caption, caption_clips
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.search import open_run
-from extract.sound.audio import AUDIO_SUFFIXES, Audio, load_audio
+from extract.sound.audio import Audio, load_audio
 from extract.sound.decode import resample_all
+from extract.sound.kinds import AUDIO_SUFFIXES
 from extract.sound.resample import FILTERS
 from extract.streams import Encoder, load_encoders
 from features.common.console import log

@@ -5,10 +5,11 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
+from time import monotonic
 from typing import Self, TextIO
 
 from features.common.errors import TagbartError
@@ -88,14 +89,20 @@ class LineProcess(Closing):
         data = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
         threading.Thread(target=self._write, args=(data,), daemon=True).start()
 
-    def receive(self) -> str:
+    def receive(
+        self, *, wait: Callable[[], object] | None = None, every_s: float = float("inf")
+    ) -> str:
         """The child's next line, without its line break.
+
+        Args:
+            wait: called each time that `every_s` pass without a line, to show that we live.
+            every_s: seconds.
 
         Raises:
             ScoreError: if it ended, or said nothing for `timeout_s`; with its own last words.
         """
         try:
-            line = self._lines.get(timeout=self.timeout_s)
+            line = self._next_line(wait, every_s)
         except Empty:
             self._child.kill()
             raise ScoreError(
@@ -111,6 +118,15 @@ class LineProcess(Closing):
                 f"{self.name}: its process ended early, exit code {code}{why}{self._last_words()}"
             )
         return line
+
+    def _next_line(self, wait: Callable[[], object] | None, every_s: float) -> str | None:
+        end = monotonic() + self.timeout_s
+        while wait is not None and monotonic() + every_s < end:
+            try:
+                return self._lines.get(timeout=every_s)
+            except Empty:
+                wait()
+        return self._lines.get(timeout=max(0.0, end - monotonic()))
 
     def close(self) -> None:
         self._child.kill()

@@ -22,19 +22,20 @@ def fetch_command(
 ) -> None:
     """Fetch what further metrics need: CoreNLP's jars for SPICE (384 MB), the weights of FENSE.
 
-    A break is no loss: the same command goes on where it stopped. CoreNLP's jars go to
-    $TAGBART_SPICE_LIB, or to tagbart/spice in the user's cache folder.
+    A break is no loss: the same command goes on where it stopped. CoreNLP's jars are taken where
+    they lie: in $TAGBART_SPICE_LIB if that is set, else in tagbart/spice in your cache folder, in
+    the local Maven repository or in pycocoevalcap. If they are nowhere, Maven (mvn) gets them, and
+    without it their makers' archive. `make setup-spice` does the same.
 
     Example: python -m evaluate fetch
     """
-    from evaluate.metrics import fense, spice_jars
-    from evaluate.metrics.fetch import fetch_corenlp, fetch_fense
+    from evaluate.metrics import fense
+    from evaluate.metrics.fetch import fetch_fense
+    from evaluate.metrics.spice.fetch import fetch_corenlp
 
     for part in parts or [Part.spice]:
         if part is Part.spice:
-            if spice_jars.missing():
-                fetch_corenlp(spice_jars.corenlp_folder())
-            log(f"SPICE: CoreNLP's jars are in {spice_jars.folder_in_use()}")
+            log(f"SPICE: CoreNLP's jars are in {fetch_corenlp()}")
         else:
             fetch_fense()
             log(f"FENSE: {fense.missing() or 'package and weights are there'}")

@@ -39,7 +39,10 @@ class Meteor(Closing):
         """
         cwd = (folder or jvm.pycocoevalcap_folder()) / "meteor"
         flags = ["-Xmx2G", "-XX:+UseSerialGC", *jvm.LOCALE, "-jar", "meteor-1.5.jar"]
-        default: list[str | Path] = [jvm.java(), *flags, "-", "-", "-stdio", "-l", "en", "-norm"]
+        # By itself the jar looks for its paraphrases under its own path, escaped: it finds none
+        # below a folder with a space, é, # or %. This path is from where it starts.
+        english = ["-l", "en", "-norm", "-a", "data/paraphrase-en.gz"]
+        default: list[str | Path] = [jvm.java(), *flags, "-", "-", "-stdio", *english]
         self._process = LineProcess(
             command or default,
             name="METEOR",

@@ -1,5 +1,6 @@
 """`python -m evaluate score`."""
 
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
 
 Files = Annotated[
     list[Path],
-    typer.Argument(metavar="PREDICTIONS.jsonl …", help="One or more files, same clips in each."),
+    typer.Argument(metavar="PREDICTIONS …", help="One or more files, same clips in each."),
+]
+References = Annotated[
+    Path | None,
+    typer.Option(help="Captions file: the references of candidates that come without."),
 ]
 Out = Annotated[
     Path | None, typer.Option(help="Folder for scores.json and scores.csv; made when absent.")
@@ -22,22 +27,40 @@ Out = Annotated[
 WithSpice = Annotated[
     bool, typer.Option("--spice/--no-spice", help="SPICE and SPIDEr too: minutes.")
 ]
+Cache = Annotated[
+    bool,
+    typer.Option(
+        "--cache/--no-cache", help="Keep SPICE's parses on disk, use those that are there."
+    ),
+]
 WithFense = Annotated[
     bool,
     typer.Option("--fense", help="Add FENSE, SPIDEr-FL; needs `make setup-fense` and weights."),
+]
+LongCaptions = Annotated[
+    bool,
+    typer.Option(
+        "--long-captions", help="SPICE for captions of more than 200 words too: minutes each."
+    ),
 ]
 
 
 def score_command(
     files: Files,
     out: Out = None,
+    references: References = None,
     spice: WithSpice = True,
     fense: WithFense = False,
+    cache: Cache = True,
+    long_captions: LongCaptions = False,
     as_json: AsJson = False,
 ) -> None:
     """Score predictions: BLEU-1…4, METEOR, ROUGE-L, CIDEr-D, and SPICE and SPIDEr where possible.
 
     A line of a predictions file is {"clip": …, "candidate": …, "references": [… at least one]}.
+    With --references (any captions file that extract reads, or COCO annotations) files may be those
+    of other systems: COCO results (.json), DCASE's file_name,caption_predicted (.csv), one text a
+    line in the references' order (.txt), or ours without references (.jsonl).
     Several files caption the same clips (other seeds, other models) and are scored against the
     same references: each gets its folder OUT/NAME, and OUT/scores.json their mean and standard
     deviation. A folder of `evaluate run` may be OUT for its own predictions.jsonl only, to score
@@ -45,13 +68,15 @@ def score_command(
 
     Example: python -m evaluate score runs/a/test/predictions.jsonl --out scores
     """
+    from evaluate.scores.foreign import read_foreign_sets
     from evaluate.scores.predictions import read_sets
-    from evaluate.scores.score import new_scorer
+    from evaluate.scores.score import Wanted, new_scorer
 
     names = short_names(files)
     record = None if out is None else _kept_record(out, names, files)
-    sets = read_sets(files)
-    with new_scorer(use_spice=spice, use_fense=fense) as scorer:
+    sets = read_foreign_sets(files, references) if references else read_sets(files)
+    wanted = Wanted(spice=spice, fense=fense, cache=cache, long_captions=long_captions)
+    with new_scorer(wanted) as scorer:
         log(f"scoring {len(files)} × {len(sets.clips):,} captions; METEOR takes some 10 s to start")
         scores = scorer.score(sets)
     named = dict(zip(names, scores, strict=True))
@@ -74,21 +99,32 @@ def score_table(named: "dict[str, Scores]") -> str:
     from evaluate.scores.results import METRICS, mean_and_std
 
     first = next(iter(named.values()))
-    columns = list(first.corpus)
+    columns = [name for name in METRICS if any(name in item.corpus for item in named.values())]
     rows = [["", *(METRICS[name] for name in columns)]]
     for label, scores in named.items():
-        rows.append([label, *(percent(scores.corpus[name]) for name in columns)])
-        bounds = [scores.intervals[name] for name in columns]
+        rows.append([label, *(percent(scores.corpus.get(name, nan)) for name in columns)])
+        bounds = [scores.intervals.get(name, (nan, nan)) for name in columns]
         rows.append(["  95 %", *(f"{percent(low)}–{percent(high)}" for low, high in bounds)])
     if len(named) > 1:
         mean, std = mean_and_std([scores.corpus for scores in named.values()])
-        rows.append(["mean", *(percent(mean[name]) for name in columns)])
-        rows.append(["std", *(percent(std[name]) for name in columns)])
-    notes = [
-        f"{METRICS[name]}: not available ({reason})" for name, reason in first.not_available.items()
-    ]
+        rows.append(["mean", *(percent(mean.get(name, nan)) for name in columns)])
+        rows.append(["std", *(percent(std.get(name, nan)) for name in columns)])
     size = f"{len(first.clips):,} clips, scores × 100"
-    return "\n".join([size, aligned(rows, terminal_width()), *notes])
+    return "\n".join([size, aligned(rows, terminal_width()), *not_available(named)])
+
+
+def not_available(named: "dict[str, Scores]") -> list[str]:
+    """A line per metric that one or more lack, with why; a file is named where only it lacks it."""
+    from evaluate.scores.results import METRICS
+
+    lines: dict[str, list[str]] = {}
+    for label, scores in named.items():
+        for name, reason in scores.not_available.items():
+            lines.setdefault(f"{METRICS[name]}: not available ({reason})", []).append(label)
+    return [
+        line if len(labels) == len(named) else f"{', '.join(labels)}: {line}"
+        for line, labels in lines.items()
+    ]
 
 
 def short_names(files: list[Path]) -> list[str]:

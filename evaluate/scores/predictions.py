@@ -44,6 +44,19 @@ class PredictionSets:
         if len(lengths) != 1:
             raise ValueError(f"clips, references and candidates differ in number: {lengths}")
 
+    def longest(self) -> str:
+        """A sentence that names the longest text of all, by words: its clip, and what it is."""
+        words, clip, what = max(
+            (len(text.split()), clip, what)
+            for index, clip in enumerate(self.clips)
+            for what, texts in (
+                ("caption", [candidates[index] for candidates in self.candidates]),
+                ("reference", self.references[index]),
+            )
+            for text in texts
+        )
+        return f"the longest text is a {what} of clip {clip!r}, {words:,} words"
+
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Publish a predictions file."""

@@ -6,6 +6,8 @@ scores.json, format tagbart-scores version 1:
     corpus         metric: value; fractions, CIDEr-D up to 10
     intervals      metric: [low, high], 95 % bootstrap over clips
     not_available  metric: why, and the command that helps
+    without        metric: {"clips": n, "value": v, "interval": [low, high]} of a metric of which n
+                   clips have no value: v is that of the others, and never stands under corpus
     evaluation     recipe, seed, split, run, decoding of the run; null for a bare predictions file
 scores.csv: a row per clip; a metric that is absent has no column.
 """
@@ -47,6 +49,18 @@ METRICS = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Without:
+    """A metric's value over the clips that have one, where `clips` others have none.
+
+    It is no value of the whole: what is left out is the hardest.
+    """
+
+    clips: int
+    value: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scores:
     """One predictions file's scores; `per_clip` maps a metric to float64 [clips]."""
 
@@ -55,6 +69,7 @@ class Scores:
     per_clip: dict[str, np.ndarray]
     intervals: dict[str, tuple[float, float]]
     not_available: dict[str, str] = field(default_factory=dict)
+    without: dict[str, Without] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +101,7 @@ class Result:
     intervals: dict[str, tuple[float, float]]
     not_available: dict[str, str]
     evaluation: Origin | None
+    without: dict[str, Without] = field(default_factory=dict)
 
 
 def as_result(scores: Scores, predictions: str, evaluation: Origin | None = None) -> Result:
@@ -96,6 +112,7 @@ def as_result(scores: Scores, predictions: str, evaluation: Origin | None = None
         corpus=scores.corpus,
         intervals=scores.intervals,
         not_available=scores.not_available,
+        without=scores.without,
         evaluation=evaluation,
     )
 
@@ -154,11 +171,17 @@ def read_results(folder: Path) -> Result:
             intervals={name: (low, high) for name, (low, high) in raw["intervals"].items()},
             not_available=raw["not_available"],
             evaluation=None if evaluation is None else Origin(**evaluation),
+            without={name: _without(raw) for name, raw in raw.get("without", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TagbartError(
             f"{path}: a record is missing or wrong ({error}); score again"
         ) from error
+
+
+def _without(raw: dict[str, Any]) -> Without:
+    low, high = raw["interval"]
+    return Without(clips=raw["clips"], value=raw["value"], interval=(low, high))
 
 
 def read_clip_ids(folder: Path) -> tuple[str, ...]:

@@ -2,37 +2,91 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
-from evaluate.metrics import fense, spice_jars
+from evaluate.metrics import fense
 from evaluate.metrics.child import Closing, ScoreError
 from evaluate.metrics.meteor import Meteor, additive
 from evaluate.metrics.ngrams import BLEU_ORDER, ReferenceMetrics, corpus_bleu
-from evaluate.metrics.spice import Spice
+from evaluate.metrics.spice import jars
+from evaluate.metrics.spice.client import Spice, new_spice
 from evaluate.metrics.tokenizer import tokenize
 from evaluate.scores.bootstrap import draw_weights, interval, weighted_means
+from evaluate.scores.left_out import in_words, say_left_out, spice_values, too_long
 from evaluate.scores.predictions import PredictionSets
-from evaluate.scores.results import METRICS, Scores
+from evaluate.scores.results import METRICS, Scores, Without
 from features.common.console import log
 
+_NEEDS_SPICE = ("spice", "spider", "spider_fl")
 
-def new_scorer(*, use_spice: bool = True, use_fense: bool = False) -> "Scorer":
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which of the metrics that need more than `make setup`, and how.
+
+    Attributes:
+        spice: False leaves SPICE and SPIDEr out.
+        fense: True adds FENSE, and SPIDEr-FL where there is SPICE.
+        cache: False keeps no parses of SPICE on disk and uses none from there.
+        long_captions: True gives SPICE to clips with captions beyond MOST_WORDS words too.
+    """
+
+    spice: bool = True
+    fense: bool = False
+    cache: bool = True
+    long_captions: bool = False
+
+
+def new_scorer(wanted: Wanted | None = None) -> "Scorer":
     """A scorer with all metrics that this machine can compute.
 
     Args:
-        use_spice: False leaves SPICE and SPIDEr out, which take minutes.
-        use_fense: True adds FENSE, and SPIDEr-FL where there is SPICE.
+        wanted: SPICE, but not FENSE when None.
 
     Raises:
         ScoreError: if FENSE is asked for and its package or weights are missing.
     """
-    without_fense = fense.missing() if use_fense else None
+    wanted = wanted or Wanted()
+    without_fense = fense.missing() if wanted.fense else None
     if without_fense:
         raise ScoreError(f"FENSE: {without_fense}")
-    why_not = spice_jars.missing() if use_spice else "left out as asked"
-    spice = None if why_not else Spice(spice_jars.class_path())
-    return Scorer(spice=spice, why_no_spice=why_not or "", use_fense=use_fense)
+    why_not = jars.missing() if wanted.spice else "left out as asked"
+    spice = None if why_not else new_spice(cache=wanted.cache)
+    return Scorer(
+        spice=spice,
+        why_no_spice=why_not or "",
+        use_fense=wanted.fense,
+        long_captions=wanted.long_captions,
+    )
+
+
+def score_texts(
+    candidates: Sequence[str], references: Sequence[Sequence[str]], wanted: Wanted | None = None
+) -> Scores:
+    """Every metric of captions in memory.
+
+    Args:
+        candidates: a caption per clip.
+        references: per clip, at least one caption.
+        wanted: SPICE, but not FENSE when None.
+
+    Returns:
+        `corpus` and `intervals` by metric, `per_clip` float64 [clips] by metric.
+
+    Raises:
+        ValueError: if candidates and references differ in number.
+        ScoreError: if a scorer's process fails.
+    """
+    sets = PredictionSets(
+        clips=tuple(map(str, range(len(candidates)))),
+        references=tuple(map(tuple, references)),
+        candidates=(tuple(candidates),),
+    )
+    with new_scorer(wanted) as scorer:
+        [scores] = scorer.score(sets)
+    return scores
 
 
 class Scorer(Closing):
@@ -44,9 +98,14 @@ class Scorer(Closing):
     """
 
     def __init__(
-        self, *, spice: Spice | None, why_no_spice: str = "", use_fense: bool = False
+        self,
+        *,
+        spice: Spice | None,
+        why_no_spice: str = "",
+        use_fense: bool = False,
+        long_captions: bool = False,
     ) -> None:
-        self._spice, self._use_fense = spice, use_fense
+        self._spice, self._use_fense, self._long_captions = spice, use_fense, long_captions
         self._not_available = {} if spice else {"spice": why_no_spice, "spider": "needs SPICE"}
         if use_fense and not spice:
             self._not_available["spider_fl"] = "needs SPICE"
@@ -72,6 +131,10 @@ class Scorer(Closing):
             ScoreError: if a scorer's process fails, hangs, or answers something else.
         """
         texts = _Tokenized(sets)
+        long = too_long(texts.references, texts.candidates)
+        if self._spice is None or self._long_captions:
+            long[:] = False
+        say_left_out(long, sets.clips)
         weights = draw_weights(len(sets.clips))
         # METEOR works in a process of its own: it goes on while Python counts n-grams. One
         # thread talks to it, one file after the other.
@@ -85,9 +148,11 @@ class Scorer(Closing):
             draft.add_bleu(metrics, candidates)
             draft.add_mean("rouge_l", metrics.rouge_l(candidates))
             draft.add_mean("cider_d", metrics.cider_d(candidates))
-        for draft, values in zip(partial, self._spice_values(texts), strict=False):
-            draft.add_mean("spice", values)
-            draft.add_mean("spider", (draft.per_clip["cider_d"] + values) / 2)
+        if self._spice is not None:
+            values = spice_values(self._spice, texts.references, texts.candidates, long)
+            for draft, spice in zip(partial, values, strict=True):
+                draft.add_mean("spice", spice)
+                draft.add_mean("spider", (draft.per_clip["cider_d"] + spice) / 2)
         if self._use_fense:
             found = fense.fense_values(texts.references, texts.candidates)
             for draft, file in zip(partial, found, strict=True):
@@ -95,17 +160,11 @@ class Scorer(Closing):
                 if self._spice is not None:
                     draft.add_mean("spider_fl", file.spider_fl(draft.per_clip["spider"]))
         for draft, future in zip(partial, meteor, strict=True):
-            draft.add("meteor", *future.result())
+            try:
+                draft.add("meteor", *future.result())
+            except ScoreError as error:  # a caption that repeats itself for ever takes all memory
+                raise ScoreError(f"{error}; {sets.longest()}") from error
         return [draft.finish(sets.clips, self._not_available) for draft in partial]
-
-    def _spice_values(self, texts: "_Tokenized") -> list[np.ndarray]:
-        if self._spice is None:
-            return []
-        values = self._spice.scores(texts.references, texts.candidates)
-        none = sum(int(np.isnan(clips).sum()) for clips in values)
-        if none:
-            log(f"warning: SPICE gave no number for {none} captions; means leave them out")
-        return values
 
     def _meteor_scores(
         self, candidates: Sequence[str], references: Sequence[Sequence[str]], weights: np.ndarray
@@ -157,13 +216,27 @@ class _Draft:
         self.add(name, corpus, clips, weighted_means(clips, self._weights))
 
     def finish(self, clips: tuple[str, ...], not_available: dict[str, str]) -> Scores:
-        names = [name for name in METRICS if name in self._corpus]
+        """All of it; a metric that clips lack is none of the whole and stands under `without`."""
+        lacking = {name: int(np.isnan(values).sum()) for name, values in self.per_clip.items()}
+        without = {
+            name: Without(clips=count, value=self._corpus[name], interval=self._intervals[name])
+            for name, count in lacking.items()
+            if count and name in _NEEDS_SPICE and count < len(clips)
+        }
+        reasons = {name: in_words(item) for name, item in without.items()}
+        reasons |= {
+            name: "no clip has a value"
+            for name, count in lacking.items()
+            if count == len(clips) and name in _NEEDS_SPICE
+        }
+        names = [name for name in METRICS if name in self._corpus and name not in reasons]
         return Scores(
             clips=clips,
             corpus={name: self._corpus[name] for name in names},
-            per_clip={name: self.per_clip[name] for name in names},
+            per_clip={name: self.per_clip[name] for name in METRICS if name in self.per_clip},
             intervals={name: self._intervals[name] for name in names},
-            not_available=not_available,
+            not_available=not_available | reasons,
+            without=without,
         )
 
     def add(self, name: str, corpus: float, clips: np.ndarray, draws: np.ndarray) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from evaluate.scores.cli import Cache, WithSpice, not_available
 from features.common.console import json_text, log, progress, say
 from features.common.options import AsJson
 
@@ -22,9 +23,8 @@ def human_command(
     captions: Annotated[
         Path, typer.Argument(metavar="CAPTIONS.csv", help="AudioCaps' or Clotho's captions file.")
     ],
-    spice: Annotated[
-        bool, typer.Option("--spice/--no-spice", help="SPICE and SPIDEr too: minutes.")
-    ] = True,
+    spice: WithSpice = True,
+    cache: Cache = True,
     as_json: AsJson = False,
 ) -> None:
     """Score people against each other: every caption of a clip against the clip's others, averaged.
@@ -35,20 +35,22 @@ def human_command(
     from evaluate.scores.layout import aligned, percent, terminal_width
     from evaluate.scores.paper import HUMAN, TABLE1_METRICS
     from evaluate.scores.results import METRICS, mean_and_std
-    from evaluate.scores.score import new_scorer
+    from evaluate.scores.score import Wanted, new_scorer
     from evaluate.scores.which_clips import all_of_audiocaps
 
     rounds = leave_one_out(read_captions(captions), captions)
     log("METEOR takes some 10 s to start")
-    with new_scorer(use_spice=spice) as scorer:
+    with new_scorer(Wanted(spice=spice, cache=cache)) as scorer:
         scores = [scorer.score(sets)[0] for sets in progress(rounds, what="human", unit="rounds")]
     mean, _ = mean_and_std([item.corpus for item in scores])
+    named = {f"round {number}": item for number, item in enumerate(scores, start=1)}
+    lacking = {name: why for item in scores for name, why in item.not_available.items()}
     if as_json:
         record = {
             "clips": len(scores[0].clips),
             "captions_per_clip": len(rounds),
             "mean": mean,
-            "not_available": scores[0].not_available,
+            "not_available": lacking,
         }
         print(json_text(record))
         return
@@ -59,8 +61,8 @@ def human_command(
         rows.append(["paper, AudioCaps test", *(f"{paper[name]:.1f}" for name in mean)])
     say(f"{len(scores[0].clips):,} clips, each of {len(rounds)} captions against the others, × 100")
     say(aligned(rows, terminal_width()))
-    for name, reason in scores[0].not_available.items():
-        say(f"{METRICS[name]}: not available ({reason})")
+    for line in not_available(named):
+        say(line)
 
 
 def table_command(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from extract.dump.clips import Texts
-from extract.sound.audio import AUDIO_SUFFIXES
+from extract.sound.kinds import AUDIO_SUFFIXES
 from features.common.console import log
 from features.common.errors import DumpError
 

@@ -15,7 +15,7 @@ from extract.dump.audio_files import AudioFiles
 from extract.dump.clips import Listed
 from extract.dump.splits import folder_splits
 from extract.dump.tables.texts import has_audio_ending
-from extract.sound.audio import DECODED_SUFFIXES
+from extract.sound.kinds import DECODED_SUFFIXES
 
 CLIP_S = 10
 

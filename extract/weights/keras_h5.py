@@ -37,7 +37,7 @@ def read_keras(path: Path) -> dict[str, np.ndarray]:
                         raise WeightsError(f"{path}: holds {name} twice; fetch it again")
                     found[name] = group[weight][()]
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path) from error
     return found
 
 

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from features.common.damaged import what_is
 from features.common.errors import WeightsError
 from features.common.publish import published, sha256_of
 
@@ -154,7 +155,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path) from error
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -167,7 +168,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path) from error
 
 
 def read_checkpoint(path: Path) -> Any:
@@ -182,7 +183,7 @@ def read_checkpoint(path: Path) -> Any:
         with torch.serialization.safe_globals(_numpy_names()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path) from error
 
 
 def read_class_names(path: Path, *, fetch: str = "yamnet") -> tuple[str, ...]:
@@ -222,12 +223,13 @@ def _numpy_names() -> list[Any]:
     return named + [type(np.dtype(kind)) for kind in ("int32", "int64", "float32", "float64")]
 
 
-def unreadable(path: Path, error: Exception) -> WeightsError:
-    """What to raise for a file that is damaged or of another kind."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+def unreadable(path: Path) -> WeightsError:
+    """What to raise for a file that is damaged or of another kind; in our own words, since torch's
+    advise to let it run code."""
+    what = what_is(path, binary=True)
     return WeightsError(
-        f"{path}: cannot be read as weights ({reason}); the file is damaged or another one: "
-        "get it again, e.g. with: python -m extract fetch"
+        f"{path}: cannot be read as weights: it {what}; get it again, e.g. with: "
+        "python -m extract fetch"
     )
 
 

@@ -20,29 +20,33 @@ def seen_in(path: Path, *, binary: bool) -> str:
         path: the file.
         binary: whether it should hold something else than text.
     """
+    what = what_is(path, binary=binary)
+    if "Git LFS" in what:
+        return f"{what}; run `git lfs pull` where it was cloned, or download the file by itself"
+    return what if what.startswith("cannot") else f"{what}; get it again from where it came from"
+
+
+def what_is(path: Path, *, binary: bool) -> str:
+    """What is wrong with a file that could not be read; arguments as for `seen_in`."""
     try:
         with path.open("rb") as file:
             head = file.read(_LOOK_BYTES)
         size = path.stat().st_size
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-    again = "get it again from where it came from"
     if not head:
-        return f"is empty; {again}"
+        return "is empty"
     if head.startswith(_LFS):
-        return (
-            f"is a Git LFS pointer of {size:,} bytes, not the file itself; run `git lfs pull` "
-            "where it was cloned, or download the file by itself"
-        )
+        return f"is a Git LFS pointer of {size:,} bytes, not the file itself"
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
-        return f"is a web page of {size:,} bytes, not the file itself; {again}"
+        return f"is a web page of {size:,} bytes, not the file itself"
     if binary and (text := _as_text(head)):
-        return f"is a text that begins {text!r}, not the file itself; {again}"
+        return f"is a text that begins {text!r}, not the file itself"
     whole = _safetensors_bytes(head, path)
     if whole is not None and size < whole:
-        return f"is cut: {size:,} of {whole:,} bytes are there; {again}"
-    return f"is cut, damaged, or of another kind than its name says; {again}"
+        return f"is cut: {size:,} of {whole:,} bytes are there"
+    return "is cut, damaged, or of another kind than its name says"
 
 
 def read_json(path: Path, failure: type[TagbartError]) -> dict[str, Any]:

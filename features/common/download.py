@@ -1,7 +1,6 @@
 """Download official files: resumed after a break, verified, and named only when whole."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from urllib.request import Request, urlopen
 
 from features.common.console import log, progress
 from features.common.errors import TagbartError
+from features.common.locks import locked
 from features.common.publish import sha256_of, write_json
 
 # Some hosts answer 403 to Python's own name.
@@ -147,10 +147,8 @@ class _Refused(Exception):
 def _alone(draft: Path) -> Iterator[BinaryIO]:
     """The draft, opened at its end; by no two processes at once."""
     with draft.open("ab") as out:
-        try:
-            fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DownloadError(f"{draft}: another process is fetching it; wait for it") from None
+        if not locked(out, draft):
+            raise DownloadError(f"{draft}: another process is fetching it; wait for it")
         yield out
 
 

@@ -12,7 +12,12 @@ from features.common.publish import write_json
 from features.reader import Features
 from features.spec import Index, SplitEntry, StreamSpec
 from features.writer import ShardWriter
-from tests.evaluate.scores.scoring_fixtures import meteor, shared_meteor, spaced_folder  # noqa: F401
+from tests.evaluate.scores.scoring_fixtures import (  # noqa: F401
+    corenlp,
+    meteor,
+    shared_meteor,
+    spaced_folder,
+)
 from train.data.batches import IGNORED
 from train.model.pretrained import build_model, train_tokenizer
 from train.recipes.config import BartShape, InputsConfig, ModelConfig, Recipe

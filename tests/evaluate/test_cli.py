@@ -25,7 +25,7 @@ def evaluate(*arguments: object, **environment: str) -> subprocess.CompletedProc
 def test_scoring_loads_no_network_library():
     code = (
         "import sys, evaluate.cli, evaluate.scores.score, evaluate.scores.table\n"
-        "import evaluate.metrics.spice_worker\n"
+        "import evaluate.metrics.spice.worker\n"
         "import pycocoevalcap.cider.cider_scorer, pycocoevalcap.bleu.bleu_scorer\n"
         "import pycocoevalcap.rouge.rouge, pycocoevalcap.tokenizer.ptbtokenizer\n"
         "evaluate.scores.score.new_scorer().close()\n"  # all that comes before Java
@@ -56,7 +56,7 @@ def test_score_writes_a_table_and_both_files_for_every_predictions_file(tmp_path
     for word in ("one/p ", "two/p ", "mean ", "std ", "95 %"):
         assert word in done.stdout
     assert "SPICE: not available (stanford-corenlp-3.6.0.jar" in done.stdout
-    assert "get them with: python -m evaluate fetch" in done.stdout
+    assert "get them with: make setup-spice" in done.stdout
     assert "SPIDEr: not available" in done.stdout
     summary = json.loads((out / "scores.json").read_text())
     assert list(summary["files"]) == ["one/p", "two/p"]

@@ -1,6 +1,7 @@
 """What is wrong with a dump, a clip, the weights or an option is said in one line, or listed."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -100,3 +101,33 @@ def test_an_output_that_is_a_file_ends_in_one_line(tiny_weights, tmp_path):
     assert "cannot be the output folder" in only_error(
         extract("run", tmp_path / "dump", *options(tmp_path / "out", tiny_weights))
     )
+
+
+def test_what_needs_ffmpeg_is_said_at_once_and_tried_again_when_there_is_one(
+    tiny_weights, tmp_path, ffmpeg, ffmpeg_folder, without_ffmpeg, monkeypatch
+):
+    dump, out = tmp_path / "dump", tmp_path / "out"
+    write_clips(dump, 1)
+    for name in ("a.wv", "b.m4a", "c.m4a"):
+        ffmpeg("-i", dump / "c000.wav", dump / name)
+    arguments = ("run", dump, *options(out, tiny_weights, streams="vggish"))
+    done = extract(*arguments)
+    assert done.code == 1
+    assert "3 files need ffmpeg, which is not on the PATH (.m4a 2, .wv 1)" in done.stderr
+    assert Features(out, "all").ids == ["c000.wav"]
+    monkeypatch.setenv("PATH", f"{ffmpeg_folder}{os.pathsep}{os.environ['PATH']}")
+    done = extract(*arguments)
+    assert done.code == 0 and "need ffmpeg" not in done.stderr
+    assert Features(out, "all").ids == ["a.wv", "b.m4a", "c.m4a", "c000.wav"]
+
+
+def test_an_extraction_without_a_single_clip_could_not_run(tiny_weights, tmp_path):
+    dump, out = tmp_path / "dump", tmp_path / "out"
+    dump.mkdir()
+    (dump / "empty.wav").touch()
+    arguments = ("run", dump, *options(out, tiny_weights, streams="vggish"))
+    for _ in range(2):  # found finished, too
+        assert "not one clip could be extracted" in only_error(extract(*arguments))
+    assert "empty file" in (out / "failures.csv").read_text()
+    write_clips(dump, 1)
+    assert extract(*arguments).code == 1

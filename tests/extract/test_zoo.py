@@ -15,7 +15,9 @@ def stored(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def test_the_zoo_is_extracted_as_documented_or_named_with_its_reason(tiny_weights, tmp_path):
+def test_the_zoo_is_extracted_as_documented_or_named_with_its_reason(
+    tiny_weights, tmp_path, without_ffmpeg
+):
     zoo, good, out, alone = (tmp_path / name for name in ("zoo", "good", "out", "alone"))
     animals = make_zoo(zoo)
     chosen = {"streams": "yamnet,vggish", "batch_clips": 4, "dtype": "float32", "shard_clips": 30}

@@ -20,7 +20,7 @@ def fits(data: SplitData, stream: str, device: torch.device) -> bool:
     """Whether a split's rows of an audio stream take little of a GPU's memory."""
     if device.type != "cuda":
         return False
-    size = sum(values.nbytes for values in data.streams[stream].maps)
+    size = sum(values.nbytes for values in data.streams[stream].parts)
     return size <= _SHARE * torch.cuda.get_device_properties(device).total_memory
 
 
@@ -31,11 +31,11 @@ def with_resident_audio(data: SplitData, stream: str, device: torch.device) -> S
     table is zero, which is what stands after a clip's last row.
     """
     rows = data.streams[stream]
-    starts = np.cumsum([1, *map(len, rows.maps)]).tolist()
-    kind = torch.from_numpy(np.array(rows.maps[0][:1])).dtype
-    table = torch.zeros((starts[-1], rows.maps[0].shape[1]), dtype=kind, device=device)
-    for start, values in zip(starts, rows.maps, strict=False):
-        table[start : start + len(values)] = torch.from_numpy(np.array(values))
+    starts = np.cumsum([1, *map(len, rows.parts)]).tolist()
+    kind = torch.from_numpy(np.array(rows.parts[0][:1])).dtype
+    table = torch.zeros((starts[-1], rows.parts[0].shape[1]), dtype=kind, device=device)
+    for start, values in zip(starts, rows.parts, strict=False):
+        table[start : start + len(values)] = torch.from_numpy(np.array(values[:]))
     numbers = [np.arange(start, end, dtype=np.int32)[:, None] for start, end in pairwise(starts)]
-    numbered = StreamRows(maps=numbers, first=rows.first, counts=rows.counts)
+    numbered = StreamRows(parts=numbers, first=rows.first, counts=rows.counts)
     return replace(data, streams={**data.streams, stream: numbered}, audio_table=table)

@@ -1,11 +1,11 @@
 """One split in compact form: captions in tokens, and the places of every clip's feature rows.
 
-Features stay in the shards' files, mapped and read where a batch needs them. In memory a clip
+Features stay in the shards' files and are read where a batch needs them. In memory a clip
 takes about 50 bytes plus 2 bytes per caption token, whatever its features weigh.
 """
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,8 +17,11 @@ from features.common.errors import FormatError
 from features.reader import Features, Shard
 from train.data.batches import IGNORED, Rows
 from train.data.draws import clip_keys, sample_keys
+from train.data.file_rows import FileRows
 from train.data.inputs import InputBuilder
 
+# A shard's rows of a stream, the first row of each of its clips, and how many rows that has.
+_Place = tuple[FileRows, np.ndarray, np.ndarray]
 _SPARE_FILES = 64  # open files that are not shards
 
 
@@ -27,13 +30,12 @@ class StreamRows:
     """Where every clip's rows of one stream lie.
 
     Attributes:
-        maps: each shard's values [rows, D], mapped from its file; plain arrays, since numpy's
-            memmap class slices ten times slower.
+        parts: each shard's values [rows, D], in its file or, for numbers of rows, in memory.
         first: int64 [n], a clip's first row in its shard.
         counts: int32 [n], how many.
     """
 
-    maps: list[np.ndarray]
+    parts: Sequence[FileRows | np.ndarray]
     first: np.ndarray
     counts: np.ndarray
 
@@ -46,11 +48,11 @@ class StreamRows:
             counts: int [m], rows to take of each.
         """
         ends = np.cumsum(counts).tolist()
-        values = np.empty((ends[-1], self.maps[0].shape[1]), self.maps[0].dtype)
+        values = np.empty((ends[-1], self.parts[0].shape[1]), self.parts[0].dtype)
         begin = 0
         first = self.first[clips].tolist()
         for shard, row, end in zip(shards.tolist(), first, ends, strict=True):
-            values[begin:end] = self.maps[shard][row : row + end - begin]
+            values[begin:end] = self.parts[shard][row : row + end - begin]
             begin = end
         return Rows(values=values, counts=counts)
 
@@ -128,7 +130,7 @@ class SplitData:
         _allow_open_files(len(features.shards) * len(builder.streams))
         cut = builder.inputs.max_caption_tokens
         sizes, clips, keys, tokens, lengths = [], [], [], [], []
-        places: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in builder.streams}
+        places: dict[str, list[_Place]] = {name: [] for name in builder.streams}
         seen = 0
         for shard in fresh_shards(features):
             per_clip = np.diff(shard.caption_offset)
@@ -140,9 +142,8 @@ class SplitData:
             lengths.append(length)
             for name, found in places.items():
                 offset = shard.offset(name)
-                found.append(
-                    (np.asarray(shard.values(name)), offset[:-1], np.diff(offset).astype(np.int32))
-                )
+                counts = np.diff(offset).astype(np.int32)
+                found.append((FileRows(shard, name), offset[:-1], counts))
             sizes.append(len(shard))
             seen += len(shard)
         if not sum(len(part) for part in clips):
@@ -211,13 +212,13 @@ def encode_captions(
     return np.concatenate(pieces).astype(small), length
 
 
-def _stream_rows(found: list[tuple[np.ndarray, ...]]) -> StreamRows:
-    maps, first, counts = zip(*found, strict=True)
-    return StreamRows(maps=list(maps), first=np.concatenate(first), counts=np.concatenate(counts))
+def _stream_rows(found: list[_Place]) -> StreamRows:
+    parts, first, counts = zip(*found, strict=True)
+    return StreamRows(parts=parts, first=np.concatenate(first), counts=np.concatenate(counts))
 
 
 def _allow_open_files(wanted: int) -> None:
-    """A mapped shard holds an open file: raise this process's own limit where needed."""
+    """A stream of a shard holds an open file: raise this process's own limit where needed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted += _SPARE_FILES
     if wanted <= soft:

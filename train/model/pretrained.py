@@ -6,14 +6,18 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from torch import nn
 from transformers import AutoTokenizer, BartConfig, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from features.common.console import log
 from features.common.damaged import read_json
 from features.common.errors import ConfigError, WeightsError
-from train.model.config_file import read_bart_config, read_decoding
+from train.model.config_file import (
+    model_type,
+    read_bart_config,
+    read_decoding,
+    read_tagbart_config,
+)
 from train.model.hub import model_folder
 from train.model.tagbart import TagBart, TagBartConfig, freeze_decoder
 from train.model.weights_file import fit_weights, read_weights
@@ -149,7 +153,7 @@ def build_model(recipe: Recipe, *, vocab: int, audio_width: int) -> TagBart:
         TagBartConfig(bart=config, tags=tags, audio_width=audio_width, decoding=decoding)
     )
     if folder is not None:
-        _fill(model.bart, folder, recipe)
+        _fill(model, folder, recipe)
     if recipe.model.freeze_decoder:
         freeze_decoder(model)
     return model
@@ -181,12 +185,16 @@ def quiet_transformers() -> None:
 
 
 def _pretrained(recipe: Recipe) -> tuple[Path, BartConfig, dict[str, Any]]:
-    """The folder with pretrained weights, their configuration with the recipe's dropouts, and how
-    they ask to be decoded."""
+    """The folder with pretrained weights, a BART's or a run's, BART's configuration there with the
+    recipe's dropouts, and how the weights ask to be decoded."""
     setting, name = "model.pretrained", recipe.model.pretrained
     folder = model_folder(setting, name, recipe.model.revision, weights=True)
     try:
-        config, decoding = read_bart_config(folder), read_decoding(folder)
+        if _is_run(folder):
+            earlier = read_tagbart_config(folder)
+            config, decoding = earlier.bart, earlier.decoding
+        else:
+            config, decoding = read_bart_config(folder), read_decoding(folder)
     except WeightsError as error:
         raise ConfigError(_not_loadable(setting, name, error)) from error
     _check_shape(config, recipe)
@@ -195,15 +203,20 @@ def _pretrained(recipe: Recipe) -> tuple[Path, BartConfig, dict[str, Any]]:
     return folder, config, decoding
 
 
-def _fill(bart: nn.Module, folder: Path, recipe: Recipe) -> None:
+def _fill(model: TagBart, folder: Path, recipe: Recipe) -> None:
     """Pretrained weights in float32 whatever the file holds: bart-large's is half precision, which
-    stops learning."""
+    stops learning. A run brings the dense layer, too."""
     try:
         path, state = read_weights(folder)
-        fit_weights(bart, state, path, base="model.")
+        filled, base = (model, "") if _is_run(folder) else (model.bart, "model.")
+        fit_weights(filled, state, path, base=base)
     except WeightsError as error:
         name = recipe.model.pretrained
         raise ConfigError(_not_loadable("model.pretrained", name, error)) from error
+
+
+def _is_run(folder: Path) -> bool:
+    return model_type(folder) == TagBartConfig.model_type
 
 
 def _check_shape(config: BartConfig, recipe: Recipe) -> None:

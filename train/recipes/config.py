@@ -47,7 +47,8 @@ class ModelConfig:
     """Where BART's weights and tokenizer come from, and what is frozen.
 
     Attributes:
-        pretrained: a hub name, a local folder, or "none" for random weights of [bart]'s shape.
+        pretrained: a hub name, a local folder, a run folder to go on from with its dense layer
+            and tokenizer, or "none" for random weights of [bart]'s shape.
         revision: of a hub name; "" takes the one pinned in train/model/hub.py.
         tokenizer: "" for the pretrained model's own, a folder, a hub name, or "train" to learn one
             from the training captions and the tags' names.
@@ -73,7 +74,7 @@ class ModelConfig:
         _require(
             self.tokenizer != TRAIN_TOKENIZER or self.pretrained == NO_PRETRAINED,
             f'model.tokenizer = "{TRAIN_TOKENIZER}" needs model.pretrained = "none": pretrained '
-            "weights know their own tokens only",
+            "weights know their own tokens only, which --set model.tokenizer= takes",
         )
 
 

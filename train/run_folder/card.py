@@ -158,7 +158,7 @@ def _unknown(recipe: Recipe) -> str:
     ]
     name = recipe.model.pretrained
     if name != NO_PRETRAINED and Path(name).exists():
-        lines.append(f"where the base model in `{name}` came from.")
+        lines.append(f"where the base model or earlier run in `{name}` came from.")
     return "## Not known to tagbart\n\n" + "\n".join(f"- {line}" for line in lines)
 
 

@@ -26,6 +26,7 @@ from features.common.errors import ConfigError, FormatError, RunError, WeightsEr
 from features.common.publish import published, write_json
 from features.spec import StreamSpec
 from train.data.inputs import InputBuilder
+from train.model.config_file import NAME as CONFIG_NAME
 from train.model.config_file import read_tagbart_config
 from train.model.pretrained import quiet_transformers, read_tokenizer
 from train.model.tagbart import TagBart, freeze_decoder
@@ -76,8 +77,8 @@ def load_run(path: Path, device: str = "cpu") -> Run:
         RunError: if the folder holds no run, or no weights yet.
     """
     quiet_transformers()
-    _require_files(path, (RECIPE_NAME, STREAMS_NAME, WEIGHTS_NAME, "config.json"))
-    run = _opened(path)
+    _require_files(path, (RECIPE_NAME, STREAMS_NAME, WEIGHTS_NAME, CONFIG_NAME))
+    run = open_unfilled(path)
     with _as_run_error(path):
         weights, state = read_weights(path)
         fit_weights(run.model, state, weights, base="")
@@ -135,8 +136,7 @@ def reopen_run(path: Path) -> Run:
     Raises:
         RunError: if the folder holds no run.
     """
-    _require_files(path, (RECIPE_NAME, STREAMS_NAME, "config.json"))
-    run = _opened(path)
+    run = open_unfilled(path)
     with_memory(run.model)
     if run.recipe.model.freeze_decoder:
         freeze_decoder(run.model)
@@ -207,8 +207,13 @@ def _if_on_a_hub(path: Path) -> str:
     )
 
 
-def _opened(path: Path) -> Run:
-    """What a run folder holds, the model on the device "meta"."""
+def open_unfilled(path: Path) -> Run:
+    """What a run folder holds, the model on the device "meta", without weights.
+
+    Raises:
+        RunError: if the folder holds no run, or is damaged.
+    """
+    _require_files(path, (RECIPE_NAME, STREAMS_NAME, CONFIG_NAME))
     with _as_run_error(path):
         config = read_tagbart_config(path)
         recipe = read_resolved(path / RECIPE_NAME)

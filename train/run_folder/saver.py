@@ -26,6 +26,7 @@ class Saver:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="saver")
         self._under_way: list[Future[None]] = []
         self._copies: dict[str, torch.Tensor] = {}
+        self._folder = _inode(path)
         self._clear_drafts()
 
     def save(self, progress: Progress, *, best: bool, state: bool, curves: bool) -> None:
@@ -61,6 +62,7 @@ class Saver:
             for future in under_way:
                 future.result()
         except OSError as error:
+            self._check_folder()
             raise RunError(
                 f"{self._path}: cannot be written ({error.strerror}); what was saved before is "
                 "whole: make room there and go on with --resume"
@@ -78,7 +80,19 @@ class Saver:
                 shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
 
     def _later(self, write: Callable[[], None]) -> None:
-        self._under_way.append(self._pool.submit(write))
+        def checked() -> None:
+            self._check_folder()  # or writing would make another one of that name
+            write()
+
+        self._under_way.append(self._pool.submit(checked))
+
+    def _check_folder(self) -> None:
+        """Refuse a run folder that was removed while training went on."""
+        if _inode(self._path) != self._folder:
+            raise RunError(
+                f"{self._path}: the run folder is gone, and with it what was saved; leave it in "
+                "place while a run trains, and begin again"
+            )
 
     def _copied(self, part: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The tensors in the computer's memory, in room that is used again each time."""
@@ -94,3 +108,10 @@ class Saver:
                 )
             copies[name] = self._copies[key].copy_(tensor, non_blocking=True)
         return copies
+
+
+def _inode(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None

@@ -20,6 +20,7 @@ from extract.dump.tables.texts import (
 )
 from extract.sound.contained import part_of_parquet, part_of_tar
 from extract.sound.parquet import open_parquet, sound_column
+from features.common.console import log
 from features.common.errors import DumpError
 
 _MAX_TEXT = 1 << 20  # bytes of one clip's captions
@@ -88,10 +89,26 @@ def _tar(table: Table) -> Iterator[Entry]:
                     sample, key = {}, f"{folder}/{stem}"
                 sample[ending.lower()] = member
             yield from _sample(table, tar, sample)
+            _check_end(table, tar.offset)
     except (tarfile.TarError, EOFError) as error:
         raise DumpError(f"{table.path}: no whole tar ({error}); get it again") from error
     except OSError as error:
         raise DumpError(f"{table.path}: cannot be read ({error.strerror})") from error
+
+
+def _check_end(table: Table, offset: int) -> None:
+    """Python's reader takes what is no header for the end; a tar ends with a block of zeros.
+
+    Raises:
+        DumpError: if something else stands there.
+    """
+    with table.path.open("rb") as file:
+        file.seek(offset)
+        block = file.read(tarfile.BLOCKSIZE)
+    if block.strip(b"\0"):
+        raise DumpError(f"{table.path}: no whole tar (damaged at byte {offset:,}); get it again")
+    if not block:
+        log(f"{table.path}: ends without the mark of a tar's end; clips behind it may be lost")
 
 
 def _sample(

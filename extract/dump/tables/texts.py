@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from extract.sound.audio import AUDIO_SUFFIXES
+from extract.sound.kinds import AUDIO_SUFFIXES
 from features.common.errors import DumpError
 
 # What the columns of a captions file are called, the likeliest first.

@@ -6,7 +6,7 @@ import pytest
 
 from evaluate.metrics.child import LineProcess, ScoreError
 from evaluate.metrics.meteor import Meteor
-from evaluate.metrics.spice import Spice
+from evaluate.metrics.spice.client import Spice
 
 HANGS = "import sys; sys.stdin.read()"  # for good: its stdin stays open
 

@@ -14,7 +14,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from evaluate.metrics import fense
 from evaluate.metrics.child import ScoreError
-from evaluate.scores.score import new_scorer
+from evaluate.scores.score import Wanted, new_scorer
 
 
 def python(code: str) -> list[str]:
@@ -39,7 +39,7 @@ def test_without_the_package_asking_for_fense_ends_at_once(monkeypatch):
     with pytest.raises(
         ScoreError, match=r"FENSE: aac-metrics is not installed; .*make setup-fense"
     ):
-        new_scorer(use_fense=True)
+        new_scorer(Wanted(fense=True))
 
 
 def test_the_lock_has_the_part_that_make_setup_fense_installs():

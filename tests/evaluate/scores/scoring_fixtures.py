@@ -1,5 +1,7 @@
 """Fixtures of the scoring tests (brought in by conftest.py): METEOR takes some 10 s to start."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,15 +9,24 @@ import pytest
 
 from evaluate.metrics import jvm
 from evaluate.metrics.meteor import Meteor
+from evaluate.metrics.spice import jars
 from evaluate.scores import score
 
 
 @pytest.fixture(scope="session")
 def spaced_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """pycocoevalcap under a path with spaces and a letter that is not ASCII."""
-    link = tmp_path_factory.mktemp("a path with späces") / "pycocoevalcap here"
-    link.symlink_to(jvm.pycocoevalcap_folder(), target_is_directory=True)
-    return link
+    """pycocoevalcap under a path that an address would escape. Real files: from a link
+    the jar finds its way back."""
+    folder = tmp_path_factory.mktemp("My späces") / "José #1 [x] 50%20"
+    shutil.copytree(jvm.pycocoevalcap_folder(), folder, copy_function=_linked)
+    return folder
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy(source, target)
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +53,12 @@ class _Borrowed:
 def shared_meteor(meteor: Meteor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every scorer made during the test talks to the shared METEOR."""
     monkeypatch.setattr(score, "Meteor", lambda: _Borrowed(meteor))
+
+
+@pytest.fixture(scope="session")
+def corenlp() -> list[Path]:
+    """SPICE's class path; the test is skipped where CoreNLP's jars are not."""
+    why_not = jars.missing()
+    if why_not:
+        pytest.skip(f"SPICE cannot run here: {why_not}")
+    return jars.class_path()

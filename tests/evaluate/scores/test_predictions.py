@@ -8,6 +8,7 @@ import pytest
 from evaluate.scores.predictions import (
     Prediction,
     PredictionsError,
+    PredictionSets,
     read_predictions,
     read_sets,
     write_predictions,
@@ -103,3 +104,12 @@ def test_files_with_other_clips_or_references_are_refused(tmp_path, second, word
     with pytest.raises(PredictionsError, match=words) as caught:
         read_sets([a, b])
     assert str(a) in str(caught.value) and str(b) in str(caught.value)
+
+
+def test_the_longest_text_is_named_by_its_clip():
+    sets = PredictionSets(
+        clips=("a", "b"),
+        references=(("one two", "three"), ("four",)),
+        candidates=(("x", "word " * 9), ("y", "z")),
+    )
+    assert sets.longest() == "the longest text is a caption of clip 'b', 9 words"

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluate.metrics.spice import Spice
+from evaluate.metrics.spice.client import Spice
 from evaluate.scores.predictions import PredictionSets, read_predictions, read_sets
+from evaluate.scores.results import Without
 from evaluate.scores.score import Scorer
-from tests.evaluate.metrics.test_spice import STAND_IN, stand_in_class_path
+from tests.evaluate.metrics.spice.conftest import graph_classes
+from tests.evaluate.metrics.spice.test_spice import STAND_IN
 
 WITHOUT_SPICE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider_d")
 
@@ -17,7 +19,7 @@ WITHOUT_SPICE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "c
 @pytest.fixture
 def scorer(shared_meteor: None) -> Scorer:
     """A scorer on the shared METEOR, without SPICE."""
-    return Scorer(spice=None, why_no_spice="get them with: python -m evaluate fetch")
+    return Scorer(spice=None, why_no_spice="get them with: make setup-spice")
 
 
 @pytest.fixture(scope="session")
@@ -110,14 +112,14 @@ def test_a_set_of_one_clip_has_scores(scorer):
 def test_without_the_jars_spice_and_spider_are_absent_and_say_why(scorer):
     [scores, _] = scorer.score(EDGES)
     assert scores.not_available == {
-        "spice": "get them with: python -m evaluate fetch",
+        "spice": "get them with: make setup-spice",
         "spider": "needs SPICE",
     }
     assert not {"spice", "spider"} & scores.per_clip.keys()
 
 
 def test_spider_is_the_mean_of_cider_d_and_spice_per_clip(shared_meteor):
-    with Spice(stand_in_class_path(), command=STAND_IN, timeout_s=600) as spice:
+    with Spice(graph_classes(), command=STAND_IN, timeout_s=600) as spice:
         first, second = Scorer(spice=spice).score(EDGES)
     for scores in (first, second):
         clips = scores.per_clip
@@ -128,12 +130,60 @@ def test_spider_is_the_mean_of_cider_d_and_spice_per_clip(shared_meteor):
     assert first.per_clip["spice"][0] == pytest.approx(3 / 4)  # 3 of 3 words, 3 of 5 references'
 
 
-def test_a_clip_without_a_spice_value_is_left_out_of_the_mean_and_counted(shared_meteor, capsys):
-    class Undecided:
-        def scores(self, references, candidates):
-            return [np.array([np.nan, 0.5, 0.25, 0.0, 0.25]) for _ in candidates]
+class HalfEach:
+    """SPICE that gives every clip 1/2 and remembers what it was asked; NaN for the text "odd"."""
 
-    scores, _ = Scorer(spice=Undecided()).score(EDGES)
-    assert scores.corpus["spice"] == 0.25
-    assert np.isnan(scores.per_clip["spider"][0])
-    assert "SPICE gave no number for 2 captions" in capsys.readouterr().err
+    def __init__(self) -> None:
+        self.asked: list = []
+
+    def scores(self, references, candidates):
+        self.asked = [references, candidates]
+        return [np.array([np.nan if t == "odd" else 0.5 for t in file]) for file in candidates]
+
+    def close(self) -> None: ...
+
+
+def test_a_metric_that_a_clip_lacks_is_never_the_value_of_the_whole(shared_meteor):
+    sets = PredictionSets(
+        clips=("a", "b", "c"),
+        references=(("a dog",), ("rain",), ("a cat",)),
+        candidates=(("odd", "rain", "a cat"), ("a dog", "rain", "a cat")),
+    )
+    first, second = Scorer(spice=HalfEach()).score(sets)
+    assert not {"spice", "spider"} & (first.corpus.keys() | first.intervals.keys())
+    assert first.without["spice"] == Without(clips=1, value=0.5, interval=(0.5, 0.5))
+    rest = first.per_clip["cider_d"][1:]
+    assert first.without["spider"].value == pytest.approx((rest.mean() + 0.5) / 2)
+    assert first.not_available["spice"] == "for all clips; without 1 clip: 50.0, 95 % 50.0–50.0"
+    assert np.isnan(first.per_clip["spice"]).tolist() == [True, False, False]
+    assert second.corpus["spice"] == 0.5
+    assert second.without == {}
+
+
+LONG = " ".join(["rain"] * 201)
+
+
+@pytest.mark.parametrize("long_captions", [False, True])
+def test_clips_of_captions_beyond_200_words_are_named_and_get_spice_if_asked_for(
+    shared_meteor, capsys, long_captions
+):
+    sets = PredictionSets(
+        clips=("long reference", "long candidate", "200 words", "plain"),
+        references=(("rain", LONG), ("rain",), ("rain",), ("a cat",)),
+        candidates=(
+            ("rain", LONG, " ".join(["rain"] * 200), "a cat"),
+            ("rain", "rain", "rain", "a cat"),
+        ),
+    )
+    spice = HalfEach()
+    first, second = Scorer(spice=spice, long_captions=long_captions).score(sets)
+    told = capsys.readouterr().err
+    if long_captions:
+        assert first.corpus["spice"] == second.corpus["spice"] == 0.5
+        assert "words" not in told
+        return
+    assert "2 of 4 clips, 'long reference', 'long candidate'" in told
+    assert (first.without["spice"].clips, second.without["spice"].clips) == (2, 1)
+    references, candidates = spice.asked
+    assert references[0] == []  # no file has a value of this clip: nothing of it is parsed
+    assert candidates == [["", "", sets.candidates[0][2], "a cat"], ["", "rain", "rain", "a cat"]]

@@ -7,12 +7,14 @@ import pytest
 import soundfile
 
 from extract.sound import audio
-from extract.sound.audio import load_audio
+from extract.sound.audio import Audio, load_audio
+from extract.sound.blocks import read_blocks
+from extract.sound.files import libsndfile
 from features.common.errors import ClipError
 from tests.extract.zoo import RATE_HZ, make_zoo, wav_bytes
 
 
-def test_every_animal_of_the_zoo_is_decoded_or_refused_for_its_reason(tmp_path):
+def test_every_animal_of_the_zoo_is_decoded_or_refused_for_its_reason(tmp_path, without_ffmpeg):
     for animal in make_zoo(tmp_path):
         path = tmp_path / animal.name
         if animal.extracted:
@@ -59,21 +61,31 @@ def test_blocks_join_without_a_seam(tmp_path, monkeypatch):
     samples = np.random.default_rng(0).uniform(-1, 1, (1_000, 2)).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", samples, RATE_HZ, "FLOAT")
     for frames in (7, 500, 999, 1_000, 1_001):  # 500 and 1,000 end just with the file
-        monkeypatch.setattr(audio, "BLOCK_FRAMES", frames)
+        monkeypatch.setattr(libsndfile, "BLOCK_SAMPLES", 2 * frames)
         found = load_audio(tmp_path / "a.wav").waveform
         np.testing.assert_array_equal(found, (samples[:, 0] + samples[:, 1]) / 2)
 
 
 def test_memory_holds_the_mono_waveform_and_one_block(tmp_path, monkeypatch):
-    monkeypatch.setattr(audio, "BLOCK_FRAMES", 10_000)
     frames, channels = 400_000, 8
+    monkeypatch.setattr(libsndfile, "BLOCK_SAMPLES", 10_000 * channels)
     soundfile.write(tmp_path / "eight.wav", np.zeros((frames, channels)), 48_000)
     tracemalloc.start()
     load_audio(tmp_path / "eight.wav")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     mono, block = 4 * frames, 4 * channels * 10_000
-    assert peak < 2 * mono + 3 * block < 4 * frames * channels / 2
+    assert peak < 1.25 * mono + 3 * block < 4 * frames * channels / 2
+
+
+def test_reading_block_by_block_takes_the_memory_of_a_block_whatever_the_length(tmp_path):
+    soundfile.write(tmp_path / "silence.flac", np.zeros(4_000_000, np.int16), 48_000)
+    tracemalloc.start()
+    samples = sum(len(block.waveform) for block in read_blocks(tmp_path / "silence.flac"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert samples == 4_000_000
+    assert peak < 4 * 4 * libsndfile.BLOCK_SAMPLES
 
 
 @pytest.mark.parametrize(
@@ -91,7 +103,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, name, kept):
 
 
 @pytest.mark.parametrize("within", [True, False])
-def test_an_ogg_cut_within_or_between_its_pages_is_refused(tmp_path, within):
+def test_an_ogg_cut_within_or_between_its_pages_is_refused(tmp_path, within, without_ffmpeg):
     path = tmp_path / "a.ogg"
     noise = np.random.default_rng(1).uniform(-0.5, 0.5, 5 * RATE_HZ)
     soundfile.write(path, noise, RATE_HZ)
@@ -109,6 +121,58 @@ def test_too_many_samples_at_a_high_rate_are_refused_by_the_header_alone(tmp_pat
         load_audio(tmp_path / "a.wav")
     soundfile.write(tmp_path / "b.wav", np.zeros(1_000), 192_000)
     assert len(load_audio(tmp_path / "b.wav").waveform) == 1_000
+
+
+def test_channels_count_as_time_does_and_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "255.ogg", np.zeros((800, 255)), 8_000)
+    with pytest.raises(ClipError, match="255 channels, expected 64 at most"):
+        load_audio(tmp_path / "255.ogg")
+    monkeypatch.setattr(audio, "MAX_SAMPLES", 40_000)
+    soundfile.write(tmp_path / "64.wav", np.zeros((800, 64)), 8_000)
+    with pytest.raises(ClipError, match=r"too long: .* at 8,000 Hz and 64 channels"):
+        load_audio(tmp_path / "64.wav")
+    soundfile.write(tmp_path / "50.wav", np.zeros((800, 50)), 8_000)
+    assert load_audio(tmp_path / "50.wav").duration_s == 0.1
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "float16", "int16", "int32"])
+def test_sound_given_from_python_is_converted_by_its_type(kind):
+    full = {"int16": 2**15, "int32": 2**31}.get(kind, 1)
+    given = (np.array([0.5, -1, 0.25]) * full).astype(kind)
+    heard = Audio(waveform=given, sample_rate_hz=16_000)
+    np.testing.assert_array_equal(heard.waveform, np.float32([0.5, -1, 0.25]))
+    assert heard.waveform.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "int16"])
+def test_channels_given_from_python_are_averaged(kind):
+    full = 2**15 if kind == "int16" else 1
+    given = (np.array([[0.5, 0], [-1, 0.5], [0.25, 0.25]]) * full).astype(kind)
+    heard = Audio(waveform=given, sample_rate_hz=16_000.0)
+    np.testing.assert_array_equal(heard.waveform, np.float32([0.25, -0.25, 0.25]))
+    assert heard.sample_rate_hz == 16_000 and heard.duration_s == 3 / 16_000
+
+
+@pytest.mark.parametrize(
+    ("waveform", "rate_hz", "reason"),
+    [
+        (np.zeros((2, 16_000)), 16_000, r"shape \[2, 16000\], expected \[samples\] or"),
+        (np.zeros((16, 4, 2)), 16_000, "shape"),
+        (np.zeros(()), 16_000, "shape"),
+        (np.zeros(4, np.int64), 16_000, "type int64"),
+        (np.zeros(4, np.uint8), 16_000, "type uint8"),
+        (np.zeros(4, bool), 16_000, "type bool"),
+        (np.zeros(4, complex), 16_000, "type complex"),
+        (np.array(["a"]), 16_000, "type str"),
+        (np.zeros(0), 16_000, "no samples"),
+        (np.array([0, np.nan]), 16_000, "1 of 2 samples are NaN"),
+        (np.zeros(4), 16, "sample rate 16 Hz"),
+        (np.zeros(4), 16_000.5, "whole number"),
+    ],
+)
+def test_sound_given_from_python_that_could_be_misread_is_refused(waveform, rate_hz, reason):
+    with pytest.raises(ClipError, match=reason):
+        Audio(waveform=waveform, sample_rate_hz=rate_hz)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):

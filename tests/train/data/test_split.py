@@ -1,5 +1,7 @@
 """Captions as tokens and targets, rows from the right clip."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from features.common.errors import FormatError
 from features.reader import Features
 from tests.train.toy import ToyClip, random_clips, write_features
 from train.data.batches import IGNORED
+from train.data.file_rows import FileRows
 from train.data.split import Captions, SplitData, encode_captions
 
 
@@ -69,4 +72,16 @@ def test_loading_reads_no_features_and_keeps_no_texts(tmp_path, make_toy):
     data = SplitData.load(features, toy.builder, toy.tokenizer)
     assert all("_tables" not in vars(shard) for shard in data.features.shards[1:])
     for stream in data.streams.values():
-        assert all(isinstance(part.base, np.memmap) for part in stream.maps)
+        assert all(isinstance(part, FileRows) for part in stream.parts)
+
+
+def test_a_shard_that_is_shortened_in_use_is_named(tmp_path, make_toy):
+    toy = make_toy()
+    features = Features(write_features(tmp_path, {"train": random_clips(20)}), "train")
+    data = SplitData.load(features, toy.builder, toy.tokenizer)
+    everything = np.arange(len(data))
+    data.rows(everything, toy.builder)
+    path = features.shards[1].path
+    os.truncate(path, 1000)
+    with pytest.raises(FormatError, match=rf"{path}: was shortened while it was in use .now 1,000"):
+        data.rows(everything, toy.builder)

@@ -68,3 +68,14 @@ def test_a_disk_that_is_full_ends_in_one_line(saver, monkeypatch):
     saver.save(Progress(update=1), best=False, state=True, curves=False)
     with pytest.raises(RunError, match=r"cannot be written .No space left on device.*--resume"):
         saver.close()
+
+
+def test_a_run_folder_removed_midway_is_said_and_not_made_again(make_toy, tmp_path):
+    toy, folder = make_toy(), tmp_path / "run"
+    folder.mkdir()
+    saver = Saver(folder, toy.model, make_optimizer(toy.model, toy.recipe.optim))
+    folder.rmdir()
+    saver.save(Progress(update=1), best=False, state=True, curves=False)
+    with pytest.raises(RunError, match="the run folder is gone, and with it what was saved"):
+        saver.close()
+    assert not folder.exists()

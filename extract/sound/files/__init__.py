@@ -1,0 +1,1 @@
+"""A file of sound comes in; samples of each channel, block by block, go out, to its true end."""
