@@ -6,6 +6,7 @@ from pathlib import Path
 LOCALE = ("-Duser.language=en", "-Duser.country=US")
 # In the POSIX locale Java cannot open a path with letters beyond ASCII.
 ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
+SPICE_LONG = 60  # words: a longer text is parsed alone
 
 
 def java() -> Path:
@@ -31,12 +32,14 @@ def pycocoevalcap_folder() -> Path:
     return Path(next(iter(pycocoevalcap.__path__)))
 
 
-def spice_memory_mb(words: int) -> int:
-    """Heap to allow SPICE's Java, MB: the parser's tables grow with the square of a text's words.
+def spice_memory_mb(words: int, threads: int) -> int:
+    """Heap to allow SPICE's Java, MB: a parser's tables grow with the square of a text's words.
 
     Measured (docs/scoring.md): 100 words pass with 1,000 MB, 168 do not; 200 pass with 1,500.
 
     Args:
         words: of the longest text that it will parse.
+        threads: texts that are parsed at once; long ones (SPICE_LONG) are parsed alone.
     """
-    return max(1000, 500 + words * words // 28)
+    alone, together = words**2, threads * min(words, SPICE_LONG) ** 2
+    return max(1000, 500 + max(alone, together) // 28)

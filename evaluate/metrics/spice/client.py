@@ -50,7 +50,7 @@ class Spice(Closing):
             timeout_s: end it after so long without a sign of progress.
             command: what to start instead of the worker (for tests of what can go wrong).
         """
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "class_path": [str(jar.absolute()) for jar in class_path],
             "threads": cores(),
             "cache": str(cache) if cache else None,
@@ -94,7 +94,7 @@ class Spice(Closing):
 
     def _ready(self, words: int) -> LineProcess:
         """The process, with memory and patience for texts of so many words."""
-        memory_mb = jvm.spice_memory_mb(words)
+        memory_mb = jvm.spice_memory_mb(words, self._settings["threads"])
         if self._process is not None and memory_mb > self.memory_mb:
             self.close()
         if self._process is None:

@@ -22,10 +22,10 @@ from queue import Queue
 from typing import Any, Protocol
 
 from evaluate.metrics.child import answers_alone
+from evaluate.metrics.jvm import SPICE_LONG
 from evaluate.metrics.spice.parses import Parses, Tuples
 
 TEXTS_PER_BATCH = 200  # often enough for a progress bar, few enough calls into Java
-LONG = 60  # words: a longer text is parsed alone, since memory goes with the square of its words
 
 Report = Callable[[int, int], None]
 Write = Callable[[dict[str, Any]], None]
@@ -94,8 +94,8 @@ def parse(classes: Classes, parses: Parses, texts: Iterable[str], report: Report
 
 
 def is_long(text: str) -> bool:
-    """Whether a text is parsed alone."""
-    return len(text.split()) > LONG
+    """Whether a text is parsed alone, since memory goes with the square of its words."""
+    return len(text.split()) > SPICE_LONG
 
 
 def read_values(text: str, clips: int) -> list[float | None]:

@@ -38,6 +38,16 @@ def test_a_silent_child_is_ended_and_its_words_are_shown():
         assert process._child.wait(timeout=30) != 0
 
 
+def test_a_silent_child_leaves_time_to_show_that_we_live():
+    waited = []
+    with (
+        LineProcess(python(HANGS), name="SPICE", timeout_s=1) as process,
+        pytest.raises(ScoreError, match=r"SPICE: no answer for 1 s, ended it"),
+    ):
+        process.receive(wait=lambda: waited.append(1), every_s=0.05)
+    assert waited
+
+
 def test_a_child_that_dies_is_reported_with_its_own_words_every_time():
     code = "import sys; print('java.lang.Error: broken', file=sys.stderr); sys.exit(3)"
     with LineProcess(python(code), name="METEOR", timeout_s=30) as process:

@@ -9,6 +9,7 @@ import pytest
 from evaluate.scores.results import (
     Origin,
     Scores,
+    Without,
     as_result,
     mean_and_std,
     read_results,
@@ -23,6 +24,7 @@ SCORES = Scores(
     per_clip={"bleu_1": np.array([0.5, 0.7]), "cider_d": np.array([1.0 / 3, np.nan])},
     intervals={"bleu_1": (0.5, 0.7), "cider_d": (0.2, 0.4)},
     not_available={"spice": "why"},
+    without={"spider": Without(clips=1, value=0.25, interval=(0.25, 0.25))},
 )
 MADE = Origin(recipe="demo", seed=3, split="test", run="runs/x", decoding={"beams": 4})
 
@@ -33,8 +35,17 @@ def test_scores_json_is_read_back_as_it_was_written(tmp_path):
     raw = json.loads((tmp_path / "scores.json").read_text())
     assert raw["corpus"] == {"bleu_1": 0.6, "cider_d": 1 / 3}
     assert raw["clips"] == 2
+    assert raw["without"] == {"spider": {"clips": 1, "value": 0.25, "interval": [0.25, 0.25]}}
     write_results(tmp_path, SCORES, predictions="p.jsonl")
     assert read_results(tmp_path).evaluation is None
+
+
+def test_a_scores_json_of_before_lacks_no_clips(tmp_path):
+    write_results(tmp_path, SCORES, predictions="p.jsonl")
+    raw = json.loads((tmp_path / "scores.json").read_text())
+    del raw["without"]
+    (tmp_path / "scores.json").write_text(json.dumps(raw))
+    assert read_results(tmp_path).without == {}
 
 
 def test_scores_csv_has_a_row_per_clip_in_full_precision_and_no_column_for_absent_metrics(tmp_path):

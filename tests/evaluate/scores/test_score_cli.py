@@ -1,11 +1,12 @@
 """Where `python -m evaluate score` writes, and what it leaves alone."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from evaluate.scores.cli import score_command
+from evaluate.scores.cli import score_command, score_table
 from evaluate.scores.results import Origin, Scores, read_results, write_results
 from features.common.errors import ConfigError
 from tests.evaluate.scores.test_predictions import lines, record
@@ -54,3 +55,15 @@ def test_earlier_scores_of_several_files_are_replaced(evaluated, tmp_path, share
         score_command(order, out=out, spice=False)
         summary = json.loads((out / "scores.json").read_text())
         assert list(summary["files"]) == [file.stem for file in order]
+
+
+def test_a_table_of_files_of_which_one_lacks_a_metric_names_the_file():
+    whole = replace(EARLIER, corpus={"bleu_1": 0.5, "spice": 0.25},
+                    intervals={"bleu_1": (0.5, 0.5), "spice": (0.25, 0.25)})  # fmt: skip
+    lacking = replace(EARLIER, not_available={"spice": "for all clips; without 1 clip: 50.0"})
+    _, heading, *rows = score_table({"b": lacking, "a": whole}).splitlines()
+    assert heading.split() == ["B-1", "SPICE"]
+    assert rows[0].split() == ["b", "50.0", "–"]
+    assert rows[2].split() == ["a", "50.0", "25.0"]
+    assert rows[4].split() == ["mean", "50.0", "–"]
+    assert rows[-1] == "b: SPICE: not available (for all clips; without 1 clip: 50.0)"

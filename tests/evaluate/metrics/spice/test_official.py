@@ -91,7 +91,7 @@ def test_a_killed_worker_is_a_clear_error_and_what_it_parsed_is_kept(corenlp, tm
 
 
 def test_too_little_memory_ends_java_at_once_and_says_how_much_it_had(corenlp, monkeypatch):
-    monkeypatch.setattr(jvm, "spice_memory_mb", lambda words: 60)
+    monkeypatch.setattr(jvm, "spice_memory_mb", lambda words, threads: 60)
     with (
         Spice(corenlp) as process,
         pytest.raises(ScoreError, match=r"OutOfMemoryError.*Java was allowed 60 MB.*--no-spice"),

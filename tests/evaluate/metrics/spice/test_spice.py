@@ -139,6 +139,12 @@ def test_memory_grows_with_the_longest_text_and_a_process_with_less_is_replaced(
     assert allowed[1] == allowed[2] > 1000  # the larger one stays
 
 
+def test_many_parsers_at_once_are_allowed_more_and_a_long_text_is_alone():
+    assert jvm.spice_memory_mb(20, 2) == 1000
+    assert jvm.spice_memory_mb(60, 64) == 500 + 64 * 3600 // 28
+    assert jvm.spice_memory_mb(200, 2) == jvm.spice_memory_mb(200, 8) == 500 + 40_000 // 28
+
+
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, "the asking process is killed"])
 def test_ended_while_it_parses_java_leaves_nothing_behind_and_does_not_stay(tmp_path, end):
     settings = {"class_path": [str(jar) for jar in graph_classes()]}
