@@ -23,6 +23,7 @@ import soundfile
 import torch
 
 from benchmarks import extract_gpu
+from benchmarks.extract_rounding import print_rounding
 from benchmarks.published.extract import Stopwatch, beside_elsewhere, extract_one, tensorflow_yamnet
 from features.common.errors import ConfigError
 from features.common.machine import cores
@@ -64,6 +65,7 @@ def main(clips: int = 24, rounds: int = 3) -> None:
     }
     _print(medians, peak, clips, rounds)
     print(f"  bf16 against float32, over these clips: {fidelity}")
+    print_rounding()
     if torch.cuda.is_available():
         extract_gpu.main()
     else:

@@ -136,7 +136,7 @@ class Updater:
         """The same for a batch that is ready on the device."""
         bf16 = self.recipe.train.precision == "bf16"
         with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=bf16):
-            return network(batch, label_smoothing)
+            return network(batch, label_smoothing, self.recipe.optim.loss_on_padding)
 
     def check(self, launched: Launched, loader: Loader) -> tuple[float, float, bool]:
         """What an update came to: loss per label, gradient norm, whether any process shall stop.

@@ -18,7 +18,7 @@ def prepared(network: Network, *, device: str, precision: str) -> Network:
     """A copy for inference on a device.
 
     On a CPU, deep convolutions take forms with fewer multiplications (extract.networks.winograd and
-    extract.networks.narrow); they round otherwise, by a few times 1e-7.
+    extract.networks.narrow); they round otherwise, by up to 2e-5 of PANNs' embedding (winograd.py).
 
     Args:
         network: with its weights.

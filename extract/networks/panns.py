@@ -173,7 +173,7 @@ class WavegramLogmelCnn14(nn.Module):
         maps = self._pooled(self.conv_block6(maps, pool_size=(1, 1))).mean(dim=3)
         pooled = maps.amax(dim=2) + maps.mean(dim=2)
         pooled = nn.functional.dropout(pooled, 0.5, self.training)
-        hidden = nn.functional.relu_(self.fc1(pooled.float()))
+        hidden = nn.functional.relu_(self.fc1(pooled.to(self.fc1.weight.dtype)))
         return nn.functional.dropout(hidden, 0.5, self.training)
 
     def wavegram(self, waves: Tensor) -> Tensor:

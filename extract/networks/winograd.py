@@ -2,8 +2,9 @@
 
 Winograd's F(2 x 2, 3 x 3): Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural
 Networks". Its sums over the channels are 16 matrix products, so it pays where the channels are many
-and the maps small: the deep layers, which are half of PANNs' arithmetic. In float32 it rounds a few
-times 1e-7 off the direct sum.
+and the maps small: the deep layers, which are half of PANNs' arithmetic. In float32 a layer rounds
+a few times 1e-7 off the direct sum; PANNs' embedding has come out with a relative error of 1.8e-5
+on noise-like signals, where the direct form has about 1e-6 (benchmarks/extract_rounding.py).
 """
 
 import torch

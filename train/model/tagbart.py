@@ -99,19 +99,31 @@ class TagBart(PreTrainedModel):
         assert self.dense is not None and batch.audio is not None
         return self.dense(batch.audio.to(self.dense.weight.dtype))
 
-    def forward(self, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
-        """Cross-entropy summed over the batch's labels, a float32 scalar."""
+    def forward(
+        self, batch: Batch, label_smoothing: float = 0.0, on_padding: bool = False
+    ) -> torch.Tensor:
+        """Cross-entropy summed over the batch's labels, a float32 scalar.
+
+        Args:
+            batch: with what the decoder reads and shall say.
+            label_smoothing: share of the mean over all entries.
+            on_padding: padding is among the labels. Then no position looks at those of padding,
+                nor at the last token's, as in the published code: its mask is that of the labels,
+                which are a step ahead of what is read.
+        """
         embeds, mask = self.encoder_inputs(batch)
         assert batch.decoder_ids is not None and batch.labels is not None
         length = batch.decoder_ids.shape[1]
-        past = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+        seen = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()[None, None]
+        if on_padding:
+            seen = seen & (batch.labels != self.config.bart.pad_token_id)[:, None, None]
         hidden = self.bart.model(
             inputs_embeds=embeds,
             # Masks of four dimensions are taken as they are. Into others transformers looks, also
             # into the one that it makes where the decoder gets none, and the host waits for a GPU.
             attention_mask=mask[:, None, None, :].bool(),
             decoder_input_ids=batch.decoder_ids,
-            decoder_attention_mask=past[None, None],
+            decoder_attention_mask=seen,
             use_cache=False,
         ).last_hidden_state
         logits = self.bart.lm_head(hidden) + self.bart.final_logits_bias

@@ -191,7 +191,7 @@ class TrainConfig:
     validate_every: int = 1000
     save_every: int = 0
     log_every: int = 50
-    bucket_batches: int = 64
+    bucket_batches: int = 1
     keep_state: bool = False
 
     def __post_init__(self) -> None:

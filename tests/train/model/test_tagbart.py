@@ -150,7 +150,10 @@ def test_padding_changes_neither_encoder_nor_loss_of_a_sample(make_toy, toy_data
 
 
 def loss_by_hand(model: TagBart, batch, captions: list[list[int]], pad_to: int) -> float:
-    """Sum over captions and tokens of -log softmax, the decoder one step behind."""
+    """Sum over captions and tokens of -log softmax, the decoder one step behind.
+
+    transformers' own mask of padding, two-dimensional, is the published code's: the tokenizer's.
+    """
     embeds, mask = model.encoder_inputs(batch)
     total = 0.0
     for row, tokens in enumerate(captions):
@@ -158,7 +161,9 @@ def loss_by_hand(model: TagBart, batch, captions: list[list[int]], pad_to: int) 
         read = torch.tensor([[2, *padded[:-1]]])
         length = int(mask[row].sum())
         logits = model.bart(
-            inputs_embeds=embeds[row : row + 1, :length], decoder_input_ids=read
+            inputs_embeds=embeds[row : row + 1, :length],
+            decoder_input_ids=read,
+            decoder_attention_mask=torch.tensor([[1] * len(tokens) + [0] * (pad_to - len(tokens))]),
         ).logits[0]
         for place, token in enumerate(padded):
             scores = logits[place].double()
@@ -169,7 +174,7 @@ def loss_by_hand(model: TagBart, batch, captions: list[list[int]], pad_to: int) 
 @pytest.mark.parametrize("on_padding", [False, True])
 def test_the_loss_equals_the_one_worked_out_by_hand(make_toy, toy_data, on_padding):
     pad_to = 20 if on_padding else 0
-    toy = make_toy()
+    toy = make_toy(bart__init_std=0.3)  # so that it matters where attention goes
     loader = Loader(
         data=toy_data,
         builder=toy.builder,
@@ -187,8 +192,10 @@ def test_the_loss_equals_the_one_worked_out_by_hand(make_toy, toy_data, on_paddi
     assert len(set(map(len, captions))) > 1, "the test needs captions of different lengths"
     with torch.inference_mode():
         expected = loss_by_hand(toy.model, piece.batch, captions, pad_to)
-        found = toy.model(piece.batch).item()
+        found = toy.model(piece.batch, on_padding=on_padding).item()
+        causal = toy.model(piece.batch).item()
     assert found == pytest.approx(expected, rel=1e-5)
+    assert (causal != pytest.approx(expected, rel=1e-5)) == on_padding
     assert piece.labels == (3 * 20 if on_padding else sum(map(len, captions)))
 
 
