@@ -29,6 +29,7 @@ from evaluate.scores.score import new_scorer
 from features.common.console import log, say
 from features.common.errors import TagbartError
 from features.common.here import module_command
+from features.common.publish import sha256_of
 from features.reader import Clip, Features
 from features.spec import INDEX_NAME
 from train.recipes.files import FILE_NAME as RECIPE_NAME
@@ -94,13 +95,14 @@ def _compare(run: Run, root: Path, evaluation: Path) -> None:
         "nearest training clip": nearest_captions(train, test, run.recipe.inputs.audio),
         "commonest caption": dict.fromkeys(test.ids, commonest_caption(train)),
     }
-    for name, captions in rows.items():
-        path = evaluation / f"{name.replace(' ', '-')}.jsonl"
+    paths = [evaluation / f"{name.replace(' ', '-')}.jsonl" for name in rows]
+    for path, captions in zip(paths, rows.values(), strict=True):
         write_predictions(path, [_prediction(test[clip], captions[clip]) for clip in test.ids])
     sets = PredictionSets(
         clips=tuple(test.ids),
         references=tuple(test[clip].captions for clip in test.ids),
         candidates=tuple(tuple(captions[clip] for clip in test.ids) for captions in rows.values()),
+        sha256=tuple(sha256_of(path) for path in paths),
     )
     with new_scorer() as scorer:
         scores = dict(zip(rows, scorer.score(sets), strict=True))

@@ -17,7 +17,7 @@ from evaluate.captions.options import DecodingOptions
 from evaluate.evaluation import EvaluationJob, caption_split, origin, score_folders
 from evaluate.scores import table
 from evaluate.scores.paper import TABLES
-from evaluate.scores.results import JSON_NAME, PREDICTIONS_NAME
+from evaluate.scores.results import PREDICTIONS_NAME, is_scored
 from features.common.console import log, say
 from features.common.errors import ConfigError, RunError, TagbartError
 from features.common.publish import published
@@ -141,9 +141,7 @@ def _caption(evaluation: EvaluationJob) -> None:
 
 def _score(evaluations: Sequence[EvaluationJob], *, spice: bool) -> None:
     """Score what has no scores yet."""
-    origins = {
-        item.out: origin(item) for item in evaluations if not (item.out / JSON_NAME).is_file()
-    }
+    origins = {item.out: origin(item) for item in evaluations if not is_scored(item.out)}
     if origins:
         log(f"scoring the captions of {len(origins)} runs; METEOR takes some 10 s to start")
         score_folders(origins, spice=spice)

@@ -1,7 +1,6 @@
 """Evaluation folders as the report needs them: systems, their captions, their scores per clip."""
 
 import csv
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,10 +16,12 @@ from evaluate.scores.results import (
     METRICS,
     PREDICTIONS_NAME,
     Result,
+    check_predictions,
     read_results,
 )
 from evaluate.scores.settings import differing, named
 from features.common.errors import TagbartError
+from features.common.reading import parse_json
 
 # What clips are ranked by: the first of these that every folder has.
 _RANKING = ("spider", "cider_d", *METRICS)
@@ -173,6 +174,7 @@ def _read_system(folder: Path, label: str) -> System:
             f"{folder}: {JSON_NAME} was made from {result.predictions}, which is not there; put it "
             f"into {folder} as {PREDICTIONS_NAME}"
         )
+    check_predictions(folder, result, path)
     return System(
         label=label,
         path=folder,
@@ -195,12 +197,15 @@ def _read_baselines(folder: Path, model: System) -> list[System]:
             continue
         scored = folder / path.stem
         has_scores = (scored / JSON_NAME).is_file()
+        result = read_results(scored) if has_scores else None
+        if result is not None:
+            check_predictions(scored, result, path)
         found.append(
             System(
                 label=path.stem.replace("-", " "),
                 path=path,
                 predictions=predictions,
-                result=read_results(scored) if has_scores else None,
+                result=result,
                 clip_scores=read_clip_scores(scored / CSV_NAME) if has_scores else {},
                 n_best={},
             )
@@ -225,7 +230,7 @@ def read_clip_scores(path: Path) -> dict[str, dict[str, float]]:
             }
     except OSError as error:
         raise TagbartError(f"{path}: cannot be read ({error.strerror}); score again") from error
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise TagbartError(f"{path}: is no table of scores ({error}); score again") from error
 
 
@@ -235,6 +240,21 @@ def _read_n_best(path: Path) -> dict[str, list[dict[str, Any]]]:
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         for line in file:
             if '"n_best"' in line:
-                record = json.loads(line)
-                found[record["clip"]] = record.get("n_best") or []
+                record = parse_json(line)
+                found[record["clip"]] = _checked_n_best(path, record)
     return found
+
+
+def _checked_n_best(path: Path, record: dict[str, Any]) -> list[dict[str, Any]]:
+    n_best = record.get("n_best") or []
+    if not isinstance(n_best, list) or not all(
+        isinstance(item, dict)
+        and isinstance(item.get("text"), str)
+        and type(item.get("probability")) in (int, float)
+        for item in n_best
+    ):
+        raise TagbartError(
+            f"{path}, clip {record['clip']!r}: n_best is no list of captions with probabilities; "
+            "caption again"
+        )
+    return n_best

@@ -1,47 +1,113 @@
-"""A folder that a browser opens, put in its place when it is whole."""
+"""A folder that a browser opens, put in its place when it is whole.
 
-import json
+Whoever looks, or kills us, finds the old one or the new one.
+"""
+
+import ctypes
+import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from features.common.errors import TagbartError
+from features.common.reading import read_json
 
 MARK_NAME = "report.json"
+_EXCHANGE = 2  # RENAME_EXCHANGE of Linux's renameat2
+_HERE = -100  # AT_FDCWD: paths are those of this process
 
 
 @contextmanager
 def published_folder(out: Path, kind: str) -> Iterator[Path]:
     """Yield a draft folder that takes the place of `out` only if the block succeeds.
 
+    Drafts that killed commands left of it are deleted; a link is followed.
+
     Args:
         out: the folder; an earlier one of the same kind is replaced.
         kind: the format that its report.json names.
 
     Raises:
-        TagbartError: if `out` holds something else than an earlier report.
+        TagbartError: if `out` holds something else than an earlier report, or the folder this
+            command runs in.
     """
+    try:
+        out = out.resolve(strict=False)
+    except (OSError, RuntimeError) as error:  # a link to itself
+        raise TagbartError(f"{out}: leads nowhere; name another --out") from error
+    here = Path.cwd()
+    if out == here or out in here.parents:
+        raise TagbartError(
+            f"{out}: is the folder you are in, or holds it, and cannot be replaced; name another "
+            "--out, such as report"
+        )
     if out.exists() and not _replaceable(out, kind):
         raise TagbartError(f"{out}: is there already and no report; name another --out")
     out.parent.mkdir(parents=True, exist_ok=True)
+    _clear_drafts(out)
     draft = out.with_name(f".{out.name}.{os.getpid()}.part")
     draft.mkdir()
+    held = os.open(draft, os.O_RDONLY)
     try:
+        _hold(held)  # says to others that its command is alive
         yield draft
-        if out.exists():
-            shutil.rmtree(out)
-        draft.rename(out)
+        _take_the_place(draft, out)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)  # after success: what was there before
+        os.close(held)
+
+
+def _take_the_place(draft: Path, out: Path) -> None:
+    """Give a draft its final name; what has that name gets the draft's."""
+    if not out.exists():
+        draft.rename(out)
+    elif not _exchange(draft, out):
+        aside = draft.with_suffix(".old.part")
+        out.rename(aside)
+        draft.rename(out)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step; False where the system or the file system cannot."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    return rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0
+
+
+def _clear_drafts(out: Path) -> None:
+    for left in out.parent.glob(f".{escape(out.name)}.*.part"):
+        # Where there was no swap in one step, the old folder may stand aside and nothing here.
+        if left.name.endswith(".old.part") and not out.exists():
+            left.rename(out)
+            continue
+        with suppress(OSError):
+            held = os.open(left, os.O_RDONLY)
+            try:
+                if _hold(held):
+                    shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(held)
+
+
+def _hold(folder: int) -> bool:
+    """Hold an opened folder until it is closed or we are dead; False if another command does."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+    return True
 
 
 def _replaceable(out: Path, kind: str) -> bool:
     if not out.is_dir():
         return False
     try:
-        mark = json.loads((out / MARK_NAME).read_text(encoding="utf-8"))
-        return mark.get("format") == kind
+        return read_json(out / MARK_NAME).get("format") == kind
     except (OSError, ValueError, AttributeError):
         return not any(out.iterdir())

@@ -143,10 +143,14 @@ def _kept_record(out: Path, names: list[str], files: list[Path]) -> "Origin | No
     Raises:
         ConfigError: if scores of other captions would replace those of `evaluate run`.
     """
-    from evaluate.scores.results import JSON_NAME, PREDICTIONS_NAME, recorded_origin
+    from evaluate.scores.results import JSON_NAME, PREDICTIONS_NAME, is_scored, recorded_origin
 
     if [file.resolve() for file in files] == [(out / PREDICTIONS_NAME).resolve()]:
-        return recorded_origin(out)
+        origin = recorded_origin(out)
+        if origin is None or is_scored(out):
+            return origin
+        log(f"{out / JSON_NAME}: told of other captions; who said these is not on record")
+        return None
     folders = [out] if len(files) == 1 else [out, *(out / name for name in names)]
     for folder in folders:
         if recorded_origin(folder):

@@ -3,6 +3,7 @@
 Everything is found by clip id, never by the order or number of lines. Other keys are ignored.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 from features.common.errors import TagbartError
 from features.common.publish import published
+from features.common.reading import parse_json, read_bytes
 
 
 class PredictionsError(TagbartError):
@@ -33,11 +35,15 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionSets:
-    """Several predictions for the same clips: `candidates[k][i]` is file k's caption of clip i."""
+    """Several predictions for the same clips: `candidates[k][i]` is file k's caption of clip i.
+
+    `sha256[k]` is file k's checksum, where they come from files.
+    """
 
     clips: tuple[str, ...]
     references: tuple[tuple[str, ...], ...]
     candidates: tuple[tuple[str, ...], ...]
+    sha256: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {len(self.clips), len(self.references), *map(len, self.candidates)}
@@ -78,21 +84,26 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
         PredictionsError: if it is absent, empty, not JSONL, lacks a key, names a clip twice, or
             holds a clip without references.
     """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[dict[str, Prediction], str]:
+    """A predictions file, and the checksum of what was read."""
     found: dict[str, Prediction] = {}
     try:
+        data = read_bytes(path)
         # Lines end with "\n" only: JSON may hold other line separators as they are.
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                item = _prediction(path, number, line)
-                if item.clip in found:
-                    first = found[item.clip].line
-                    raise PredictionsError(
-                        f"{path}, line {number}: clip {item.clip!r} stands in line {first} "
-                        "already; keep one line per clip"
-                    )
-                found[item.clip] = item
+        for number, line in enumerate(data.decode("utf-8-sig").split("\n"), start=1):
+            if not line.strip():
+                continue
+            item = _prediction(path, number, line)
+            if item.clip in found:
+                first = found[item.clip].line
+                raise PredictionsError(
+                    f"{path}, line {number}: clip {item.clip!r} stands in line {first} "
+                    "already; keep one line per clip"
+                )
+            found[item.clip] = item
     except OSError as error:
         raise PredictionsError(
             f"{path}: cannot be read ({error.strerror}); captions of a run are written by: "
@@ -102,7 +113,7 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
         raise PredictionsError(f"{path}: is not UTF-8 text ({error.reason})") from error
     if not found:
         raise PredictionsError(f"{path}: holds no predictions; expected a JSON object per line")
-    return found
+    return found, hashlib.sha256(data).hexdigest()
 
 
 def read_sets(paths: Sequence[Path]) -> PredictionSets:
@@ -111,22 +122,24 @@ def read_sets(paths: Sequence[Path]) -> PredictionSets:
     Raises:
         PredictionsError: if one cannot be read, or their clips or references differ.
     """
-    first, *others = [read_predictions(path) for path in paths]
+    files, sha256 = zip(*map(_read, paths), strict=True)
+    first, *others = files
     for path, other in zip(paths[1:], others, strict=True):
         _check_same_clips(paths[0], first, path, other)
     return PredictionSets(
         clips=tuple(first),
         references=tuple(item.references for item in first.values()),
         candidates=tuple(
-            tuple(predictions[clip].candidate for clip in first) for predictions in (first, *others)
+            tuple(predictions[clip].candidate for clip in first) for predictions in files
         ),
+        sha256=sha256,
     )
 
 
 def _prediction(path: Path, number: int, line: str) -> Prediction:
     where = f"{path}, line {number}"
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError as error:
         raise PredictionsError(f"{where}: not valid JSON ({error})") from error
     if not isinstance(record, dict):

@@ -9,21 +9,24 @@ scores.json, format tagbart-scores version 1:
     without        metric: {"clips": n, "value": v, "interval": [low, high]} of a metric of which n
                    clips have no value: v is that of the others, and never stands under corpus
     evaluation     recipe, seed, split, run, decoding of the run; null for a bare predictions file
+    sha256         of the predictions that were scored, and of scores.csv: who reads them together
+                   compares, so that nobody's captions stand under another's scores
 scores.csv: a row per clip; a metric that is absent has no column.
 """
 
 import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from features.common.console import log
 from features.common.errors import TagbartError
-from features.common.publish import published, write_json
+from features.common.publish import published, sha256_of, write_json
+from features.common.reading import read_json
 
 FORMAT = "tagbart-scores"
 SUMMARY = "tagbart-scores-of-several"
@@ -70,6 +73,7 @@ class Scores:
     intervals: dict[str, tuple[float, float]]
     not_available: dict[str, str] = field(default_factory=dict)
     without: dict[str, Without] = field(default_factory=dict)
+    predictions_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +97,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The contents of a scores.json."""
+    """The contents of a scores.json. `sha256`: of the predictions, and of scores.csv if written."""
 
     predictions: str
     clips: int
@@ -102,6 +106,7 @@ class Result:
     not_available: dict[str, str]
     evaluation: Origin | None
     without: dict[str, Without] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 def as_result(scores: Scores, predictions: str, evaluation: Origin | None = None) -> Result:
@@ -114,6 +119,7 @@ def as_result(scores: Scores, predictions: str, evaluation: Origin | None = None
         not_available=scores.not_available,
         without=scores.without,
         evaluation=evaluation,
+        sha256={"predictions": scores.predictions_sha256} if scores.predictions_sha256 else {},
     )
 
 
@@ -147,41 +153,57 @@ def write_results(
         columns = [scores.per_clip[name] for name in names]
         for clip, *values in zip(scores.clips, *columns, strict=True):
             writer.writerow([clip, *("" if math.isnan(v) else repr(float(v)) for v in values)])
-    write_json(out / JSON_NAME, to_json(as_result(scores, predictions, evaluation)))
+    result = as_result(scores, predictions, evaluation)
+    sha256 = result.sha256 | {CSV_NAME: sha256_of(out / CSV_NAME)}
+    write_json(out / JSON_NAME, to_json(replace(result, sha256=sha256)))
 
 
 def read_results(folder: Path) -> Result:
-    """Read an evaluation folder's scores.json.
+    """Read an evaluation folder's scores.json, and see that it belongs to the files beside it.
+
+    A folder made before checksums were kept is read with a warning.
 
     Raises:
-        TagbartError: if it is absent, of another format or version, or lacks a record.
+        TagbartError: if it is absent, of another format or version, lacks a record, or was made
+            from other predictions than the folder's, or with another scores.csv.
     """
-    path, raw = folder / JSON_NAME, _read_json(folder)
-    if raw.get("format") == SUMMARY:
-        named = " ".join(str(folder / name) for name in raw.get("files", ()))
-        raise TagbartError(f"{path}: holds scores of several files; name them one by one: {named}")
-    if raw.get("format") != FORMAT or raw.get("version") != VERSION:
-        raise TagbartError(f"{path}: is not of format {FORMAT!r}, version {VERSION}; score again")
-    try:
-        evaluation = raw["evaluation"]
-        return Result(
-            predictions=raw["predictions"],
-            clips=raw["clips"],
-            corpus=raw["corpus"],
-            intervals={name: (low, high) for name, (low, high) in raw["intervals"].items()},
-            not_available=raw["not_available"],
-            evaluation=None if evaluation is None else Origin(**evaluation),
-            without={name: _without(raw) for name, raw in raw.get("without", {}).items()},
+    result = _read_result(folder)
+    if "predictions" not in result.sha256:
+        log(
+            f"warning: {folder / JSON_NAME} was made before checksums were kept, so whether it "
+            "belongs to the captions beside it is not known; score again to be sure"
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    table = folder / CSV_NAME
+    told = result.sha256.get(CSV_NAME)
+    if told is not None and table.is_file() and sha256_of(table) != told:
+        raise TagbartError(f"{table}: is not the one that {JSON_NAME} tells of; score again")
+    if Path(result.predictions).name == PREDICTIONS_NAME:
+        check_predictions(folder, result, folder / PREDICTIONS_NAME)
+    return result
+
+
+def check_predictions(folder: Path, result: Result, path: Path) -> None:
+    """Refuse scores of other captions than a predictions file holds; a file that is not there, and
+    scores that know no checksum, pass.
+
+    Raises:
+        TagbartError: if they differ.
+    """
+    scored = result.sha256.get("predictions")
+    if scored is not None and path.is_file() and sha256_of(path) != scored:
         raise TagbartError(
-            f"{path}: a record is missing or wrong ({error}); score again"
-        ) from error
+            f"{folder / JSON_NAME}: its scores are not those of the captions in {path}, which "
+            f"changed since; score them: python -m evaluate score {path} --out {folder}"
+        )
 
 
-def _without(raw: dict[str, Any]) -> Without:
-    low, high = raw["interval"]
-    return Without(clips=raw["clips"], value=raw["value"], interval=(low, high))
+def is_scored(folder: Path) -> bool:
+    """Whether a folder holds scores of the captions that it holds."""
+    try:
+        read_results(folder)
+    except TagbartError:
+        return False
+    return True
 
 
 def read_clip_ids(folder: Path) -> tuple[str, ...]:
@@ -202,7 +224,76 @@ def recorded_origin(folder: Path) -> Origin | None:
     path = folder / JSON_NAME
     if not path.exists() or _read_json(folder).get("format") != FORMAT:
         return None
-    return read_results(folder).evaluation
+    return _read_result(folder).evaluation
+
+
+def _read_result(folder: Path) -> Result:
+    path, raw = folder / JSON_NAME, _read_json(folder)
+    if raw.get("format") == SUMMARY:
+        files = raw.get("files")
+        named = " ".join(str(folder / name) for name in files) if isinstance(files, dict) else ""
+        raise TagbartError(f"{path}: holds scores of several files; name them one by one: {named}")
+    version = raw.get("version")
+    if raw.get("format") != FORMAT or type(version) is not int or version != VERSION:
+        raise TagbartError(f"{path}: is not of format {FORMAT!r}, version {VERSION}; score again")
+    try:
+        # What is not known here may be a later program's.
+        found = _typed(raw["corpus"], dict)
+        corpus = {name: found[name] for name in METRICS if name in found}
+        return Result(
+            predictions=_typed(raw["predictions"], str),
+            clips=_typed(raw["clips"], int),
+            corpus={name: _number(value) for name, value in corpus.items()},
+            intervals={name: _bounds(raw["intervals"][name]) for name in corpus},
+            not_available={
+                name: _typed(why, str)
+                for name, why in raw["not_available"].items()
+                if name in METRICS
+            },
+            evaluation=None if raw["evaluation"] is None else _origin(raw["evaluation"]),
+            without={
+                name: _without(record)
+                for name, record in raw.get("without", {}).items()
+                if name in METRICS
+            },
+            sha256={name: _typed(digest, str) for name, digest in raw.get("sha256", {}).items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise TagbartError(
+            f"{path}: a record is missing or wrong ({error}); score again"
+        ) from error
+
+
+def _without(record: dict[str, Any]) -> Without:
+    return Without(
+        clips=_typed(record["clips"], int),
+        value=_number(record["value"]),
+        interval=_bounds(record["interval"]),
+    )
+
+
+def _origin(record: dict[str, Any]) -> Origin:
+    for key, kind in (("recipe", str), ("seed", int), ("split", str), ("run", str)):
+        _typed(record[key], kind)
+    _typed(record.get("decoding", {}), dict)
+    return Origin(**record)
+
+
+def _typed(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
+
+
+def _bounds(pair: Any) -> tuple[float, float]:
+    low, high = _typed(pair, list)
+    return _number(low), _number(high)
 
 
 def mean_and_std(
@@ -227,12 +318,14 @@ def mean_and_std(
 def _read_json(folder: Path) -> dict[str, Any]:
     path = folder / JSON_NAME
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        raw = read_json(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise TagbartError(
             f"{folder}: holds no {JSON_NAME}; make it with `python -m evaluate run RUN FEATURES "
             f"--out {folder}` or `python -m evaluate score PREDICTIONS.jsonl --out {folder}`"
         ) from error
+    except OSError as error:
+        raise TagbartError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise TagbartError(f"{path}: not valid JSON ({error}); score again") from error
     return raw if isinstance(raw, dict) else {}

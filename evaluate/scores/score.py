@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -164,7 +164,13 @@ class Scorer(Closing):
                 draft.add("meteor", *future.result())
             except ScoreError as error:  # a caption that repeats itself for ever takes all memory
                 raise ScoreError(f"{error}; {sets.longest()}") from error
-        return [draft.finish(sets.clips, self._not_available) for draft in partial]
+        finished = [draft.finish(sets.clips, self._not_available) for draft in partial]
+        if not sets.sha256:
+            return finished
+        return [
+            replace(scores, predictions_sha256=sha256)
+            for scores, sha256 in zip(finished, sets.sha256, strict=True)
+        ]
 
     def _meteor_scores(
         self, candidates: Sequence[str], references: Sequence[Sequence[str]], weights: np.ndarray

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from evaluate.scores.cli import short_names
+from features.common.publish import sha256_of
 from tests.evaluate.scores.test_predictions import lines, record
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,7 @@ def test_score_writes_a_table_and_both_files_for_every_predictions_file(tmp_path
     summary = json.loads((out / "scores.json").read_text())
     assert list(summary["files"]) == ["one/p", "two/p"]
     single = json.loads((out / "one" / "p" / "scores.json").read_text())
+    assert single["sha256"].pop("scores.csv") == sha256_of(out / "one" / "p" / "scores.csv")
     assert single == summary["files"]["one/p"]
     assert 0 < single["corpus"]["bleu_1"] <= 1
     with (out / "two" / "p" / "scores.csv").open(newline="") as file:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from features.common.errors import RunError
-from features.common.publish import published
+from features.common.publish import published, sha256_of
+from features.common.reading import read_json
 from train.recipes.config import NO_PRETRAINED, SECTIONS, Recipe
 from train.recipes.files import FILE_NAME as RECIPE_NAME
 from train.recipes.files import read_resolved
@@ -126,23 +127,35 @@ def _scores(run: Path) -> str:
     """Scores of every evaluation inside the run folder, fractions × 100."""
     parts = ["## Scores"]
     for path in sorted(run.glob("*/scores.json")):
-        scores = _read(path)
-        rows = [
-            (name, f"{100 * value:.1f}", _interval(scores["intervals"].get(name)))
-            for name, value in scores["corpus"].items()
-        ]
-        rows += [(name, "–", f"not measured: {why}") for name, why in
-                 scores["not_available"].items()]  # fmt: skip
-        parts.append(
-            f"`{path.parent.name}`, {scores['clips']:,} clips, × 100, with 95 % intervals over "
-            "clips:\n\n" + _table(("metric", "score", "interval"), rows)
-        )
+        try:
+            parts.append(_scores_of(path.parent, _read(path)))
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise RunError(
+                f"{path}: a record is missing or wrong ({error}); score again"
+            ) from error
     if len(parts) == 1:
         parts.append(
             f"Unknown: not measured yet. `python -m evaluate run {run.name} FEATURES --out "
             f"{run.name}/test`, then `python -m train card {run.name}`."
         )
     return "\n\n".join(parts)
+
+
+def _scores_of(folder: Path, scores: dict[str, Any]) -> str:
+    """One evaluation's scores, if they are those of the captions beside them."""
+    predictions, scored = folder / "predictions.jsonl", scores.get("sha256", {}).get("predictions")
+    if scored and predictions.is_file() and sha256_of(predictions) != scored:
+        return f"`{folder.name}`: unknown, since its captions changed after they were scored."
+    rows = [
+        (name, f"{100 * value:.1f}", _interval(scores["intervals"].get(name)))
+        for name, value in scores["corpus"].items()
+    ]
+    rows += [(name, "–", f"not measured: {why}") for name, why in
+             scores["not_available"].items()]  # fmt: skip
+    return (
+        f"`{folder.name}`, {scores['clips']:,} clips, × 100, with 95 % intervals over "
+        "clips:\n\n" + _table(("metric", "score", "interval"), rows)
+    )
 
 
 def _interval(bounds: list[float] | None) -> str:
@@ -169,6 +182,6 @@ def _table(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read as JSON ({error})") from error

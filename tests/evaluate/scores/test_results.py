@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,16 @@ from evaluate.scores.results import (
     Scores,
     Without,
     as_result,
+    check_predictions,
+    is_scored,
     mean_and_std,
     read_results,
+    recorded_origin,
     summary_to_json,
     write_results,
 )
 from features.common.errors import TagbartError
+from features.common.publish import sha256_of
 
 SCORES = Scores(
     clips=("-a_b_30", "ü,\n.wav"),
@@ -97,3 +102,84 @@ def test_several_files_are_kept_by_name():
     summary = summary_to_json({"a": result, "b": result})
     assert list(summary["files"]) == ["a", "b"]
     assert summary["std"] == {"bleu_1": 0.0, "cider_d": 0.0}
+
+
+def evaluation(folder, captions="a dog barks\n"):
+    """An evaluation folder whose scores know what they were made from."""
+    (folder / "predictions.jsonl").write_text(captions)
+    digest = sha256_of(folder / "predictions.jsonl")
+    scores = replace(SCORES, predictions_sha256=digest)
+    write_results(folder, scores, predictions="predictions.jsonl", evaluation=MADE)
+
+
+def test_scores_of_captions_that_were_replaced_since_are_refused_by_name(tmp_path):
+    evaluation(tmp_path)
+    assert read_results(tmp_path).evaluation == MADE and is_scored(tmp_path)
+    (tmp_path / "predictions.jsonl").write_text("a siren wails\n")  # and the scorer was killed
+    with pytest.raises(TagbartError, match=r"scores\.json: its scores are not those"):
+        read_results(tmp_path)
+    assert not is_scored(tmp_path)
+    assert recorded_origin(tmp_path) == MADE  # which still keeps another file's scores out
+
+
+def test_a_table_per_clip_that_is_not_that_of_the_scores_is_refused_by_name(tmp_path):
+    evaluation(tmp_path)
+    (tmp_path / "scores.csv").write_text("clip,bleu_1\n-a_b_30,1.0\n")
+    with pytest.raises(TagbartError, match=r"scores\.csv: is not the one"):
+        read_results(tmp_path)
+
+
+def test_scores_of_a_file_elsewhere_are_compared_with_that_file(tmp_path):
+    other = tmp_path / "nearest.jsonl"
+    other.write_text("rain falls\n")
+    scores = replace(SCORES, predictions_sha256=sha256_of(other))
+    write_results(tmp_path / "nearest", scores, predictions="nearest.jsonl")
+    result = read_results(tmp_path / "nearest")
+    check_predictions(tmp_path / "nearest", result, other)
+    other.write_text("snow falls\n")
+    with pytest.raises(TagbartError, match="not those of the captions in"):
+        check_predictions(tmp_path / "nearest", result, other)
+
+
+def test_a_folder_made_before_checksums_were_kept_is_read_with_one_warning(tmp_path, capsys):
+    evaluation(tmp_path)
+    raw = json.loads((tmp_path / "scores.json").read_text())
+    raw.pop("sha256")
+    (tmp_path / "scores.json").write_text(json.dumps(raw))
+    assert read_results(tmp_path).corpus == SCORES.corpus
+    assert capsys.readouterr().err.count("warning: ") == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"corpus": [1]},
+        {"corpus": {"bleu_1": "0.6"}},
+        {"corpus": {"bleu_1": 10**400}},
+        {"intervals": {}},
+        {"intervals": {"bleu_1": [0.5], "cider_d": [0, 1]}},
+        {"clips": "2"},
+        {"clips": True},
+        {"predictions": None},
+        {"not_available": 3},
+        {"not_available": {"spice": []}},
+        {"evaluation": []},
+        {"evaluation": {"recipe": ["x"], "seed": 0, "split": "test", "run": "r"}},
+        {"sha256": "ab"},
+        {"sha256": {"predictions": 3}},
+        {"version": 1.0},
+        {"version": True},
+    ],
+)
+def test_a_record_of_another_type_is_named_in_one_line(tmp_path, change):
+    evaluation(tmp_path)
+    raw = json.loads((tmp_path / "scores.json").read_text())
+    (tmp_path / "scores.json").write_text(json.dumps(raw | change))
+    with pytest.raises(TagbartError, match=r"scores\.json: "):
+        read_results(tmp_path)
+
+
+def test_deeply_nested_scores_are_no_scores(tmp_path):
+    (tmp_path / "scores.json").write_text('{"a":' * 100_000)
+    with pytest.raises(TagbartError, match=r"scores\.json: not valid JSON"):
+        read_results(tmp_path)

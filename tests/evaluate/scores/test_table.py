@@ -120,7 +120,7 @@ def test_the_known_ids_are_those_of_audiocaps_test_split_and_no_others(real_data
 
 def test_settings_in_which_runs_differ_stand_beside_their_rows(tmp_path):
     for name, settings in (("a", ["optim.epochs=2"]), ("b", ["optim.epochs=3", "train.seed=1"])):
-        folder = result(tmp_path / name / "test", seed=name == "b")
+        folder = result(tmp_path / name / "test", seed=int(name == "b"))
         write_resolved(load_recipe("yamnet-panns", settings), folder.parent / "recipe.toml")
     text = as_text(gather([tmp_path / "a", tmp_path / "b"]))
     assert "yamnet-panns, 1 seed, 975 clips; optim.epochs=2" in text
