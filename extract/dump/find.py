@@ -1,15 +1,16 @@
 """Which of the files in a dump hold its captions, by their names, places and columns."""
 
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from extract.dump.audio_files import AudioFiles, table_files
+from extract.dump.refusals import expected, listed, refuse, refuse_if_misread
 from extract.dump.splits import meanings, split_word
-from extract.dump.tables.entries import AUDIOCAPS_COLUMNS, Table, columns_of, table_kind
+from extract.dump.tables.entries import Table, table_kind
 from extract.dump.tables.parquet import has_sound
-from features.common.console import log
 from features.common.errors import ConfigError, DumpError
 
 # Where people keep the captions of a dump, the likeliest first; then anywhere else in it.
@@ -30,12 +31,8 @@ TABLE_KINDS = ("clotho", "audiocaps", "captions", "macs", "wavcaps")
 CONTAINER_KINDS = ("parquet", "webdataset")
 KINDS = (*TABLE_KINDS, *CONTAINER_KINDS, "folder")
 
-NAMES = (
-    "train.csv, val.csv, test.csv (AudioCaps), clotho_captions_<split>.csv (Clotho), captions.csv, "
-    "captions.jsonl or metadata.csv with the columns file and caption"
-)
 _MOST_READ = 1_000  # files of unknown names whose first lines are read
-_MOST_NAMED = 10
+_PART = re.compile(r"[-_.]?\d+[-_.]of[-_.]\d+")  # 00000-of-00004
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +70,7 @@ def find_captions(
         DumpError: if there are such files, but none is known; or if `captions` holds none.
     """
     here = [_table(dump, name, dump) for name in files.tables]
-    if captions is not None and not captions.exists():
-        raise DumpError(f"{captions}: found no captions; {_expected([])}")
-    if captions is None:
-        candidates = here
-    elif captions.is_file():
-        candidates = [_table(captions.parent, captions.name, dump)]
-    else:
-        candidates = [_table(captions, name, dump) for name in table_files(captions)]
+    candidates = here if captions is None else _elsewhere(captions, dump)
     known = _known(candidates, one_file=captions is not None and captions.is_file())
     wanted = [table for table in known if kind in (None, table.kind)]
     if known and not wanted:
@@ -89,14 +79,19 @@ def find_captions(
         )
     if not wanted:
         if captions is not None:
-            raise DumpError(f"{captions}: found no captions; {_expected(candidates)}")
+            raise DumpError(f"{captions}: found no captions; {expected(candidates)}")
         if kind is not None:
             raise DumpError(f"{dump}: found no {kind} captions; name their folder with --captions")
         if here:
-            _refuse(dump, here)
+            refuse(dump, here)
         return None
     chosen = _choose(wanted, sound=len(files) > 0)
-    meant = _meant(chosen)
+    if chosen[0].kind in CONTAINER_KINDS and len(files) and kind is None:
+        raise DumpError(
+            f"{dump}: holds {len(files):,} audio files, and {listed([t.shown for t in chosen])}; "
+            f"--kind {chosen[0].kind} or --kind folder says which of them to extract"
+        )
+    meant = meanings(sorted({table.word for table in chosen if table.word}))
     tables = _one_per_split(chosen, meant)
     used = {os.path.realpath(table.path) for table in tables}
     unused = [
@@ -104,7 +99,7 @@ def find_captions(
         for table in dict.fromkeys([*candidates, *here])
         if os.path.realpath(table.path) not in used
     ]
-    _refuse_if_misread(here, tables, meant)
+    refuse_if_misread(candidates, tables, meant)
     return Chosen(
         kind=tables[0].kind,
         tables=tuple(tables),
@@ -113,10 +108,12 @@ def find_captions(
     )
 
 
-def say_unused(unused: Sequence[str]) -> None:
-    """Name the files that could hold captions and are not used."""
-    if unused:
-        log(f"not used: {_listed(unused)}")
+def _elsewhere(captions: Path, dump: Path) -> list[Table]:
+    if captions.is_file():
+        return [_table(captions.parent, captions.name, dump)]
+    if not captions.is_dir():
+        raise DumpError(f"{captions}: found no captions; {expected([])}")
+    return [_table(captions, name, dump) for name in table_files(captions)]
 
 
 def _table(root: Path, name: str, dump: Path) -> Table:
@@ -143,7 +140,9 @@ def _known(candidates: Sequence[Table], *, one_file: bool) -> list[Table]:
     """Those that hold captions of a known kind, each with its kind."""
     found, read = [], 0
     for table in candidates:
-        named = table.word != "?" or one_file
+        # A number alone is the name of what belongs to one clip, and there may be millions.
+        of_one_clip = table.path.suffix.lower() == ".json" and table.path.stem.isdecimal()
+        named = (table.word != "?" and not of_one_clip) or one_file
         read += not named
         if not named and read > _MOST_READ:
             continue
@@ -207,76 +206,20 @@ def _one_whole(tables: list[Table]) -> list[Table]:
     ]
 
 
-def _meant(tables: Sequence[Table]) -> dict[str, str]:
-    return meanings(sorted({table.word for table in tables if table.word}))
-
-
 def _one_per_split(tables: Sequence[Table], meant: dict[str, str]) -> list[Table]:
     """The tables to read: of a kind that has one per split, the one with the plainest name."""
     if tables[0].kind in (*CONTAINER_KINDS, "macs", "wavcaps"):
         return sorted(tables, key=lambda table: table.shown)
-    plainest: dict[str, Table] = {}
-    for table in sorted(tables, key=lambda table: (len(table.path.stem), table.shown)):
-        split = meant.get(table.word, "") if table.word else ""
+    named: dict[tuple[str, str], list[Table]] = {}
+    for table in sorted(tables, key=lambda table: table.shown):
+        split = meant.get(table.word, "")
         if not table.word or split:
-            there = plainest.setdefault(split, table)
-            if table.word == split and there.word != split:
-                plainest[split] = table
-    return [plainest[split] for split in ("", "train", "val", "test") if split in plainest]
-
-
-def _refuse_if_misread(
-    here: Sequence[Table], tables: Sequence[Table], meant: dict[str, str]
-) -> None:
-    """Refuse a CSV that is called after a split which nothing else gives, but has no captions.
-
-    Raises:
-        DumpError: naming what its columns lack.
-    """
-    given = {meant.get(table.word, "") for table in tables}
-    for table in here:
-        split = meanings([*meant, table.path.stem.lower()]).get(table.path.stem.lower(), "")
-        alone = split not in given and "" not in given and table.group == tables[0].group
-        if split and alone and _is_csv(table) and not table_kind(table.path):
-            _refuse_columns(table)
-
-
-def _refuse(dump: Path, tables: Sequence[Table]) -> None:
-    for table in tables:
-        if _is_csv(table) and meanings([table.path.stem.lower()]):
-            _refuse_columns(table)
-    raise DumpError(f"{dump}: holds no captions that are known, but {_expected(tables)}")
-
-
-def _is_csv(table: Table) -> bool:
-    return table.path.suffix.lower() in (".csv", ".tsv")
-
-
-def _refuse_columns(table: Table) -> None:
-    try:
-        table.path.open("rb").close()
-    except OSError as error:
-        raise DumpError(f"{table.path}: cannot be read ({error.strerror})") from error
-    columns = columns_of(table.path)
-    lacking = [name for name in AUDIOCAPS_COLUMNS if name not in columns]
-    raise DumpError(
-        f"{table.path}: lacks columns {lacking}; found {columns}, expected "
-        f"{list(AUDIOCAPS_COLUMNS)}, or file and caption; --kind folder goes on without captions"
-    )
-
-
-def _expected(tables: Iterable[Table]) -> str:
-    there = [table.shown for table in tables]
-    found = f"found {_listed(there)}; " if there else ""
-    return (
-        f"{found}expected {NAMES}; name a file of captions, or its folder, with --captions, or say "
-        "--kind folder to go on without captions"
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more
+            named.setdefault((split, _PART.sub("", table.path.stem.lower())), []).append(table)
+    chosen: dict[str, list[Table]] = {}
+    # The split's own name first, then the shortest; files that are parts of one stay together.
+    for split, stem in sorted(named, key=lambda name: (name[1] != name[0], len(name[1]), name[1])):
+        chosen.setdefault(split, named[split, stem])
+    return [table for split in ("", "train", "val", "test") for table in chosen.get(split, [])]
 
 
 def check_kind(kind: str | None) -> None:

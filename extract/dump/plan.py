@@ -14,7 +14,8 @@ import numpy as np
 from extract.dump.assign import assign
 from extract.dump.audio_files import AudioFiles, check_folder
 from extract.dump.clips import Gatherer, Listed, PlannedClip
-from extract.dump.find import CONTAINER_KINDS, KINDS, Chosen, check_kind, find_captions, say_unused
+from extract.dump.find import CONTAINER_KINDS, KINDS, Chosen, check_kind, find_captions
+from extract.dump.refusals import say_unused
 from extract.dump.splits import SPLITS, SplitRule, folder_splits, meanings
 from extract.dump.tables.containers import contained_entries
 from extract.dump.tables.entries import Entry, Table, entries
@@ -50,6 +51,7 @@ class _Splits:
     listed: dict[str, Listed]
     words: dict[str, str]
     folders: dict[str, str]
+    by_rule: bool = False
 
 
 def read_dump(
@@ -78,6 +80,7 @@ def read_dump(
     files = AudioFiles(dump)
     chosen = None if kind == "folder" else find_captions(dump, files, captions, kind)
     if chosen is None:
+        say_unused(files.tables)
         if splits and FOLDER_SPLIT not in splits:
             _wanted(dump, splits, {FOLDER_SPLIT: ""})
         return Plan(kind="folder", splits={FOLDER_SPLIT: _plan_folder(dump, files)})
@@ -88,8 +91,9 @@ def read_dump(
         planned = {split: listed.planned() for split, listed in found.listed.items()}
     else:
         # All are looked up, not only those asked for: a bare id is certain only among all of them.
-        meant = {word: split for split, word in found.words.items()}
-        planned = assign(files, found.listed, found.folders, {**chosen.meant, **meant}, chosen.kind)
+        # Where a rule divides, a folder named `train` is one of railways.
+        meant = {} if found.by_rule else {word: split for split, word in found.words.items()}
+        planned = assign(files, found.listed, found.folders, meant, chosen.kind)
     return Plan(
         kind=chosen.kind,
         splits={split: planned[split] for split in planned if split in wanted},
@@ -132,6 +136,7 @@ def _gathered(dump: Path, chosen: Chosen, rule: SplitRule) -> _Splits:
             listed=_by_rule(whole, rule),
             words={split: split for split in SPLITS},
             folders=dict.fromkeys(SPLITS, next(iter(folders.values()), "")),
+            by_rule=True,
         )
     if rule.asked:
         raise ConfigError(

@@ -85,6 +85,22 @@ def test_every_file_that_could_hold_captions_and_is_not_used_is_named(tmp_path, 
     )
 
 
+def test_the_parts_of_one_file_stay_together(tmp_path):
+    for part in range(2):
+        rows = [(part, f"video{part}", 0, "x")]
+        write_csv(tmp_path / f"train-0000{part}-of-00002.csv", AUDIOCAPS, rows)
+    write_csv(tmp_path / "val-00000-of-00001.csv", AUDIOCAPS, [(9, "video9", 0, "x")])
+    put(tmp_path, "video0_0.wav", "video1_0.wav", "video9_0.wav")
+    plan = read_dump(tmp_path)
+    assert {split: len(clips) for split, clips in plan.splits.items()} == {"train": 2, "val": 1}
+
+
+def test_a_plain_folder_by_request_names_what_it_leaves_too(tmp_path, capsys):
+    put(tmp_path, "a.wav", "labels.csv")
+    read_dump(tmp_path, kind="folder")
+    assert "not used: labels.csv" in capsys.readouterr().err
+
+
 def test_beyond_ten_unused_files_are_summed(tmp_path, capsys):
     audiocaps(tmp_path, (1, "a", 0))
     put(tmp_path, "a_0.wav", *(f"{number:02d}.json" for number in range(13)))

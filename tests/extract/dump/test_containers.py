@@ -266,6 +266,15 @@ def test_without_pyarrow_the_command_that_brings_it_is_named(tmp_path, monkeypat
     assert "make setup-datasets" in only_error(done)
 
 
+def test_sounds_in_files_and_in_tars_are_a_question(tmp_path):
+    as_tars(tmp_path / "tars")
+    (tmp_path / "a.flac").write_bytes(SOUNDS[0][1])
+    with pytest.raises(DumpError, match=r"--kind webdataset or --kind folder"):
+        read_dump(tmp_path)
+    assert len(read_dump(tmp_path, kind="webdataset").splits["test"]) == CLIPS
+    assert len(read_dump(tmp_path, kind="folder").splits["all"]) == 1
+
+
 def test_captions_beside_files_come_before_containers(tmp_path):
     as_folder(tmp_path / "dump")
     as_tars(tmp_path / "dump" / "tars")

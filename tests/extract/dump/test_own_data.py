@@ -107,6 +107,15 @@ def test_without_splits_the_names_decide_and_nothing_else(tmp_path):
     assert divided() == {name: by_default[name] for name in kept}
 
 
+def test_where_a_rule_divides_a_folder_named_train_is_one_of_railways(tmp_path):
+    names = [f"{number}.wav" for number in range(40)]
+    put(tmp_path, *(f"train/{name}" for name in names))
+    write_csv(tmp_path / "captions.csv", ["file", "caption"], [(name, "x") for name in names])
+    plan = read_dump(tmp_path, rule=SplitRule(val=0.2, test=0.2))
+    assert set(plan.splits) == {"train", "val", "test"}
+    assert all(clip.path for clips in plan.splits.values() for clip in clips)
+
+
 @pytest.mark.parametrize("shares", [{"val": 1.0}, {"test": -0.1}, {"val": 0.6, "test": 0.4}])
 def test_shares_that_leave_nothing_are_refused(shares):
     with pytest.raises(ConfigError, match=r"--val|--test"):

@@ -1,0 +1,82 @@
+"""What is said of captions files that are not used, or not known."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from extract.dump.splits import meanings
+from extract.dump.tables.entries import AUDIOCAPS_COLUMNS, Table, columns_of, table_kind
+from features.common.console import log
+from features.common.errors import DumpError
+
+NAMES = (
+    "train.csv, val.csv, test.csv (AudioCaps), clotho_captions_<split>.csv (Clotho), captions.csv, "
+    "captions.jsonl or metadata.csv with the columns file and caption"
+)
+_MOST_NAMED = 10
+
+
+def say_unused(unused: Sequence[str]) -> None:
+    """Name the files that could hold captions and are not used."""
+    if unused:
+        log(f"not used: {listed(unused)}")
+
+
+def refuse_if_misread(
+    here: Sequence[Table], tables: Sequence[Table], meant: dict[str, str]
+) -> None:
+    """Refuse a CSV that is called after a split which nothing else gives, but has no captions.
+
+    Raises:
+        DumpError: naming what its columns lack.
+    """
+    given = {meant.get(table.word, "") for table in tables}
+    for table in here:
+        split = meanings([*meant, table.path.stem.lower()]).get(table.path.stem.lower(), "")
+        alone = split not in given and "" not in given and table.group == tables[0].group
+        if split and alone and _is_csv(table) and not table_kind(table.path):
+            _refuse_columns(table)
+
+
+def refuse(dump: Path, tables: Sequence[Table]) -> None:
+    """Refuse a dump whose captions are not known.
+
+    Raises:
+        DumpError: naming what is there and what is expected.
+    """
+    for table in tables:
+        if _is_csv(table) and meanings([table.path.stem.lower()]):
+            _refuse_columns(table)
+    raise DumpError(f"{dump}: holds no captions that are known, but {expected(tables)}")
+
+
+def _is_csv(table: Table) -> bool:
+    return table.path.suffix.lower() in (".csv", ".tsv")
+
+
+def _refuse_columns(table: Table) -> None:
+    try:
+        table.path.open("rb").close()
+    except OSError as error:
+        raise DumpError(f"{table.path}: cannot be read ({error.strerror})") from error
+    columns = columns_of(table.path)
+    lacking = [name for name in AUDIOCAPS_COLUMNS if name not in columns]
+    raise DumpError(
+        f"{table.path}: lacks columns {lacking}; found {columns}, expected "
+        f"{list(AUDIOCAPS_COLUMNS)}, or file and caption; --kind folder goes on without captions"
+    )
+
+
+def expected(tables: Iterable[Table]) -> str:
+    """What was found and what is expected, for messages."""
+    there = [table.shown for table in tables]
+    found = f"found {listed(there)}; " if there else ""
+    return (
+        f"{found}expected {NAMES}; name a file of captions, or its folder, with --captions, or say "
+        "--kind folder to go on without captions"
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a row, summed beyond ten."""
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
