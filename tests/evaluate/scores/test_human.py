@@ -104,7 +104,8 @@ def test_the_papers_human_row_has_spice_21_6(real_data, corenlp):
 def test_the_table_puts_the_papers_row_below(tmp_path, shared_meteor, capsys):
     path = tmp_path / "clotho.csv"
     path.write_text(
-        f"{CLOTHO}a,a dog barks,the dog barks,dogs,a dog,barking\nb,rain,it rains,rains,wet,drops\n"
+        f"{CLOTHO}7fmOlUlwoNg_20,a dog barks,the dog barks,dogs,a dog,barking\n"
+        "_YS5uKWoB6g_30,rain,it rains,rains,wet,drops\n"  # both of AudioCaps' test split
     )
     human_command(path, spice=False)
     heading, names, ours, papers, *notes = capsys.readouterr().out.splitlines()
