@@ -4,6 +4,7 @@ What is marked so, and not run, at least has options that exist.
 """
 
 import importlib
+import json
 import os
 import re
 import shlex
@@ -76,7 +77,12 @@ def small_demo(tmp_path_factory) -> Path:
 
 
 def run(place: Path, command: list[str]) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "HF_HUB_OFFLINE": "1",
+        "MPLBACKEND": "Agg",
+    }
     return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
 
 
@@ -135,6 +141,15 @@ def test_python_examples_of_the_pages_run(small_demo):
     for example in examples:
         done = run(small_demo, [sys.executable, "-c", example])
         assert done.returncode == 0, done.stderr
+
+
+def test_the_notebook_runs(small_demo):
+    notebook = json.loads((ROOT / "docs" / "caption.ipynb").read_text(encoding="utf-8"))
+    cells = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) == 5
+    done = run(small_demo, [sys.executable, "-c", "\n".join(cells)])
+    assert done.returncode == 0, done.stderr
+    assert "model.safetensors" in done.stdout
 
 
 def test_every_file_that_a_page_points_to_is_there():

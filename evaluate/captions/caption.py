@@ -77,13 +77,13 @@ class Listener:
         options = options or DecodingOptions()
         windows = self._windows(files, failed)
         while group := list(islice(windows, _CAPTIONED_TOGETHER)):
-            yield from self._said(group, options)
+            yield from self.say(group, options)
 
     def describe(
         self, audio: Audio, name: str, options: DecodingOptions | None = None
     ) -> list[Said]:
         """Caption one decoded recording, window by window."""
-        return self._said(list(self.hear(audio, name)), options or DecodingOptions())
+        return self.say(list(self.hear(audio, name)), options or DecodingOptions())
 
     def hear(self, audio: Audio, name: str) -> Iterator[Window]:
         """Cut a recording into windows and encode them, some at a time.
@@ -130,7 +130,8 @@ class Listener:
                 of_window[name] = rows.float().cpu().numpy().astype(encoder.spec.dtype)
         return streams
 
-    def _said(self, windows: Sequence[Window], options: DecodingOptions) -> list[Said]:
+    def say(self, windows: Sequence[Window], options: DecodingOptions) -> list[Said]:
+        """Caption windows that were heard, all in one batch or more of the options' size."""
         captions = caption_clips(self.run, windows, options)
         return [
             Said(file=item.file, start_s=item.start_s, end_s=item.end_s, caption=caption)

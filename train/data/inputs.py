@@ -122,6 +122,13 @@ class InputBuilder:
             return []
         return [self.tags.names[tag] for tag in likeliest_tags(tags.values)]
 
+    def tag_scores(self, clip: Mapping[str, np.ndarray]) -> list[float]:
+        """The scores, 0 to 1, of the tags that `tag_names` gives."""
+        tags, _ = self.gather([clip])
+        if tags is None:
+            return []
+        return (1 / (1 + np.exp(-tags.values.astype(np.float64).max(axis=1)))).tolist()
+
     def gather(self, clips: Sequence[Mapping[str, np.ndarray]]) -> tuple[Rows | None, Rows | None]:
         """The streams that the recipe uses, end to end: tag logits, cut to the rows that become
         tags, and embeddings; None where there is no such stream.
