@@ -9,6 +9,7 @@ from evaluate.captions.generate import Caption, caption_clips
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.search import open_run
 from evaluate.exports import COCO_NAME, DCASE_NAME, write_coco, write_dcase
+from evaluate.same_settings import check_same_settings, note_settings
 from evaluate.scores.cli import score_table
 from evaluate.scores.predictions import Prediction, read_sets, write_predictions
 from evaluate.scores.results import (
@@ -35,7 +36,8 @@ _NO_DECISION = ("batch_size", "n_best")
 @dataclass(frozen=True, kw_only=True)
 class EvaluationJob:
     """What `python -m evaluate run` was asked for; `exports` names further forms of captions,
-    `device` None is this machine's own (train/model/device.py)."""
+    `device` None is this machine's own (train/model/device.py); `overwrite` replaces an evaluation
+    of other settings."""
 
     run: Path
     features: Path
@@ -46,13 +48,15 @@ class EvaluationJob:
     exports: tuple[str, ...]
     spice: bool
     as_json: bool
+    overwrite: bool = False
 
 
 def evaluate(asked: EvaluationJob) -> None:
     """Caption a split, write the captions, score them, print the table.
 
     Raises:
-        TagbartError: if run, features or references cannot be used as asked.
+        TagbartError: if run, features or references cannot be used as asked, or the folder holds
+            captions of other settings.
     """
     scored = caption_split(asked)
     if not scored:
@@ -74,13 +78,18 @@ def caption_split(asked: EvaluationJob) -> int:
         How many captions have references to be scored against.
 
     Raises:
-        TagbartError: if run or features cannot be used as asked.
+        TagbartError: if run or features cannot be used as asked, or the folder holds captions of
+            other settings.
     """
     features = Features(asked.features, asked.split)
     log(f"{asked.split}: {len(features.ids):,} clips")  # every shard is checked before the work
     run = open_run(asked.run, asked.device, asked.options.precision)
     check_streams(run, features.streams, asked.features)
+    made = origin(asked)
+    if not asked.overwrite:
+        check_same_settings(asked.out, made, asked.features)
     captions = caption_features(run, features, asked.options)
+    note_settings(asked.out, made, asked.features)
     scored = write_captions(asked, features, captions)
     if not scored:
         log(f"none of the {len(captions):,} clips has references, so there is nothing to score")

@@ -74,6 +74,9 @@ def run_command(
     choose: Choose = "consensus",
     seed: Seed = 0,
     as_json: Annotated[bool, written("--json", help="Print JSON for a program.")] = False,
+    overwrite: Annotated[
+        bool, written("--overwrite", help="Replace an evaluation of other settings in OUT.")
+    ] = False,
 ) -> None:
     """Caption a split and score it: OUT/predictions.jsonl, scores.json and scores.csv.
 
@@ -116,5 +119,6 @@ def run_command(
             exports=tuple(item.value for item in export or ()),
             spice=spice,
             as_json=as_json,
+            overwrite=overwrite,
         )
     )
