@@ -24,9 +24,11 @@ app = new_app("Fine-tune BART on cached features.")
 @app.command("run")
 def run_command(
     features: Annotated[
-        Path,
+        list[str],
         typer.Argument(
-            metavar="FEATURES", help="Folder with features.json and the splits train and val."
+            metavar="FEATURES …",
+            help="Folder with features.json and the splits train and val; or several, extracted "
+            "alike, as FOLDER=WEIGHT: how many times an epoch reads each caption, 1 by default.",
         ),
     ],
     out: Annotated[
@@ -61,6 +63,15 @@ def run_command(
             show_default="the recipe's",
         ),
     ] = None,
+    without: Annotated[
+        Path | None,
+        experiment(
+            metavar="IDS",
+            help="A file with a clip id a line: these are in no training and no validation. For "
+            "clips of one set that another one is tested on.",
+            show_default="none",
+        ),
+    ] = None,
     device: Annotated[
         str | None,
         computing(
@@ -79,16 +90,18 @@ def run_command(
 
     Example: python -m train run features-audiocaps --out runs/first --set train.seed=1
     """
+    from train.data.sources import parse_source, read_ids
     from train.model.device import own_device  # torch and transformers: not for --help
     from train.run import Job, train
 
     wanted, begun = _recipe(out, recipe, settings or [], resume)
     job = Job(
-        features=features,
+        features=tuple(parse_source(text) for text in features),
         out=out,
         recipe=wanted,
         device=own_device(device),
         resume=resume or begun,
+        without=read_ids(without) if without else frozenset(),
     )
     progress = train(job)
     if progress:

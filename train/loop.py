@@ -211,7 +211,7 @@ class Trainer:
     def _bar(self) -> tqdm:
         if not self.processes.first:
             return tqdm(disable=True)
-        captions = self.recipe.optim.epochs * len(self.train.data)
+        captions = self.recipe.optim.epochs * self.train.data.per_epoch
         share = self.updates / (self.recipe.optim.epochs * self.updates_per_epoch)
         bar = progress_bar(total=round(captions * share), what="train", unit="captions")
         bar.initial = round(captions * share * self.progress.update / max(1, self.updates))

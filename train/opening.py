@@ -1,8 +1,9 @@
 """What a run begins or goes on with: checks, features, the run folder, tokenizer and model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import torch
 from features.common.errors import ConfigError, FormatError, RunError
 from features.common.locks import locked
 from features.reader import Features
-from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
+from features.spec import EMBEDDING, TAG_LOGITS, Index, StreamSpec
 from features.verify import verify
 from train.data.prompts import clean_name
+from train.data.sources import Source, check_alike
 from train.data.split import caption_texts
 from train.distributed import Processes
 from train.model.pretrained import build_model, load_tokenizer, train_tokenizer
@@ -40,23 +42,38 @@ class Job:
     """What `python -m train run` was asked to do.
 
     Attributes:
-        features: the features folder, with splits train and val.
+        features: the features folder, with splits train and val; or several, the split val in one
+            of them at least.
         out: the run folder.
         recipe: every setting.
         device: "cpu" or "cuda".
         resume: go on with what the run folder holds, if it holds anything.
+        without: ids of clips to leave out of training and validation.
     """
 
-    features: Path
+    features: Path | Sequence[Source]
     out: Path
     recipe: Recipe
     device: str = "cpu"
     resume: bool = False
+    without: frozenset[str] = frozenset()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The features folders with their weights."""
+        if isinstance(self.features, Path):
+            return (Source(folder=self.features),)
+        return tuple(self.features)
+
+    @property
+    def learns_from(self) -> str:
+        """The features folders as the command names them."""
+        return " ".join(map(str, self.sources))
 
 
 def begin_or_reopen(
     job: Job, processes: Processes, lock: ExitStack
-) -> tuple[dict[str, Features], Run]:
+) -> tuple[dict[str, list[Features]], Run]:
     """The features and the run, a new one or one to go on with.
 
     The first process checks, and makes the run folder; the others find it.
@@ -67,7 +84,8 @@ def begin_or_reopen(
         lock: gets what keeps other commands out of the run folder until it is closed.
 
     Returns:
-        Both splits by name; the run, its weights still to be filled if it was begun before.
+        Both splits by name, of each folder that has it; the run, its weights still to be filled
+        if it was begun before.
 
     Raises:
         RunError: if the run folder cannot be used so.
@@ -77,18 +95,18 @@ def begin_or_reopen(
     """
     if processes.first:
         _check_start(job, processes.world)
-    splits = _open_splits(job.features, job.recipe, compare=processes.first)
+    splits = _open_splits(job, compare=processes.first)
     begun = (job.out / RECIPE_NAME).is_file()
     if begun:
         run = reopen_run(job.out)
-        for features in splits.values():
-            check_streams(run, features.streams, job.features)
+        for features in chain(*splits.values()):
+            check_streams(run, features.streams, features.root)
     # A run that was stopped before anything of it was saved begins anew. Other processes than the
     # first take the weights from it.
     new = not begun or (processes.first and not has_state(job.out))
     if new:
         torch.manual_seed(job.recipe.train.seed)
-        run = _new_run(job, splits["train"])
+        run = _new_run(job, splits["train"][0])
     if processes.first:
         # Only now, so that what cannot begin leaves no folder behind.
         lock.enter_context(_only_process(job.out))
@@ -159,21 +177,39 @@ def _check_nothing_is_lost(job: Job) -> None:
         )
 
 
-def _open_splits(root: Path, recipe: Recipe, *, compare: bool) -> dict[str, Features]:
-    """Both splits with every stream there; `compare` checks every shard's checksum first."""
-    splits = {name: Features(root, name) for name in SPLITS}
-    problems = verify(root, splits=list(SPLITS)) if compare else []
+def _open_splits(job: Job, *, compare: bool) -> dict[str, list[Features]]:
+    """Both splits with every stream there, of each folder that has it; `compare` checks every
+    shard's checksum first."""
+    splits: dict[str, list[Features]] = {name: [] for name in SPLITS}
+    several = len(job.sources) > 1
+    for root in (source.folder for source in job.sources):
+        own = [name for name in SPLITS if name == "train" or not several or _has(root, name)]
+        for name in own:
+            splits[name].append(Features(root, name))
+        _verify(root, own if compare else [])
+    if not splits["val"]:
+        raise FormatError(f"{job.learns_from}: none has a split 'val' to measure training by")
+    inputs = job.recipe.inputs
+    for features in chain(*splits.values()):
+        for stream, kind in ((inputs.tags, TAG_LOGITS), (inputs.audio, EMBEDDING)):
+            if stream:
+                features.stream(stream, kind)
+    check_alike(list(chain(*splits.values())), list(filter(None, (inputs.tags, inputs.audio))))
+    return splits
+
+
+def _has(root: Path, split: str) -> bool:
+    return split in Index.read(root).splits
+
+
+def _verify(root: Path, splits: Sequence[str]) -> None:
+    problems = verify(root, splits=list(splits)) if splits else []
     if problems:
         more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise FormatError(
             f"{problems[0]}{more}; `python -m features verify {root}` lists all: delete the shards "
             "that are wrong and run the same extraction again, which redoes those only"
         )
-    for features in splits.values():
-        for name, kind in ((recipe.inputs.tags, TAG_LOGITS), (recipe.inputs.audio, EMBEDDING)):
-            if name:
-                features.stream(name, kind)
-    return splits
 
 
 def _new_run(job: Job, features: Features) -> Run:
@@ -181,7 +217,7 @@ def _new_run(job: Job, features: Features) -> Run:
     recipe = job.recipe
     names = [name for name in (recipe.inputs.tags, recipe.inputs.audio) if name]
     streams = {name: features.streams[name] for name in names}
-    check_earlier(recipe, streams, job.features)
+    check_earlier(recipe, streams, features.root)
     tokenizer = (
         _learn_tokenizer(job, streams)
         if recipe.model.tokenizer == TRAIN_TOKENIZER
@@ -196,7 +232,8 @@ def _learn_tokenizer(job: Job, streams: dict[str, StreamSpec]) -> Any:
     """A tokenizer of the training captions and the tags' names."""
 
     def texts() -> Iterator[str]:
-        yield from caption_texts(job.features, "train")
+        for source in job.sources:
+            yield from caption_texts(source.folder, "train")
         for spec in streams.values():
             yield ". ".join(map(clean_name, spec.classes)) + "."
 

@@ -64,7 +64,7 @@ def _train(job: Job, processes: Processes, lock: ExitStack) -> Progress | None:
     with processes.first_before_others():
         splits, run = begin_or_reopen(job, processes, lock)
     with memory_watched("loading the model and its data", job.recipe, processes.device):
-        trainer = _trainer(run, splits, processes)
+        trainer = _trainer(job, run, splits, processes)
         if has_state(job.out):
             _go_on(trainer, processes)
     if processes.first:
@@ -91,10 +91,28 @@ def _deterministic(recipe: Recipe) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _trainer(run: Run, splits: dict[str, Features], processes: Processes) -> Trainer:
+def _trainer(
+    job: Job, run: Run, splits: dict[str, list[Features]], processes: Processes
+) -> Trainer:
     recipe = run.recipe
     builder = InputBuilder.create(recipe.inputs, run.streams, run.tokenizer)
-    train_data, val_data = (SplitData.load(splits[name], builder, run.tokenizer) for name in SPLITS)
+    weights = {"train": [source.weight for source in job.sources], "val": []}
+    train_data, val_data = (
+        SplitData.load(
+            splits[name], builder, run.tokenizer, weights=weights[name], without=job.without
+        )
+        for name in SPLITS
+    )
+    if job.without and processes.first:
+        log(
+            f"of {len(job.without):,} ids to leave out, {train_data.left_out:,} clips of train and "
+            f"{val_data.left_out:,} of val are left out"
+        )
+    # What an epoch's order depends on: a state goes on with the same alone.
+    data = f"{len(train_data):,} captions of " + ", ".join(
+        f"{len(part):,} clips x {source.weight:g}"
+        for part, source in zip(splits["train"], job.sources, strict=True)
+    )
     if recipe.inputs.audio and all(
         fits(data, recipe.inputs.audio, processes.device) for data in (train_data, val_data)
     ):
@@ -127,6 +145,7 @@ def _trainer(run: Run, splits: dict[str, Features], processes: Processes) -> Tra
             batch_size=max(recipe.optim.batch_size, _VALIDATION_BATCH[processes.device.type]),
         ),
         processes=processes,
+        progress=Progress(data=data),
     )
 
 
@@ -148,7 +167,13 @@ def _go_on(trainer: Trainer, processes: Processes) -> None:
     If the best weights are the state's own, they are published again: the state is written before
     them, so a kill in between has left none, or older ones.
     """
+    data = trainer.progress.data
     progress = load_state(trainer.path, trainer.model, trainer.optimizer)
+    if progress.data not in ("", data):
+        raise RunError(
+            f"{trainer.path}: was begun on {progress.data}, now there are {data}: go on with the "
+            "same features and --without, or name another --out"
+        )
     trainer.progress = progress
     if processes.first and progress.update and progress.best_update == progress.update:
         save_weights(trainer.model, trainer.path)
@@ -162,7 +187,7 @@ def _finish(job: Job, trainer: Trainer) -> None:
         job.out / FINISHED_NAME,
         {
             **asdict(progress),
-            "features": str(job.features),
+            "features": job.learns_from,
             "clips": len(trainer.train.data.features),
             "captions": len(trainer.train.data),
             "trainable_parameters": trainable_parameters(trainer.model),
@@ -187,9 +212,10 @@ def _finished_before(job: Job) -> Progress:
     """
     finished = read_json(job.out / FINISHED_NAME, RunError)
     learnt_from = str(finished.get("features"))
-    if Path(learnt_from).resolve() != job.features.resolve():
+    same = Path(learnt_from).resolve() == Path(job.learns_from).resolve()
+    if not same:
         raise RunError(
-            f"{job.out}: holds a finished run, trained on {learnt_from}, not on {job.features}; "
+            f"{job.out}: holds a finished run, trained on {learnt_from}, not on {job.learns_from}; "
             "name another --out to train again"
         )
     if not (job.out / WEIGHTS_NAME).is_file():

@@ -33,6 +33,12 @@ def sample_keys(keys: np.ndarray, captions: np.ndarray) -> np.ndarray:
     return keys + captions.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03)
 
 
+def copy_keys(keys: np.ndarray, copies: np.ndarray) -> np.ndarray:
+    """uint64 [n]: the keys of samples that an epoch has several times, so that each time gets draws
+    of its own; the first keeps its key."""
+    return keys + copies.astype(np.uint64) * np.uint64(0x8CB92BA72F3D8DD7)
+
+
 def uniforms(seed: int, epoch: int, keys: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Numbers between 0 and 1, both excluded.
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from train.data.batches import IGNORED, Batch, Block
-from train.data.draws import uniforms
+from train.data.draws import copy_keys, uniforms
 from train.data.inputs import InputBuilder
 from train.data.split import SplitData
 
@@ -75,7 +75,7 @@ class Loader:
 
     @property
     def batches_per_epoch(self) -> int:
-        return -(-len(self.data) // self.batch_size)
+        return -(-self.data.per_epoch // self.batch_size)
 
     def of(self, data: SplitData) -> Self:
         """The same loader over another split."""
@@ -89,7 +89,7 @@ class Loader:
             epoch: counted from 0.
             skip: forward passes that are done already.
         """
-        order = _generator(seed, epoch, 0).permutation(len(self.data)).astype(np.int32)
+        order = self.data.epoch(_generator(seed, epoch, 0))
         windows = self._windows(order)
         window = self.bucket_batches * self.passes
         whole = skip // window
@@ -127,10 +127,12 @@ class Loader:
         seed_epoch: tuple[int, int] | None = None,
     ) -> list[Piece]:
         """Draw the tags of a window's samples, pad them all at once, cut them into batches."""
+        copies, samples = np.divmod(samples, len(self.data))
         tags, audio = self.data.rows(samples, self.builder)
         uniform = None
         if seed_epoch is not None and tags is not None:
-            uniform = uniforms(*seed_epoch, self.data.keys[samples], tags.counts)
+            keys = copy_keys(self.data.keys[samples], copies)
+            uniform = uniforms(*seed_epoch, keys, tags.counts)
         block = self.builder.block(tags, audio, uniform)
         order = np.arange(len(samples))
         if self.bucket_batches > 1:

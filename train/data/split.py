@@ -19,6 +19,7 @@ from train.data.batches import IGNORED, Rows
 from train.data.draws import clip_keys, sample_keys
 from train.data.file_rows import FileRows
 from train.data.inputs import InputBuilder
+from train.data.sources import Joined
 
 # A shard's rows of a stream, the first row of each of its clips, and how many rows that has.
 _Place = tuple[FileRows, np.ndarray, np.ndarray]
@@ -102,7 +103,7 @@ class SplitData:
     """Every caption of a split as a training sample.
 
     Attributes:
-        features: the split.
+        features: the split, of one folder or several.
         captions: in tokens.
         clip: int32 [S], the clip of each sample.
         keys: uint64 [S], what a sample's tag draws depend on besides seed and epoch.
@@ -110,60 +111,117 @@ class SplitData:
         shard_start: int64 [shards], the first clip of each shard.
         audio_table: the audio's rows on the device, where the stream holds their numbers
             (train/data/resident.py).
+        weights: float64 [S], how many times an epoch has each sample on average; None for once.
+        left_out: how many clips a list has left out.
     """
 
-    features: Features
+    features: Joined
     captions: Captions
     clip: np.ndarray
     keys: np.ndarray
     streams: dict[str, StreamRows]
     shard_start: np.ndarray
     audio_table: torch.Tensor | None = None
+    weights: np.ndarray | None = None
+    left_out: int = 0
 
     @classmethod
-    def load(cls, features: Features, builder: InputBuilder, tokenizer: Any) -> Self:
+    def load(
+        cls,
+        features: Features | Sequence[Features],
+        builder: InputBuilder,
+        tokenizer: Any,
+        *,
+        weights: Sequence[float] = (),
+        without: frozenset[str] = frozenset(),
+    ) -> Self:
         """Tokenise all captions once and note where the rows lie; reads no features.
+
+        Args:
+            features: a split of one folder, or of several, whose clips stay apart.
+            builder: names the streams.
+            tokenizer: of the captions.
+            weights: of each folder: how many times an epoch has each of its captions on average.
+            without: ids of clips whose captions are left out.
 
         Raises:
             FormatError: if the split has no captions.
         """
-        _allow_open_files(len(features.shards) * len(builder.streams))
+        joined = Joined([features] if isinstance(features, Features) else features)
+        _allow_open_files(len(joined.shards) * len(builder.streams))
         cut = builder.inputs.max_caption_tokens
-        sizes, clips, keys, tokens, lengths = [], [], [], [], []
+        sizes, clips, keys, tokens, lengths, weight = [], [], [], [], [], []
         places: dict[str, list[_Place]] = {name: [] for name in builder.streams}
-        seen = 0
-        for shard in fresh_shards(features):
+        seen = left_out = 0
+        for number_of_folder, shard in _numbered_shards(joined):
             per_clip = np.diff(shard.caption_offset)
+            wanted = np.array([clip not in without for clip in shard.ids], bool)
+            left_out += int((~wanted).sum())
             number = np.arange(per_clip.sum()) - np.repeat(shard.caption_offset[:-1], per_clip)
             clips.append((np.repeat(np.arange(len(shard)), per_clip) + seen).astype(np.int32))
-            keys.append(sample_keys(np.repeat(clip_keys(shard.ids), per_clip), number))
+            # Clips of one id in two folders get draws of their own.
+            apart = f"{number_of_folder}/" if number_of_folder else ""
+            ids = (f"{apart}{clip}" for clip in shard.ids)
+            keys.append(sample_keys(np.repeat(clip_keys(ids), per_clip), number))
             flat, length = encode_captions(tokenizer, shard.caption_texts, cut)
             tokens.append(flat)
             lengths.append(length)
+            once = weights[number_of_folder] if weights else 1.0
+            weight.append(once * np.repeat(wanted, per_clip))
             for name, found in places.items():
                 offset = shard.offset(name)
                 counts = np.diff(offset).astype(np.int32)
                 found.append((FileRows(shard, name), offset[:-1], counts))
             sizes.append(len(shard))
             seen += len(shard)
-        if not sum(len(part) for part in clips):
+        kept = np.concatenate(weight) > 0 if weight else np.zeros(0, bool)
+        if not kept.any():
+            part = joined.parts[0]
             raise FormatError(
-                f"{features.root}: split {features.split!r} has no captions, so nothing can be "
+                f"{part.root}: split {part.split!r} has no captions, so nothing can be "
                 "learnt or measured on it; extract it with --captions DIR"
             )
         length = np.concatenate(lengths)
         start = np.cumsum(length, dtype=np.int64) - length
         return cls(
-            features=features,
-            captions=Captions(tokens=np.concatenate(tokens), start=start, length=length),
-            clip=np.concatenate(clips),
-            keys=np.concatenate(keys),
+            features=joined,
+            captions=Captions(
+                tokens=np.concatenate(tokens), start=start[kept], length=length[kept]
+            ),
+            clip=np.concatenate(clips)[kept],
+            keys=np.concatenate(keys)[kept],
             streams={name: _stream_rows(found) for name, found in places.items()},
             shard_start=np.cumsum([0, *sizes[:-1]]),
+            weights=np.concatenate(weight)[kept] if set(weights) - {1.0} else None,
+            left_out=left_out,
         )
 
     def __len__(self) -> int:
         return len(self.clip)
+
+    @property
+    def per_epoch(self) -> int:
+        """How many samples a training epoch has, repeats counted."""
+        return len(self) if self.weights is None else max(1, round(self.weights.sum()))
+
+    def epoch(self, random: np.random.Generator) -> np.ndarray:
+        """The samples of an epoch in random order: int [per_epoch], sample + copy * len(self).
+
+        A weight's whole part gives every sample so many copies; what the fractions leave goes to
+        samples at random.
+        """
+        if self.weights is None:
+            return random.permutation(len(self)).astype(np.int32)
+        whole = np.floor(self.weights).astype(np.int64)
+        left = self.per_epoch - int(whole.sum())
+        # Points at equal distance along the fractions in random order: each is met by its share.
+        order = random.permutation(len(self))
+        ends = np.cumsum((self.weights - whole)[order])
+        points = (np.arange(left) + random.random()) * (ends[-1] / max(1, left))
+        np.add.at(whole, order[np.searchsorted(ends, points, side="right")], 1)
+        sample = np.repeat(np.arange(len(self)), whole)
+        copy = np.arange(len(sample)) - np.repeat(np.cumsum(whole) - whole, whole)
+        return random.permutation(sample + copy * len(self))
 
     def rows(self, samples: np.ndarray, builder: InputBuilder) -> tuple[Rows | None, Rows | None]:
         """Tag logits and audio rows of some samples, tags cut to what the builder takes."""
@@ -184,8 +242,13 @@ class SplitData:
     def clip_names(self, samples: np.ndarray) -> list[str]:
         """The clip ids behind some samples, read from the shards; for messages."""
         clips = dict.fromkeys(self.clip[samples].tolist())
-        places = [self.features.locate(clip) for clip in clips]
-        return [self.features.shards[shard].ids[row] for shard, row in places]
+        return [self.features.name(clip) for clip in clips]
+
+
+def _numbered_shards(joined: Joined) -> Iterator[tuple[int, Shard]]:
+    for number, part in enumerate(joined.parts):
+        for shard in fresh_shards(part):
+            yield number, shard
 
 
 def fresh_shards(features: Features) -> Iterator[Shard]:

@@ -32,12 +32,14 @@ class Progress:
         best_loss: lowest validation loss so far, None before the first validation.
         best_update: after which update that was.
         seconds: spent training so far.
+        data: how many captions of how many clips it learns from, as text; "" where not noted.
     """
 
     update: int = 0
     best_loss: float | None = None
     best_update: int = 0
     seconds: float = 0.0
+    data: str = ""
 
 
 def has_state(path: Path) -> bool:
