@@ -57,6 +57,11 @@ class Processes:
             dist.all_reduce(values)
         return values
 
+    def from_first(self, values: torch.Tensor) -> None:
+        """Give every process the first one's tensor, in place."""
+        if self.world > 1:
+            dist.broadcast(values, 0)
+
     def wait(self) -> None:
         """Go on when every process has come here."""
         self.total(torch.zeros(()))

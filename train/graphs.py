@@ -31,10 +31,19 @@ class Repeated:
             tensor, and leaves no gradient behind.
         device: where it runs.
         record: turns a step without arguments into a function that repeats it.
+        fall_back: told why a step could not be recorded; all go plainly from then on. Without it
+            the error is raised.
     """
 
-    def __init__(self, step: Callable[[Batch], None], device: torch.device, record: Record) -> None:
+    def __init__(
+        self,
+        step: Callable[[Batch], None],
+        device: torch.device,
+        record: Record,
+        fall_back: Callable[[str], object] | None = None,
+    ) -> None:
         self._step, self._device, self._record = step, device, record
+        self._fall_back, self._most = fall_back, MOST_SHAPES
         self._turns: Counter[tuple] = Counter()
         self._recorded: dict[tuple, tuple[Batch, Step]] = {}
 
@@ -44,15 +53,28 @@ class Repeated:
         shape = batch.shape()
         self._turns[shape] += 1
         if shape not in self._recorded:
-            if self._turns[shape] <= PLAIN_TURNS or len(self._recorded) == MOST_SHAPES:
+            may = self._turns[shape] > PLAIN_TURNS and len(self._recorded) < self._most
+            if not (may and self._recorded_now(batch, shape)):
+                torch.manual_seed(seed)  # whatever an attempt made of the generator
                 self._step(batch.to(self._device))
                 return
-            room = batch.to(self._device).clone()
-            self._recorded[shape] = room, self._record(lambda: self._step(room))
-            torch.manual_seed(seed)  # whatever recording made of the generator
+            torch.manual_seed(seed)
         room, repeat = self._recorded[shape]
         room.take(batch)
         repeat()
+
+    def _recorded_now(self, batch: Batch, shape: tuple) -> bool:
+        """Record the step for a shape; False where it goes plainly instead."""
+        room = batch.to(self._device).clone()
+        try:
+            self._recorded[shape] = room, self._record(lambda: self._step(room))
+        except (RunError, torch.OutOfMemoryError) as error:
+            if self._fall_back is None:
+                raise
+            self._most = 0
+            self._fall_back(str(error.__cause__ or error).splitlines()[0])
+            return False
+        return True
 
 
 def cuda_graphs(device: torch.device) -> Record | None:
@@ -86,7 +108,7 @@ def cuda_graphs(device: torch.device) -> Record | None:
                 raise error.__context__ from None
             raise RunError(
                 f"an update could not be recorded as a CUDA graph ({str(error).splitlines()[0]}). "
-                "To go on without graphs, write cuda_graphs = false in the run's recipe.toml, "
+                'To go on without graphs, write cuda_graphs = "never" in the run\'s recipe.toml, '
                 "then --resume"
             ) from error
         return graph.replay

@@ -17,6 +17,7 @@ from features.common.console import progress as progress_bar
 from features.common.errors import INTERRUPTED
 from train.data.loader import Loader, Piece
 from train.distributed import Processes, Quiet
+from train.flat import FlatAdamW
 from train.memory import memory_watched
 from train.model.tagbart import TagBart
 from train.optim import learning_rate
@@ -43,7 +44,7 @@ class Trainer:
     path: Path
     recipe: Recipe
     model: TagBart
-    optimizer: torch.optim.AdamW
+    optimizer: torch.optim.AdamW | FlatAdamW
     train: Loader
     val: Loader
     processes: Processes = field(default_factory=Processes)

@@ -19,7 +19,7 @@ from train.data.sources import Source, check_alike
 from train.data.split import caption_texts
 from train.distributed import Processes
 from train.model.pretrained import build_model, load_tokenizer, train_tokenizer
-from train.recipes.config import TRAIN_TOKENIZER, Recipe
+from train.recipes.config import ALWAYS, TRAIN_TOKENIZER, Recipe
 from train.recipes.files import FILE_NAME as RECIPE_NAME
 from train.run_folder.checkpoint import (
     FINISHED_NAME,
@@ -141,7 +141,7 @@ def _check_start(job: Job, world: int) -> None:
             f"optim.batch_size is {recipe.optim.batch_size}, over all processes together, "
             f"but torchrun started {world}: raise it, or start fewer"
         )
-    if world > 1 and recipe.train.cuda_graphs:
+    if world > 1 and recipe.train.cuda_graphs == ALWAYS:
         raise ConfigError("train.cuda_graphs is for one process; torchrun started several")
     if world > 1 and (recipe.bart.encoder_layerdrop or recipe.bart.decoder_layerdrop):
         raise ConfigError(

@@ -7,12 +7,24 @@ repeated as it was recorded (train/graphs.py).
 import torch
 from torch import nn
 
+from train.flat import FlatAdamW
 from train.model.tagbart import TagBart
 from train.recipes.config import OptimConfig
 
 
-def make_optimizer(model: TagBart, settings: OptimConfig) -> torch.optim.AdamW:
-    """Fused AdamW over what learns; matrices decay, biases and layer norms never do."""
+def make_optimizer(
+    model: TagBart, settings: OptimConfig, precision: str = "float32", *, adds_up: bool = False
+) -> torch.optim.AdamW | FlatAdamW:
+    """AdamW over what learns; matrices decay, biases and layer norms never do.
+
+    Args:
+        model: in float32. For "bf16" its own weights become bf16 (train/flat.py).
+        settings: of the optimiser.
+        precision: "float32" or "bf16".
+        adds_up: gradients of several passes or processes are added.
+    """
+    if precision == "bf16":
+        return FlatAdamW(model, settings, adds_up=adds_up)
     learning = [weight for weight in model.parameters() if weight.requires_grad]
     device = learning[0].device
     groups = [
@@ -29,7 +41,7 @@ def make_optimizer(model: TagBart, settings: OptimConfig) -> torch.optim.AdamW:
     )
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def set_learning_rate(optimizer: torch.optim.Optimizer | FlatAdamW, rate: float) -> None:
     """Give every weight a learning rate, in place."""
     for group in optimizer.param_groups:
         group["lr"].fill_(rate)

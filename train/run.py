@@ -19,6 +19,7 @@ from train.data.loader import Loader
 from train.data.resident import fits, with_resident_audio
 from train.data.split import SplitData
 from train.distributed import Processes, joined_processes
+from train.flat import FlatAdamW
 from train.loop import Trainer
 from train.memory import memory_watched
 from train.model.attention import do_without_cudnn_attention
@@ -30,10 +31,10 @@ from train.recipes.config import Recipe
 from train.run_folder.card import write_model_card
 from train.run_folder.checkpoint import FINISHED_NAME, WEIGHTS_NAME, Run, save_weights
 from train.run_folder.state import NAME as STATE_NAME
-from train.run_folder.state import Progress, has_state, load_state
+from train.run_folder.state import Progress, has_state, load_state, weights
 
 # Lengths are padded to multiples of these: a GPU's tensor cores want it, and fewer shapes.
-_LENGTH_MULTIPLE = {"cpu": 1, "cuda": 8}
+_LENGTH_MULTIPLE = {"cpu": 1, "cuda": 16}
 # Captions in a pass of validation, at least: it keeps nothing for a backward pass, and few of them
 # leave a GPU idle.
 _VALIDATION_BATCH = {"cpu": 1, "cuda": 32}
@@ -138,7 +139,12 @@ def _trainer(
         path=run.path,
         recipe=recipe,
         model=model,
-        optimizer=make_optimizer(model, recipe.optim),
+        optimizer=make_optimizer(
+            model,
+            recipe.optim,
+            recipe.train.precision,
+            adds_up=recipe.optim.grad_accumulation > 1 or processes.world > 1,
+        ),
         train=loader,
         val=replace(
             loader.of(val_data),
@@ -175,8 +181,10 @@ def _go_on(trainer: Trainer, processes: Processes) -> None:
             "same features and --without, or name another --out"
         )
     trainer.progress = progress
+    if isinstance(trainer.optimizer, FlatAdamW):
+        trainer.optimizer.narrow()
     if processes.first and progress.update and progress.best_update == progress.update:
-        save_weights(trainer.model, trainer.path)
+        save_weights(trainer.model, trainer.path, weights(trainer.model, trainer.optimizer))
 
 
 def _finish(job: Job, trainer: Trainer) -> None:

@@ -16,15 +16,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from features.common.console import log
 from features.common.errors import RunError
 from train.data.batches import Batch
 from train.data.draws import update_seed
 from train.data.loader import Loader, Piece
 from train.distributed import Processes, Quiet
+from train.faster import compile_layers, layers_pay, why_no_graphs
+from train.flat import FlatAdamW
 from train.graphs import Repeated, cuda_graphs
 from train.model.tagbart import TagBart
 from train.optim import learning_rate, limit_gradient, set_learning_rate
-from train.recipes.config import Recipe
+from train.recipes.config import ALWAYS, NEVER, Recipe
 
 _NAMED_CLIPS = 16
 
@@ -69,35 +72,60 @@ class Updater:
 
     recipe: Recipe
     model: TagBart
-    optimizer: torch.optim.AdamW
+    optimizer: torch.optim.AdamW | FlatAdamW
     processes: Processes
     updates: int
     audio_table: torch.Tensor | None = None
     asked: bool = False
     _network: nn.Module = field(init=False)  # the model, or what shares its gradients
+    _flat: FlatAdamW | None = field(init=False)
+    _compiled: bool = field(init=False)
     _repeated: Repeated | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        # Wrapped, not in place: validation, in other shapes, goes through the model as it is.
-        network: nn.Module = self.model
-        if self.recipe.train.compile:
-            network = torch.compile(network)  # type: ignore[assignment]
-        self._network = self.processes.shared(network)
-        device = self.processes.device
+        device, settings = self.processes.device, self.recipe.train
+        self._compiled = layers_pay(self.recipe, device, self.updates)
+        if self._compiled:
+            compile_layers(self.model)
+            self._say("layers are compiled one by one: the first updates take seconds each")
+        # bf16's gradients lie in one buffer, which processes add up themselves.
+        self._flat = self.optimizer if isinstance(self.optimizer, FlatAdamW) else None
+        if self._flat:
+            for values in (self._flat.buffer, *self.model.buffers()):
+                self.processes.from_first(values)
+            self._flat.narrow()
+            self._network = self.model
+        else:
+            self._network = self.processes.shared(self.model)
         # What an update reads and writes besides its batch keeps its place (train/graphs.py).
         self._labels, self._stop, self._refused = (torch.zeros((), device=device) for _ in range(3))
         self._values = torch.zeros(3, device=device)
-        self.optimizer.found_inf = self._refused  # type: ignore[attr-defined]
-        record = cuda_graphs(device) if self.recipe.train.cuda_graphs else None
-        if record:
-            self._repeated = Repeated(lambda batch: self._update([batch]), device, record)
+        self.optimizer.found_inf = self._refused  # type: ignore[union-attr]
+        record, why = cuda_graphs(device), why_no_graphs(self.recipe, self.processes)
+        if record and why and settings.cuda_graphs != NEVER:
+            self._say(f"updates go without CUDA graphs: {why}")
+        if record and not why:
+            self._repeated = Repeated(
+                lambda batch: self._update([batch]),
+                device,
+                record,
+                None if settings.cuda_graphs == ALWAYS else self._go_on_without_graphs,
+            )
+
+    def _go_on_without_graphs(self, why: str) -> None:
+        self._say(f"updates go on without CUDA graphs: {why}")
+
+    def _say(self, what: str) -> None:
+        if self.processes.first:
+            log(what)
 
     def launch(self, update: int, pieces: list[Piece]) -> Launched:
         """Tell the device to do update number `update`, counted from 0, by its forward passes."""
         self._labels.fill_(sum(piece.labels for piece in pieces))
         self._stop.fill_(self.asked)
         set_learning_rate(self.optimizer, learning_rate(self.recipe.optim, update, self.updates))
-        self.model.train()
+        if not self.model.training:  # it walks through every module
+            self.model.train()
         seed = update_seed(self.recipe.train.seed, update, self.processes.rank)
         if self._repeated:
             self._repeated(pieces[0].batch, seed)
@@ -117,26 +145,32 @@ class Updater:
         for number, batch in enumerate(batches, 1):
             ready, more = batch.looked_up(self.audio_table), number < len(batches)
             with self.processes.gradients_stay(self._network) if more else nullcontext():
-                part = self._loss(ready, self._network, settings.label_smoothing)
-                # The gradient is a mean over processes, the loss a sum.
-                (part * (self.processes.world / places)).backward()
+                part = self._network(ready, settings.label_smoothing, settings.loss_on_padding)
+                # The loss is a sum over processes; so is the gradient in one buffer, while
+                # DistributedDataParallel's is a mean.
+                (part * ((1 if self._flat else self.processes.world) / places)).backward()
+            if self._flat:
+                self._flat.take_gradients(add=number > 1)
             loss += part.detach()
-        norm = limit_gradient(self.model, settings.clip_norm)
+        if self._flat:
+            self.processes.total(self._flat.gradient)
+            norm = self._flat.limit_gradient(settings.clip_norm)
+        else:
+            norm = limit_gradient(self.model, settings.clip_norm)
         shared = self.processes.total(torch.stack([loss / self._labels, self._stop]))
         self._values.copy_(torch.cat([shared, norm.view(1)]))
         self._refused.copy_(self._refused.maximum(~self._values.isfinite().all()))
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        if not self._flat:
+            self.model.zero_grad(set_to_none=True)
 
     def loss(self, piece: Piece) -> torch.Tensor:
         """The loss summed over this process's labels of a piece, for validation."""
-        return self._loss(piece.on(self.processes.device), self.model)
-
-    def _loss(self, batch: Batch, network: nn.Module, label_smoothing: float = 0.0) -> torch.Tensor:
-        """The same for a batch that is ready on the device."""
-        bf16 = self.recipe.train.precision == "bf16"
-        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=bf16):
-            return network(batch, label_smoothing, self.recipe.optim.loss_on_padding)
+        # In other shapes than training's: compiled layers would be compiled anew.
+        stance = torch.compiler.set_stance("force_eager") if self._compiled else nullcontext()
+        with stance:
+            batch = piece.on(self.processes.device)
+            return self.model(batch, on_padding=self.recipe.optim.loss_on_padding)
 
     def check(self, launched: Launched, loader: Loader) -> tuple[float, float, bool]:
         """What an update came to: loss per label, gradient norm, whether any process shall stop.

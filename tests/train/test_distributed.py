@@ -104,6 +104,21 @@ def test_two_processes_end_with_the_weights_of_one(alone, two):
         assert torch.allclose(found[name], value, atol=2e-3), name  # two updates' size at most
 
 
+def test_two_processes_have_the_losses_of_one_in_bf16(alone, toy_features, tmp_path):
+    out = tmp_path / "run"
+    changes = {"train__precision": "bf16", "optim__grad_accumulation": 2, "optim__batch_size": 2}
+    assert together(job(toy_features, out, **changes)) == [("done", "")] * 2
+    train(job(toy_features, tmp_path / "one", **changes))
+    for names in (("update", "train_loss"), ("update", "val_loss")):
+        found, expected = numbers(out, *names), numbers(tmp_path / "one", *names)
+        assert len(expected) >= 4
+        assert np.allclose(found, expected, rtol=2e-2), names  # bf16 has 8 bits
+    found, expected = load_file(out / STATE_NAME), load_file(tmp_path / "one" / STATE_NAME)
+    for name, value in expected.items():
+        if name.startswith("model."):
+            assert torch.allclose(found[name], value, atol=5e-3), name
+
+
 def test_validation_over_processes_counts_every_caption_once(alone, two):
     counted = {captions for (captions,) in numbers(two, "val_captions")}
     assert counted == {30}

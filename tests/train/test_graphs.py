@@ -78,7 +78,8 @@ def recorded(monkeypatch):
 def run(features, out, **changes) -> tuple[list, dict[str, torch.Tensor]]:
     """What a short run logs, and its weights and moments at the end."""
     few = {"optim__max_updates": 14, "train__log_every": 1, "train__validate_every": 99,
-           "train__keep_state": True, "optim__warmup_updates": 2}  # fmt: skip
+           "train__keep_state": True, "optim__warmup_updates": 2,
+           "train__cuda_graphs": False}  # fmt: skip
     recipe = load_recipe("yamnet-panns", settings(**{**few, **changes}))
     train.run.train(Job(features=features, out=out, recipe=recipe))
     names = ("update", "train_loss", "gradient_norm", "learning_rate", "val_loss")
@@ -150,6 +151,38 @@ def test_a_graph_too_refuses_an_update_that_is_not_finite(
     with pytest.raises(RunError, match=r"loss is nan.* with clips clip1_"):
         run(toy_features, tmp_path / "run", train__cuda_graphs=True)
     assert all(weight.isfinite().all() for weight in kept[-1])
+
+
+def refused(step):
+    raise RunError("an update could not be recorded") from RuntimeError("no such luck\nat all")
+
+
+def test_by_default_a_run_goes_on_plainly_where_recording_fails_and_says_why(
+    toy_features, tmp_path, monkeypatch, recorded, capsys
+):
+    expected = run(toy_features, tmp_path / "plain")
+    capsys.readouterr()
+    monkeypatch.setattr("train.updates.cuda_graphs", lambda device: refused)
+    lines, state = run(toy_features, tmp_path / "run", train__cuda_graphs='"auto"')
+    assert lines == expected[0]
+    assert all(torch.equal(state[name], value) for name, value in expected[1].items())
+    said = [line for line in capsys.readouterr().err.splitlines() if "CUDA graphs" in line]
+    assert said == ["updates go on without CUDA graphs: no such luck"]
+    with pytest.raises(RunError, match="could not be recorded"):
+        run(toy_features, tmp_path / "asked", train__cuda_graphs=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"optim__grad_accumulation": 2}, "optim.grad_accumulation is above 1"),
+     ({"bart__encoder_layerdrop": 0.1}, "layers are dropped")],
+)  # fmt: skip
+def test_by_default_graphs_are_left_out_where_they_cannot_be_and_one_line_says_why(
+    toy_features, tmp_path, recorded, capsys, changes, said
+):
+    run(toy_features, tmp_path / "run", train__cuda_graphs='"auto"', **changes)
+    assert not recorded
+    assert f"updates go without CUDA graphs: {said}" in capsys.readouterr().err
 
 
 @pytest.fixture

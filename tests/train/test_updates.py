@@ -40,7 +40,7 @@ def test_the_host_reads_no_number_while_it_launches_an_update_or_validates(
     loader = Loader(data=data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
     pieces = list(loader.epoch(0, 0))
     updater = Updater(recipe=toy.recipe, model=toy.model, processes=Processes(), updates=9,
-                      optimizer=make_optimizer(toy.model, toy.recipe.optim))  # fmt: skip
+                      optimizer=make_optimizer(toy.model, toy.recipe.optim, precision))  # fmt: skip
     with Waits() as waits:
         launched = [updater.launch(number, pieces[number : number + 2]) for number in range(2)]
         with torch.inference_mode():

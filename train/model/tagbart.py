@@ -14,6 +14,8 @@ from transformers import BartConfig, BartForConditionalGeneration, PreTrainedCon
 
 from train.data.batches import IGNORED, Batch
 
+ROWS = {"cpu": 1, "cuda": 64}  # of the output layer, a multiple of these
+
 
 class TagBartConfig(PreTrainedConfig):
     """BART's configuration, whether tags are read, and how wide the audio is (0 for none).
@@ -99,6 +101,16 @@ class TagBart(PreTrainedModel):
         assert self.dense is not None and batch.audio is not None
         return self.dense(batch.audio.to(self.dense.weight.dtype))
 
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The output layer; on a GPU its rows are filled up with zeros to a multiple of 64.
+
+        50,304 rows take 47 µs on an H100 where 50,265 take 164 (docs/recipes.md).
+        """
+        weight, bias = self.bart.lm_head.weight, self.bart.final_logits_bias
+        spare = -len(weight) % ROWS[hidden.device.type]
+        rows = F.pad(weight, (0, 0, 0, spare)) if spare else weight
+        return F.linear(hidden, rows)[..., : len(weight)] + bias
+
     def forward(
         self, batch: Batch, label_smoothing: float = 0.0, on_padding: bool = False
     ) -> torch.Tensor:
@@ -121,12 +133,12 @@ class TagBart(PreTrainedModel):
             inputs_embeds=embeds,
             # Masks of four dimensions are taken as they are. Into others transformers looks, also
             # into the one that it makes where the decoder gets none, and the host waits for a GPU.
-            attention_mask=mask[:, None, None, :].bool(),
+            attention_mask=_added(mask[:, None, None, :].bool(), embeds.dtype),
             decoder_input_ids=batch.decoder_ids,
-            decoder_attention_mask=seen,
+            decoder_attention_mask=_added(seen, embeds.dtype),
             use_cache=False,
         ).last_hidden_state
-        logits = self.bart.lm_head(hidden) + self.bart.final_logits_bias
+        logits = self._logits(hidden)
         return F.cross_entropy(
             logits.flatten(0, 1).float(),
             batch.labels.flatten(),
@@ -134,6 +146,11 @@ class TagBart(PreTrainedModel):
             reduction="sum",
             label_smoothing=label_smoothing,
         )
+
+
+def _added(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What attention adds where a mask says False, made once instead of in every layer."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, -torch.inf)
 
 
 def freeze_decoder(model: TagBart) -> None:

@@ -164,17 +164,22 @@ class OptimConfig:
         _require_one_of("optim.schedule", self.schedule, ("linear", "constant"))
 
 
+AUTO, ALWAYS, NEVER = "auto", "always", "never"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How a run is carried out.
 
     Attributes:
         seed: of tag draws, order, dropout and random weights.
-        precision: "float32", or "bf16" for autocast over float32 weights.
+        precision: "float32", or "bf16" for bf16 weights over float32 masters (train/flat.py).
         deterministic: refuse operations whose result may differ from run to run.
-        compile: let torch.compile fuse the forward and backward pass of training; takes minutes
-            at the start, and the same losses follow within float tolerance.
-        cuda_graphs: let a GPU repeat an update as one launch (train/graphs.py); nothing on a CPU.
+        compile: "always", "never", or "auto": layers are compiled one by one on a GPU where the
+            updates of the run repay the time that it takes (train/faster.py). true and false stand
+            for "always" and "never".
+        cuda_graphs: the same for repeating an update as one launch (train/graphs.py); "auto" on
+            every GPU where the run allows it. Nothing on a CPU.
         validate_every: updates from one validation to the next; the end of training validates too.
         save_every: updates from one saved state to the next, 0 for the same as validate_every.
         log_every: updates from one line in metrics.jsonl to the next.
@@ -186,8 +191,8 @@ class TrainConfig:
     seed: int = 0
     precision: str = "float32"
     deterministic: bool = False
-    compile: bool = False
-    cuda_graphs: bool = False
+    compile: str = AUTO
+    cuda_graphs: str = AUTO
     validate_every: int = 1000
     save_every: int = 0
     log_every: int = 50
@@ -195,6 +200,9 @@ class TrainConfig:
     keep_state: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("compile", "cuda_graphs"):
+            if type(getattr(self, name)) is bool:  # as older recipes say it
+                object.__setattr__(self, name, ALWAYS if getattr(self, name) else NEVER)
         _check_types(self, "train")
         _require(
             0 <= self.seed < _SEED_LIMIT,
@@ -204,6 +212,8 @@ class TrainConfig:
         for name in ("validate_every", "log_every", "bucket_batches"):
             _require(getattr(self, name) >= 1, f"train.{name} is below 1")
         _require_one_of("train.precision", self.precision, ("float32", "bf16"))
+        for name in ("compile", "cuda_graphs"):
+            _require_one_of(f"train.{name}", getattr(self, name), (AUTO, ALWAYS, NEVER))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +242,8 @@ class Recipe:
         )
         layerdrop = self.bart.encoder_layerdrop or self.bart.decoder_layerdrop
         _require(
-            not self.train.cuda_graphs or (self.optim.grad_accumulation == 1 and not layerdrop),
+            self.train.cuda_graphs != ALWAYS
+            or (self.optim.grad_accumulation == 1 and not layerdrop),
             "train.cuda_graphs repeats one forward pass and one step, always through the same "
             "kernels: it needs optim.grad_accumulation = 1, bart.encoder_layerdrop = 0 and "
             "bart.decoder_layerdrop = 0",

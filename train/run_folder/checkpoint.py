@@ -158,6 +158,9 @@ def save_weights(
         folder = draft.with_suffix(".d")
         own = None if weights is None else dict(weights)  # save_pretrained takes entries out
         model.save_pretrained(folder, max_shard_size="1TB", state_dict=own)
+        # It notes what the model computes in; the file is float32 whatever that is.
+        model.config.dtype = model.config.bart.dtype = torch.float32
+        model.config.save_pretrained(folder)
         (folder / WEIGHTS_NAME).replace(draft)
         # safetensors lets only the owner read; a run folder is there to be shared.
         draft.chmod((path / RECIPE_NAME).stat().st_mode)

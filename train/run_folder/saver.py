@@ -12,7 +12,7 @@ from train.model.tagbart import TagBart
 from train.run_folder.checkpoint import WEIGHTS_NAME, save_weights
 from train.run_folder.curves import draw_curves
 from train.run_folder.state import NAME as STATE_NAME
-from train.run_folder.state import Progress, moments, weights, write_state
+from train.run_folder.state import Optimizer, Progress, moments, weights, write_state
 
 
 class Saver:
@@ -21,7 +21,7 @@ class Saver:
     Takes as much of the computer's memory as the copies of weights and AdamW's moments.
     """
 
-    def __init__(self, path: Path, model: TagBart, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, path: Path, model: TagBart, optimizer: Optimizer) -> None:
         self._path, self._model, self._optimizer = path, model, optimizer
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="saver")
         self._under_way: list[Future[None]] = []
@@ -39,7 +39,9 @@ class Saver:
             curves: draw metrics.jsonl as it is by then.
         """
         self.wait()
-        model = self._copied("model", weights(self._model)) if best or state else {}
+        model = (
+            self._copied("model", weights(self._model, self._optimizer)) if best or state else {}
+        )
         steps = self._copied("moments", moments(self._model, self._optimizer)) if state else {}
         if self._copies and next(self._model.parameters()).is_cuda:
             torch.cuda.synchronize()

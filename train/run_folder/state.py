@@ -8,6 +8,7 @@ generator state to keep: order, tag draws and dropout follow from (seed, epoch, 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from safetensors import safe_open
@@ -47,13 +48,24 @@ def has_state(path: Path) -> bool:
     return (path / NAME).is_file()
 
 
-def weights(model: TagBart) -> dict[str, torch.Tensor]:
-    """Parameters and buffers by name, tied ones once."""
+class Optimizer(Protocol):
+    """What is saved of an optimiser: torch's AdamW, or train.flat.FlatAdamW, whose `masters` are
+    the float32 weights behind a model's bf16."""
+
+    param_groups: list[dict[str, Any]]
+
+    @property
+    def state(self) -> Any: ...
+
+
+def weights(model: TagBart, optimizer: Optimizer) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by name, float32, tied ones once."""
     named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    return {name: tensor.detach() for name, tensor in named.items()}
+    masters = getattr(optimizer, "masters", {})
+    return {name: masters.get(tensor, tensor).detach() for name, tensor in named.items()}
 
 
-def moments(model: TagBart, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def moments(model: TagBart, optimizer: Optimizer) -> dict[str, torch.Tensor]:
     """AdamW's moments and step of every weight that has learnt, as the state file names them."""
     found = {}
     for name, weight in model.named_parameters():
@@ -77,7 +89,7 @@ def write_state(
         save_file(tensors, draft, header)
 
 
-def load_state(path: Path, model: TagBart, optimizer: torch.optim.Optimizer) -> Progress:
+def load_state(path: Path, model: TagBart, optimizer: Optimizer) -> Progress:
     """Put a saved state back into a model and its optimiser.
 
     Raises:
@@ -96,7 +108,7 @@ def load_state(path: Path, model: TagBart, optimizer: torch.optim.Optimizer) -> 
                 )
             progress = Progress(**json.loads(header["progress"]))
             with torch.no_grad():
-                for name, value in weights(model).items():
+                for name, value in weights(model, optimizer).items():
                     value.copy_(_tensor_like(value, file, f"model.{name}"))
             _load_moments(file, model, optimizer)
     except RunError:
@@ -108,18 +120,22 @@ def load_state(path: Path, model: TagBart, optimizer: torch.optim.Optimizer) -> 
     return progress
 
 
-def _load_moments(file: safe_open, model: TagBart, optimizer: torch.optim.Optimizer) -> None:
+def _load_moments(file: safe_open, model: TagBart, optimizer: Optimizer) -> None:
     names = {weight: name for name, weight in model.named_parameters()}
     known = set(file.keys())
     for group in optimizer.param_groups:
         for weight in group["params"]:
             name = names[weight]
             if f"first.{name}" in known:
-                optimizer.state[weight] = {
-                    "step": _tensor_like(torch.zeros(()), file, f"step.{name}").to(weight.device),
-                    "exp_avg": _tensor_like(weight, file, f"first.{name}").to(weight.device),
-                    "exp_avg_sq": _tensor_like(weight, file, f"second.{name}").to(weight.device),
+                found = {
+                    "step": _tensor_like(torch.zeros(()), file, f"step.{name}"),
+                    "exp_avg": _tensor_like(weight, file, f"first.{name}"),
+                    "exp_avg_sq": _tensor_like(weight, file, f"second.{name}"),
                 }
+                for key, own in optimizer.state.get(weight, {}).items():
+                    own.copy_(found[key])  # where it keeps its place
+                if weight not in optimizer.state:
+                    optimizer.state[weight] = {k: v.to(weight.device) for k, v in found.items()}
 
 
 def _tensor_like(wanted: torch.Tensor, file: safe_open, name: str) -> torch.Tensor:

@@ -36,14 +36,14 @@ def test_bf16_trains_float32_weights_with_losses_near_those_of_float32(
     assert rounded != exact
 
 
-def test_bf16_is_autocast_the_weights_and_moments_stay_float32(make_toy, toy_data):
+def test_bf16_computes_in_bf16_over_masters_and_moments_in_float32(make_toy, toy_data):
     from train.data.loader import Loader
     from train.distributed import Processes
     from train.optim import make_optimizer
     from train.updates import Updater
 
     toy = make_toy(train__precision="bf16")
-    optimizer = make_optimizer(toy.model, toy.recipe.optim)
+    optimizer = make_optimizer(toy.model, toy.recipe.optim, toy.recipe.train.precision)
     loader = Loader(data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
     updater = Updater(recipe=toy.recipe, model=toy.model, optimizer=optimizer,
                       processes=Processes(), updates=1)  # fmt: skip
@@ -53,7 +53,8 @@ def test_bf16_is_autocast_the_weights_and_moments_stay_float32(make_toy, toy_dat
     )
     updater.launch(0, [next(iter(loader.epoch(0, 0)))])
     assert found == [torch.bfloat16]
-    held = [*toy.model.parameters(), *(s["exp_avg"] for s in optimizer.state.values())]
+    assert {weight.dtype for weight in toy.model.parameters()} == {torch.bfloat16}
+    held = [*optimizer.masters.values(), *(s["exp_avg"] for s in optimizer.state.values())]
     assert {tensor.dtype for tensor in held} == {torch.float32}
 
 
