@@ -25,7 +25,7 @@ from features.common.console import json_text, log, progress, say
 from features.reader import Features
 from train.recipes.files import FILE_NAME as RECIPE_NAME
 from train.recipes.files import read_resolved
-from train.run_folder.card import write_model_card
+from train.run_folder.card import note_evaluation, write_model_card
 from train.run_folder.checkpoint import FINISHED_NAME, Run, check_streams
 
 UNSCORED_NAME = "unscored.jsonl"
@@ -123,8 +123,9 @@ def score_folders(folders: Mapping[Path, Origin], *, spice: bool) -> list[Scores
     for (folder, made), scores in zip(folders.items(), found, strict=True):
         write_results(folder, scores, predictions=PREDICTIONS_NAME, evaluation=made)
         run = Path(made.run)
-        if folder.parent.resolve() == run.resolve() and (run / FINISHED_NAME).is_file():
-            write_model_card(run)  # it lists the scores of evaluations inside the run folder
+        if (run / FINISHED_NAME).is_file():
+            note_evaluation(run, folder)
+            write_model_card(run)  # it lists the scores
     return found
 
 

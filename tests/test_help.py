@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 GROUPS = ("extract", "train", "evaluate", "features")
 
@@ -32,3 +33,9 @@ def test_a_page_of_help_has_an_example_with_options_that_exist(group, name, comm
 def test_every_option_and_argument_is_explained(group, name, command):
     silent = [parameter.name for parameter in command.params if not parameter.help]
     assert not silent
+
+
+def test_help_names_types_as_people_do():
+    """typer itself says <list[Path]>; features/common/console.py tells it better."""
+    done = CliRunner().invoke(importlib.import_module("evaluate.cli").app, ["report", "--help"])
+    assert done.exit_code == 0 and "<path …>" in done.output and "list[" not in done.output

@@ -11,7 +11,7 @@ import typer
 from features.common.console import json_text, new_app, say
 from features.common.errors import RunError
 from features.common.options import AsJson
-from train.recipes.config import Recipe
+from train.recipes.config import TRAIN_TOKENIZER, Recipe
 
 experiment = partial(typer.Option, rich_help_panel="The experiment")
 computing = partial(typer.Option, rich_help_panel="Computing")
@@ -80,6 +80,7 @@ def run_command(
             show_default="cuda where there is one",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train a recipe on a features folder.
 
@@ -104,9 +105,15 @@ def run_command(
         without=read_ids(without) if without else frozenset(),
     )
     progress = train(job)
-    if progress:
+    if progress and as_json:
         result = {"run": str(out), "updates": progress.update, "val_loss": progress.best_loss}
         print(json.dumps(result))
+    elif progress:
+        say(
+            f"{out}: {progress.update:,} updates in {progress.seconds / 60:.1f} min, lowest "
+            f"validation loss {progress.best_loss:.3f} after update {progress.best_update:,}\n"
+            f"next: python -m evaluate run {out} {features} --split test --out {out}/test"
+        )
 
 
 @app.command("recipes")
@@ -129,6 +136,7 @@ def recipes_command(
                 "name": name,
                 "trainable_parameters": trainable_parameters(meta_model(recipe)),
                 "pretrained": recipe.model.pretrained,
+                "at_most": recipe.model.tokenizer == TRAIN_TOKENIZER,
                 "description": recipe.description,
             }
         )
@@ -137,8 +145,9 @@ def recipes_command(
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:
-        count = f"{row['trainable_parameters']:,}"
-        say(f"{row['name']:{width}}  {count:>11}  {row['description']}")
+        # A tokenizer that is learnt may need fewer entries than it may have.
+        count = "≤ " * row["at_most"] + f"{row['trainable_parameters']:,}"
+        say(f"{row['name']:{width}}  {count:>13}  {row['description']}")
 
 
 @app.command("card")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import groupby
@@ -23,7 +24,7 @@ from evaluate.captions.cli_options import (
     TagDraws,
     decoding_options,
 )
-from features.common.console import harmless, json_text, log
+from features.common.console import harmless, json_text, log, progress
 from features.common.errors import SOME_CLIPS_FAILED, ConfigError
 from features.common.options import Weights
 
@@ -83,7 +84,9 @@ def caption_command(
         lost.append(file)
         log(f"{file}: {reason}")
 
-    said = listener.describe_files(files, options, failed=failed)
+    # What goes to a terminal is seen to come; what goes to a file needs a bar.
+    shown = files if sys.stdout.isatty() else progress(files, what="caption", unit="files")
+    said = listener.describe_files(shown, options, failed=failed)
     write = as_json_list if as_json else as_csv_lines if as_csv else as_text
     for line in write(said):
         print(line if as_json else harmless(line), flush=True)
@@ -123,9 +126,9 @@ def as_csv_lines(said: "Iterable[Said]") -> Iterator[str]:
 
 
 def counted(tags: Iterable[str]) -> str:
-    """Tags in their order, repeats in a row counted: "Dog ×3, Siren"."""
+    """Tags in their order, repeats in a row counted: "Dog ×3 · Bee, wasp, etc."."""
     runs = [(tag, len(list(same))) for tag, same in groupby(tags)]
-    return ", ".join(tag if count == 1 else f"{tag} ×{count}" for tag, count in runs)
+    return " · ".join(tag if count == 1 else f"{tag} ×{count}" for tag, count in runs)
 
 
 def clock(seconds: float) -> str:

@@ -5,12 +5,15 @@ Names and captions are other people's: what steers a terminal is shown in them, 
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterable
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, get_args
 
 import typer
 from tqdm import tqdm
+from typer.core import TyperArgument, TyperOption
 
 from features.common.version import version_text
 
@@ -19,6 +22,11 @@ from features.common.version import version_text
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+
+
+# Below so many columns tqdm's own line leaves no room for its bar once a loss stands behind it.
+WIDE = 110
+SHORT = "{desc} {percentage:3.0f}%|{bar}| {remaining} left, {rate_fmt}{postfix}"
 
 
 def log(message: str) -> None:
@@ -55,6 +63,7 @@ def progress(
     """
     # A log file gets a line every ten seconds, a terminal a bar that moves.
     interval_s = 0.2 if sys.stderr.isatty() else 10.0
+    known = total is not None or hasattr(items, "__len__")
     return tqdm(
         items,
         total=total,
@@ -65,7 +74,20 @@ def progress(
         file=sys.stderr,
         dynamic_ncols=True,
         smoothing=0.1,
+        bar_format=SHORT if known and shutil.get_terminal_size().columns < WIDE else None,
     )
+
+
+def _plain_type(of: Any, annotation: Any) -> str:
+    """What help calls a type; a list of paths is `path …`, where typer writes `list[Path]`."""
+    if inner := get_args(annotation):
+        return f"{_plain_type(of, inner[0])} …"
+    return "path" if annotation is Path else getattr(annotation, "__name__", str(annotation))
+
+
+# typer has no setting for it; `tests/test_help.py` sees to it that an update of typer is noticed.
+for _kind in (TyperArgument, TyperOption):
+    _kind._bare_type = _plain_type  # type: ignore[method-assign,assignment]
 
 
 def new_app(help_text: str, *, several: bool = True) -> typer.Typer:

@@ -218,7 +218,7 @@ def test_torchrun_trains_and_prints_one_result(toy_features, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
          "-m", "train", "run", str(toy_features), "--out", str(tmp_path / "run"),
-         "--device", "cpu", *options],
+         "--device", "cpu", "--json", *options],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -5,13 +5,14 @@ unknown. `python -m train card RUN` writes it again, for instance after scoring.
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from features.common.errors import RunError
-from features.common.publish import published, sha256_of
+from features.common.publish import published, sha256_of, write_json
 from features.common.reading import read_json
 from train.recipes.config import NO_PRETRAINED, SECTIONS, Recipe
 from train.recipes.files import FILE_NAME as RECIPE_NAME
@@ -20,6 +21,7 @@ from train.run_folder.checkpoint import FINISHED_NAME, STREAMS_NAME
 from train.run_folder.curves import NAME as CURVES_NAME
 
 NAME = "README.md"
+EVALUATIONS_NAME = "evaluations.json"
 
 
 def write_model_card(run: Path) -> None:
@@ -43,7 +45,7 @@ def write_model_card(run: Path) -> None:
         _use(run, recipe),
         _training(run, recipe, finished),
         _features(_read(run / STREAMS_NAME)),
-        _scores(run),
+        _scores(run, finished["features"]),
         _unknown(recipe),
     ]
     with published(run / NAME) as draft:
@@ -64,7 +66,7 @@ def _use(run: Path, recipe: Recipe) -> str:
     streams = " and ".join(filter(None, (recipe.inputs.tags, recipe.inputs.audio)))
     return (
         "## Use\n\nIn tagbart's folder, with the weights of the networks below in its weights "
-        f"folder:\n\n```sh\npython -m evaluate caption {run.name} clip.wav\n```\n\n"
+        f"folder:\n\n```sh\npython -m evaluate caption {run} clip.wav{_weights(run)}\n```\n\n"
         f"The captioner reads what {streams} made of a clip; their networks and checksums must be "
         "those below, which the command checks. In Python, "
         "`train.run_folder.checkpoint.load_run` opens the folder, and "
@@ -123,20 +125,21 @@ def _features(streams: dict[str, Any]) -> str:
     return "## Features\n\n" + _table(heading, rows)
 
 
-def _scores(run: Path) -> str:
-    """Scores of every evaluation inside the run folder, fractions × 100."""
+def _scores(run: Path, features: str) -> str:
+    """Scores of every evaluation in the run folder, or noted there, fractions × 100."""
     parts = ["## Scores"]
-    for path in sorted(run.glob("*/scores.json")):
+    for folder in evaluations(run):
+        path = folder / "scores.json"
         try:
-            parts.append(_scores_of(path.parent, _read(path)))
+            parts.append(_scores_of(folder, _read(path)))
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise RunError(
                 f"{path}: a record is missing or wrong ({error}); score again"
             ) from error
     if len(parts) == 1:
         parts.append(
-            f"Unknown: not measured yet. `python -m evaluate run {run.name} FEATURES --out "
-            f"{run.name}/test`, then `python -m train card {run.name}`."
+            f"Unknown: not measured yet. `python -m evaluate run {run} {features} --split test "
+            f"--out {run}/test` measures them, and writes them here."
         )
     return "\n\n".join(parts)
 
@@ -156,6 +159,30 @@ def _scores_of(folder: Path, scores: dict[str, Any]) -> str:
         f"`{folder.name}`, {scores['clips']:,} clips, × 100, with 95 % intervals over "
         "clips:\n\n" + _table(("metric", "score", "interval"), rows)
     )
+
+
+def evaluations(run: Path) -> list[Path]:
+    """Folders with a run's scores: those in the run folder, then those that it notes."""
+    inside = sorted(path.parent for path in run.glob("*/scores.json"))
+    noted = run / EVALUATIONS_NAME
+    elsewhere = [run / name for name in _read(noted)["folders"]] if noted.is_file() else []
+    return [*inside, *(folder for folder in elsewhere if (folder / "scores.json").is_file())]
+
+
+def note_evaluation(run: Path, folder: Path) -> None:
+    """Keep in the run folder where scores of it are, so that its card lists them, too."""
+    if folder.resolve().parent == run.resolve():
+        return
+    noted = run / EVALUATIONS_NAME
+    known = _read(noted)["folders"] if noted.is_file() else []
+    name = os.path.relpath(folder.resolve(), run.resolve())
+    write_json(noted, {"folders": list(dict.fromkeys([*known, name]))})
+
+
+def _weights(run: Path) -> str:
+    """The option that names the demo's weights, where a run listens with its networks."""
+    networks = [stream["network"] for stream in _read(run / STREAMS_NAME).values()]
+    return " --weights extract/demo_weights" if any(" demo " in name for name in networks) else ""
 
 
 def _interval(bounds: list[float] | None) -> str:

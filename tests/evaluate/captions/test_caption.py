@@ -277,7 +277,9 @@ def test_two_forms_of_output_at_once_are_refused(run, weights, clips, capsys):
 
 
 def test_repeats_in_a_row_are_counted():
-    assert counted(["Dog", "Dog", "Siren", "Dog"]) == "Dog ×2, Siren, Dog"
+    # A comma is part of some names: it parts none.
+    assert counted(["Bee, wasp, etc.", "Dog"]) == "Bee, wasp, etc. · Dog"
+    assert counted(["Dog", "Dog", "Siren", "Dog"]) == "Dog ×2 · Siren · Dog"
 
 
 def test_times_are_minutes_and_seconds():

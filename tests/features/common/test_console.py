@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from features.common.console import progress
+
 
 def features(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "features", *arguments]
@@ -30,3 +32,14 @@ def test_a_group_alone_shows_its_help():
     done = features()
     assert done.returncode == 0 and done.stderr == ""
     assert "info" in done.stdout and "--version" in done.stdout
+
+
+def test_a_training_bar_can_be_seen_at_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    bar = progress(total=16_000, what="train", unit="captions")
+    bar.set_postfix_str("loss 3.428, best val 3.144", refresh=False)
+    bar.close()
+    values = {**bar.format_dict, "n": 16_000, "elapsed": 150.0, "rate": 105.1, "ncols": 80}
+    line = bar.format_meter(**values)
+    assert len(line) <= 80 and line.count("█") >= 8
+    assert "105.10 captions/s, loss 3.428" in line

@@ -11,7 +11,7 @@ from tests.train.toy import settings
 from train.cli import app
 from train.recipes.files import load_recipe
 from train.run import Job, train
-from train.run_folder.card import write_model_card
+from train.run_folder.card import note_evaluation, write_model_card
 from train.run_folder.curves import draw_curves
 
 
@@ -27,7 +27,8 @@ def test_the_card_says_what_the_run_was(run, toy_features):
     text = (run / "README.md").read_text()
     finished = json.loads((run / "finished.json").read_text())
     for fact in (str(toy_features), "45, 45", "40,864", f"{finished['best_loss']:.4f}",
-                 "| optim.batch_size | `4` | `8` |", "0" * 64, "python -m evaluate caption run",
+                 "| optim.batch_size | `4` | `8` |", "0" * 64,
+                 f"python -m evaluate caption {run} clip.wav",
                  "not measured yet", "a licence for these weights"):  # fmt: skip
         assert fact in text, fact
     assert "optim.epochs | `1` | `4`" in text and "optim.beta1" not in text
@@ -55,6 +56,22 @@ def test_scores_in_the_run_folder_are_in_a_card_written_again(run, tmp_path):
     assert "| spider | 46.5 | 45.0 to 48.0 |" in text and "| bleu_4 | 26.6 |  |" in text
     assert "| spice | – | not measured: no jars |" in text
     assert "not measured yet" not in text
+
+
+def test_scores_elsewhere_are_in_the_card_once_they_are_noted(run, tmp_path):
+    import numpy as np
+
+    scores = Scores(clips=("a",), corpus={"bleu_3": 0.123}, per_clip={"bleu_3": np.zeros(1)},
+                    intervals={})  # fmt: skip
+    write_results(tmp_path / "elsewhere", scores, predictions="predictions.jsonl")
+    note_evaluation(run, tmp_path / "elsewhere")
+    note_evaluation(run, tmp_path / "elsewhere")
+    write_model_card(run)
+    text = (run / "README.md").read_text()
+    assert text.count("| bleu_3 | 12.3 |") == 1 and "not measured yet" not in text
+    (tmp_path / "elsewhere" / "scores.json").unlink()
+    write_model_card(run)  # what is gone is no error
+    assert "bleu_3" not in (run / "README.md").read_text()
 
 
 def test_an_unfinished_run_gets_no_card(tmp_path):
