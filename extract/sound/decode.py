@@ -6,8 +6,10 @@ import signal
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
+from multiprocessing import active_children
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -17,16 +19,20 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from extract.sound.audio import Audio
 from extract.sound.contained import load_clip
-from extract.sound.endings import NO_SHARED_MEMORY
+from extract.sound.endings import GO_ON, NO_SHARED_MEMORY
 from extract.sound.resample import RESAMPLER, resample, resampled_length
-from features.common.errors import ClipError, ConfigError
+from features.common.errors import ClipError, ConfigError, TagbartError
 
 # Clips that a worker hands over together: each hand-over costs the main process most of a
 # millisecond, which at 1,000 clips/s would be all of its time.
 CLIPS_PER_MESSAGE = 4
 # What each worker decodes ahead: 10 s of mono sound at 44.1 kHz take 1.8 MB a clip.
 MESSAGES_AHEAD = 2
+# For a message: a hundred times what four recordings of 1.5 h need, if the disk gives them.
+MESSAGE_LIMIT_S = 900.0
+_MOVED_SAMPLES = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,15 +94,14 @@ class _Decoder(Dataset):
     def __len__(self) -> int:
         return len(self.ends)
 
-    def __getitem__(self, index: int) -> Heard:
+    def __getitem__(self, index: int) -> Audio | str:
+        """A file's sound, or why there is none."""
         start = int(self.ends[index - 1]) if index else 0
         path = bytes(self.blob[start : int(self.ends[index])])
         try:
-            audio = load_clip(self.dump, os.fsdecode(path))
+            return load_clip(self.dump, os.fsdecode(path))
         except ClipError as error:
-            return Heard(failure=str(error))
-        waveform = torch.from_numpy(audio.waveform)
-        return Heard(waveform=waveform, sample_rate_hz=audio.sample_rate_hz)
+            return str(error)
 
 
 def decoded(dump: Path, paths: Iterable[str], settings: Settings) -> Iterator[Heard]:
@@ -104,6 +109,7 @@ def decoded(dump: Path, paths: Iterable[str], settings: Settings) -> Iterator[He
 
     Raises:
         RuntimeError: if a worker process is ended from outside; see `plain_endings`.
+        TagbartError: if one gives nothing for MESSAGE_LIMIT_S.
     """
     loader = DataLoader(
         _Decoder(dump, paths),
@@ -116,8 +122,9 @@ def decoded(dump: Path, paths: Iterable[str], settings: Settings) -> Iterator[He
         # Forked, so that a worker's parent is this process: it ends soon after this one does.
         multiprocessing_context="fork" if settings.workers else None,
         worker_init_fn=_be_a_worker,
+        timeout=MESSAGE_LIMIT_S if settings.workers else 0,
     )
-    for message in loader:
+    for message in _in_time(loader):
         waveforms = message.sound.split(message.lengths)
         for waveform, rate_hz, failure in zip(
             waveforms, message.rates_hz, message.failures, strict=True
@@ -128,24 +135,66 @@ def decoded(dump: Path, paths: Iterable[str], settings: Settings) -> Iterator[He
                 yield Heard(waveform=waveform, sample_rate_hz=rate_hz)
 
 
-def _together(clips: list[Heard]) -> _Message:
-    """Clips as one message, its sound in shared memory if a worker sends it."""
-    waveforms = [torch.zeros(0) if clip.waveform is None else clip.waveform for clip in clips]
-    lengths = [len(waveform) for waveform in waveforms]
-    sound = torch.empty(sum(lengths))
-    if len(sound) and get_worker_info() is not None:
-        # Done here and not by the queue, whose thread would lose the clips and leave the reader
-        # waiting; and before it is filled, so that the sound is copied once.
+def _in_time(loader: DataLoader) -> Iterator[_Message]:
+    before = set(active_children())
+    messages = iter(loader)
+    while True:
         try:
-            sound.share_memory_()
+            message = next(messages)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "timed out" not in str(error):
+                raise
+            # A stopped process hears no gentler signal, and would keep this one from ending. That
+            # they die is no news then.
+            with suppress(ValueError):  # in a thread there is no handler to take away
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for worker in set(active_children()) - before:
+                worker.kill()
+            raise TagbartError(
+                f"decoding gave nothing for {MESSAGE_LIMIT_S / 60:g} minutes: its process is "
+                f"stopped, or the disk behind the dump does not answer; {GO_ON}"
+            ) from error
+        yield message
+
+
+def _together(clips: list[Audio | str]) -> _Message:
+    """Clips as one message, its sound in shared memory if a worker sends it.
+
+    Their waveforms are used up on the way, so that hours of sound are never there twice.
+    """
+    lengths = [0 if isinstance(clip, str) else len(clip.waveform) for clip in clips]
+    total = sum(lengths)
+    if total and get_worker_info() is not None:
+        # Done here and not by the queue, whose thread would lose the clips and leave the reader
+        # waiting; and without `share_memory_`, which would copy what is not filled yet.
+        try:
+            storage = torch.UntypedStorage._new_shared(4 * total)
         except RuntimeError as error:
             raise RuntimeError(f"{NO_SHARED_MEMORY}: {error}") from error
+        sound = torch.empty(0).set_(storage, 0, (total,), (1,))
+    else:
+        sound = torch.empty(total)
+    for clip, place in zip(clips, sound.split(lengths), strict=True):
+        if isinstance(clip, Audio):
+            _move(clip.waveform, place)
     return _Message(
-        sound=torch.cat(waveforms, out=sound),
+        sound=sound,
         lengths=lengths,
-        rates_hz=[clip.sample_rate_hz for clip in clips],
-        failures=[clip.failure for clip in clips],
+        rates_hz=[0 if isinstance(clip, str) else clip.sample_rate_hz for clip in clips],
+        failures=[clip if isinstance(clip, str) else "" for clip in clips],
     )
+
+
+def _move(waveform: np.ndarray, place: torch.Tensor) -> None:
+    target = place.numpy()
+    for start in reversed(range(0, len(waveform), _MOVED_SAMPLES)):
+        target[start : start + _MOVED_SAMPLES] = waveform[start:]
+        if start and waveform.flags.owndata:
+            waveform.resize(start, refcheck=False)
+        else:
+            waveform = waveform[:start]
 
 
 def _be_a_worker(number: int) -> None:

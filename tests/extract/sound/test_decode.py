@@ -1,5 +1,9 @@
 """What decoding hands on: every clip whole, in its order, in memory that a GPU copies from."""
 
+import os
+import signal
+from multiprocessing import active_children
+
 import numpy as np
 import pytest
 import resampy
@@ -7,15 +11,16 @@ import soundfile
 import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
+from extract.sound import decode
+from extract.sound.audio import Audio
 from extract.sound.decode import (
     CLIPS_PER_MESSAGE,
-    Heard,
     Settings,
     _together,
     decoded,
     resample_all,
 )
-from features.common.errors import ConfigError
+from features.common.errors import ConfigError, TagbartError
 from tests.extract.command import RATE_HZ
 
 # Float32 sums of a few hundred products of numbers within 1 round differently in another order.
@@ -46,11 +51,38 @@ def test_clips_come_in_their_order_with_reasons_where_the_bad_ones_stood(tmp_pat
 def test_the_sound_of_a_message_is_what_the_loader_pins(monkeypatch: pytest.MonkeyPatch):
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda it: pinned.append(len(it)) or it + 1)
-    clips = [Heard(waveform=torch.zeros(n), sample_rate_hz=RATE_HZ) for n in (3, 4)]
-    message = pin_memory(_together([*clips, Heard(failure="why")]))
+    clips = [Audio(waveform=np.zeros(n), sample_rate_hz=RATE_HZ) for n in (3, 4)]
+    message = pin_memory(_together([*clips, "why"]))
     assert pinned == [7]
     assert torch.equal(message.sound, torch.ones(7))
     assert message.lengths == [3, 4, 0] and message.failures == ["", "", "why"]
+
+
+def test_a_long_recording_is_moved_piece_by_piece(monkeypatch):
+    monkeypatch.setattr(decode, "_MOVED_SAMPLES", 100)
+    lengths = (99, 100, 101, 350)
+    clips = [np.arange(length, dtype=np.float32) for length in lengths]
+    expected = np.concatenate(clips)
+    message = _together([Audio(waveform=clip, sample_rate_hz=RATE_HZ) for clip in clips])
+    np.testing.assert_array_equal(message.sound, expected)
+    assert message.lengths == list(lengths)
+
+
+def test_a_stopped_worker_is_ended_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(decode, "MESSAGE_LIMIT_S", 2.0)
+    for number in range(40 * CLIPS_PER_MESSAGE):
+        (tmp_path / f"{number}.wav").touch()
+    before = set(active_children())
+    heard = decoded(tmp_path, [path.name for path in tmp_path.iterdir()], Settings(workers=1))
+    assert next(heard).failure == "empty file"
+    workers = set(active_children()) - before
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGSTOP)
+    with pytest.raises(TagbartError, match=r"decoding gave nothing for .* run the same command"):
+        list(heard)
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == -signal.SIGKILL
 
 
 def test_clips_resampled_together_are_each_resampys_own():

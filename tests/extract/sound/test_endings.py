@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import extract.run
 from extract.sound.endings import plain_endings
 from features.common.errors import TagbartError
 from features.verify import verify
