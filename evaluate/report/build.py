@@ -19,6 +19,7 @@ from evaluate.scores.results import METRICS
 from evaluate.view.axis import View, spoken
 from evaluate.view.timeline import timeline
 from evaluate.view.words import diff, from_text, marked, said_by_all
+from extract.sound.contained import is_contained
 from features.common.console import log, progress
 from features.common.publish import write_json
 
@@ -199,12 +200,13 @@ class _Writer:
         """The way from a clip's page to its sound, "" where there is none."""
         if not self.material.picture(clip):
             return ""
-        if self._sources.copy_audio:
+        path = self.material.clips[clip].path
+        if self._sources.copy_audio or is_contained(path):
             return f"{self.names[clip]}.ogg"
         assert self._sources.audio is not None
         here = self._out.resolve() / "clips"
-        path = self._sources.audio.resolve() / self.material.clips[clip].path
-        return quote(Path(os.path.relpath(path, here)).as_posix())
+        file = self._sources.audio.resolve() / path
+        return quote(Path(os.path.relpath(file, here)).as_posix())
 
 
 def clip_names(study: Study) -> dict[str, str]:

@@ -143,14 +143,14 @@ def _ask(
 
 
 def _draw(dump: Path, material: Material, pictures: dict[str, Path], *, copy: bool) -> None:
-    files = [dump / clip.path for clip in material.clips.values()]
+    paths = [clip.path for clip in material.clips.values()]
     targets = [pictures[clip] for clip in material.clips]
-    drawing = draw_spectrograms(files, targets, copy=copy)
-    drawn = progress(drawing, total=len(files), what="spectrograms", unit="clips")
+    drawing = draw_spectrograms(dump, paths, targets, copy=copy)
+    drawn = progress(drawing, total=len(paths), what="spectrograms", unit="clips")
     material.drawn = dict(zip(material.clips, drawn, strict=True))
     failed = [clip for clip, item in material.drawn.items() if item.failure]
     if failed:
         material.left_out.append(
-            f"sound of {len(failed):,} of {len(files):,} clips under {dump}; the first is "
+            f"sound of {len(failed):,} of {len(paths):,} clips under {dump}; the first is "
             f"{material.clips[failed[0]].path}: {material.drawn[failed[0]].failure}"
         )

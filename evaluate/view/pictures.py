@@ -19,7 +19,8 @@ from extract.networks.frontend import (
     SAMPLE_RATE_HZ,
     LogMel,
 )
-from extract.sound.audio import Audio, load_audio
+from extract.sound.audio import Audio
+from extract.sound.contained import is_contained, load_clip
 from extract.sound.decode import resample_all
 from features.common.errors import ClipError
 
@@ -42,17 +43,19 @@ class Drawn:
 
 
 def draw_spectrograms(
-    files: Sequence[Path], pictures: Sequence[Path], *, copy: bool = False
+    dump: Path, paths: Sequence[str], pictures: Sequence[Path], *, copy: bool = False
 ) -> Iterator[Drawn]:
-    """Draw files' spectrograms, in order, on two threads.
+    """Draw clips' spectrograms, in order, on two threads.
 
     Args:
-        files: audio.
+        dump: folder that was extracted.
+        paths: of the clips, as the features have them.
         pictures: PNG files to write.
-        copy: write each sound beside its picture too, as a small .ogg.
+        copy: write each sound beside its picture too, as a small .ogg; a sound inside a parquet
+            file or tar always is, since no page could point to it.
     """
     with ThreadPoolExecutor(2) as pool:
-        yield from pool.map(partial(_draw, copy=copy), files, pictures)
+        yield from pool.map(partial(_draw, dump, copy=copy), paths, pictures)
 
 
 def spectrogram(audio: Audio) -> np.ndarray:
@@ -83,13 +86,13 @@ def save_spectrogram(shades: np.ndarray, file: Path | BinaryIO) -> None:
     image.save(file, "PNG", bits=5)
 
 
-def _draw(file: Path, picture: Path, *, copy: bool) -> Drawn:
+def _draw(dump: Path, path: str, picture: Path, *, copy: bool) -> Drawn:
     try:
-        audio = load_audio(file)
+        audio = load_clip(dump, path)
     except ClipError as error:
         return Drawn(failure=str(error))
     save_spectrogram(spectrogram(audio), picture)
-    if copy:
+    if copy or is_contained(path):
         save_sound(audio, picture.with_suffix(".ogg"))
     return Drawn(seconds=audio.duration_s)
 

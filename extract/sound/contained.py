@@ -8,12 +8,14 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 from extract.sound.audio import Audio, load_audio
 from extract.sound.parquet import ParquetSounds
 from features.common.errors import ClipError, TagbartError
 
 MAX_BYTES = 0x7FFFF000  # of one sound: what one read gives at most
+_ONE_READER = Lock()  # threads share an open parquet file
 _PART = re.compile(r"(?P<container>.+?)//(?P<start>\d+)(\+(?P<size>\d+))?//(?P<name>.*)", re.DOTALL)
 
 
@@ -25,6 +27,11 @@ def part_of_tar(tar: str, offset: int, size: int, name: str) -> str:
 def part_of_parquet(parquet: str, row: int, name: str) -> str:
     """The path of the sound in a row, counted from 0."""
     return f"{parquet}//{row}//{name}"
+
+
+def is_contained(path: str) -> bool:
+    """Whether a clip's path leads into a container, so that it has no file of its own."""
+    return _PART.fullmatch(path) is not None
 
 
 def load_clip(dump: Path, path: str) -> Audio:
@@ -43,7 +50,9 @@ def load_clip(dump: Path, path: str) -> Audio:
     container = Path(os.path.join(dump, part["container"]))  # noqa: PTH118
     start = int(part["start"])
     if part["size"] is None:
-        return load_bytes(_parquet(container)[start], part["name"])
+        with _ONE_READER:
+            content = _parquet(container)[start]
+        return load_bytes(content, part["name"])
     return load_bytes(_read(container, start, int(part["size"])), part["name"])
 
 
