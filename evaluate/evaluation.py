@@ -26,7 +26,7 @@ from features.reader import Features
 from train.recipes.files import FILE_NAME as RECIPE_NAME
 from train.recipes.files import read_resolved
 from train.run_folder.card import note_evaluation, write_model_card
-from train.run_folder.checkpoint import FINISHED_NAME, Run, check_streams
+from train.run_folder.checkpoint import FINISHED_NAME, Run, check_streams, require_run
 
 UNSCORED_NAME = "unscored.jsonl"
 # These change how fast captions come and how many are kept, not which one is the clip's.
@@ -81,6 +81,7 @@ def caption_split(asked: EvaluationJob) -> int:
         TagbartError: if run or features cannot be used as asked, or the folder holds captions of
             other settings.
     """
+    require_run(asked.run)
     features = Features(asked.features, asked.split)
     log(f"{asked.split}: {len(features.ids):,} clips")  # every shard is checked before the work
     run = open_run(asked.run, asked.device, asked.options.precision)

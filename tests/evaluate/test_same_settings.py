@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from evaluate.captions.options import DecodingOptions
+from evaluate.evaluation import EvaluationJob, caption_split
 from evaluate.same_settings import NAME, check_same_settings, note_settings
 from evaluate.scores.results import Origin
 from features.common.errors import RunError
@@ -59,3 +61,13 @@ def test_scores_of_a_predictions_file_and_damaged_notes_are_not_replaced(tmp_pat
     (tmp_path / NAME).write_text("{")
     with pytest.raises(RunError, match=r"\.evaluation\.json"):
         check_same_settings(tmp_path, made(), Path("features"))
+
+
+def test_a_run_that_is_not_there_is_said_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = EvaluationJob(
+        run=Path("some/demo"), features=tmp_path, split="test", out=tmp_path / "out", device="cpu",
+        options=DecodingOptions(), exports=(), spice=False, as_json=False,
+    )  # fmt: skip
+    with pytest.raises(RunError, match="hf download some/demo --local-dir demo"):
+        caption_split(asked)

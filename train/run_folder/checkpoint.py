@@ -77,7 +77,7 @@ def load_run(path: Path, device: str = "cpu") -> Run:
         RunError: if the folder holds no run, or no weights yet.
     """
     quiet_transformers()
-    _require_files(path, (RECIPE_NAME, STREAMS_NAME, WEIGHTS_NAME, CONFIG_NAME))
+    require_run(path)
     run = open_unfilled(path)
     with _as_run_error(path):
         weights, state = read_weights(path)
@@ -186,6 +186,15 @@ def generation_config(recipe: Recipe) -> GenerationConfig:
         eos_token_id=2,
         decoder_start_token_id=2,
     )
+
+
+def require_run(path: Path) -> None:
+    """Look whether a folder can hold a trained run, at no cost.
+
+    Raises:
+        RunError: if it does not exist, or lacks a file.
+    """
+    _require_files(path, (RECIPE_NAME, STREAMS_NAME, WEIGHTS_NAME, CONFIG_NAME))
 
 
 def _require_files(path: Path, names: tuple[str, ...]) -> None:
