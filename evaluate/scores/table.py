@@ -229,14 +229,14 @@ def _name(group: _Group, groups: Sequence[_Group]) -> str:
 
 
 def _missing(ours: Sequence[Ours]) -> str:
-    """One sentence on metrics that could not be computed for some of ours."""
-    reasons = {
-        METRICS[name]: reason
+    """Metrics that could not be computed for some of ours, and why; each reason once."""
+    sentences = (
+        f"{METRICS[name]}: not available ({reason})"
         for item in ours
         for result in item.results
         for name, reason in result.not_available.items()
-    }
-    return "; ".join(f"{name}: not available ({reason})" for name, reason in reasons.items())
+    )
+    return "; ".join(dict.fromkeys(sentences))
 
 
 def _cell(value: float | None, std: float | None, scale: float = 1) -> str:

@@ -166,3 +166,12 @@ def test_csv_gives_a_program_means_and_deviations_in_columns_of_their_own(tmp_pa
     assert ours[0]["spice"] == ""
     human = next(row for row in rows if row["row"] == "Human")
     assert (human["source"], human["bleu_4"], human["bleu_4_std"]) == ("paper", "29.1", "")
+
+
+def test_every_reason_for_a_metric_that_is_not_there_is_given_once(tmp_path):
+    folders = [result(tmp_path / name, seed=seed) for seed, name in enumerate("abc")]
+    path = folders[1] / "scores.json"
+    path.write_text(path.read_text().replace("get them with: X", "without 1 clip: 50.0"))
+    text = as_text(gather(folders))
+    assert text.count("SPICE: not available (get them with: X)") == 1
+    assert text.count("SPICE: not available (without 1 clip: 50.0)") == 1
