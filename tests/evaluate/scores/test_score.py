@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from evaluate.metrics.spice.client import Spice
+from evaluate.metrics.tokenizer import tokenize
 from evaluate.scores.predictions import PredictionSets, read_predictions, read_sets
 from evaluate.scores.results import Without
 from evaluate.scores.score import Scorer
-from tests.evaluate.metrics.spice.conftest import graph_classes
-from tests.evaluate.metrics.spice.test_spice import STAND_IN
+from tests.evaluate.metrics.spice.conftest import graph_classes, hand_parsed
 
 WITHOUT_SPICE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider_d")
 
@@ -118,8 +118,10 @@ def test_without_the_jars_spice_and_spider_are_absent_and_say_why(scorer):
     assert not {"spice", "spider"} & scores.per_clip.keys()
 
 
-def test_spider_is_the_mean_of_cider_d_and_spice_per_clip(shared_meteor):
-    with Spice(graph_classes(), command=STAND_IN, timeout_s=600) as spice:
+def test_spider_is_the_mean_of_cider_d_and_spice_per_clip(shared_meteor, tmp_path):
+    texts = [text for some in (*EDGES.references, *EDGES.candidates) for text in some]
+    cache = hand_parsed(tmp_path / "parses.sqlite", tokenize(texts))
+    with Spice(graph_classes(), cache=cache, versions="1", timeout_s=600) as spice:
         first, second = Scorer(spice=spice).score(EDGES)
     for scores in (first, second):
         clips = scores.per_clip

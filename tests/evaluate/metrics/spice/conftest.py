@@ -1,7 +1,7 @@
 """CoreNLP's jars, where they are, and captions whose SPICE others computed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 
 from evaluate.metrics import jvm
 from evaluate.metrics.spice import jars
+from evaluate.metrics.spice.parses import Parses
 from evaluate.metrics.tokenizer import tokenize
 
 
@@ -27,6 +28,22 @@ def graph_classes() -> list[Path]:
         jar for jar in jars.class_path() if jar.is_file() and jar.name not in jars.CORENLP_JARS
     ]
     return [*there, tokenizer]
+
+
+def hand_parsed(cache: Path, texts: Iterable[str]) -> Path:
+    """A file of parses made by hand, for versions "1": SPICE's own classes then need no models.
+
+    Every word is an object, "red-dog" the attribute red of the object dog, "nothing" no tuple.
+    """
+    parses = Parses(cache, "1", say=pytest.fail)
+    parses.keep(
+        {
+            text: [word.split("-")[::-1] for word in text.split() if word != "nothing"]
+            for text in texts
+        }
+    )
+    parses.close()
+    return cache
 
 
 def published(folder: Path) -> list[dict[str, Any]]:

@@ -16,21 +16,24 @@ from evaluate.metrics.spice import jars
 from evaluate.metrics.spice.client import Spice
 from evaluate.metrics.spice.parses import Parses
 from evaluate.metrics.spice.worker import read_values, serve, spice_values
-from tests.evaluate.metrics.spice.conftest import graph_classes
+from tests.evaluate.metrics.spice.conftest import graph_classes, hand_parsed
 
-STAND_IN = [sys.executable, "-m", "tests.evaluate.metrics.spice.standin"]
+STUCK = [sys.executable, "-m", "tests.evaluate.metrics.spice.stuck"]
+
+
+WORDS = "dog|dog cat|bird|red-dog|automobile|dog mouse|scarlet-dog|nothing|car|tree".split("|")
 
 
 @pytest.fixture(scope="module")
-def spice(spaced_folder):
-    """SPICE with a stand-in parser: jars in a path with spaces and an ä, no locale set."""
+def spice(spaced_folder, tmp_path_factory):
+    """SPICE with parses made by hand: jars in a path with spaces and an ä, no locale set."""
     own = jvm.pycocoevalcap_folder()
     class_path = [spaced_folder / jar.relative_to(own) for jar in graph_classes()]
+    cache = hand_parsed(tmp_path_factory.mktemp("kept") / "parses.sqlite", WORDS)
     with pytest.MonkeyPatch.context() as machine:
         machine.setenv("LC_ALL", "C")
-        process = Spice(class_path, command=STAND_IN, timeout_s=600)
-    with process:
-        yield process
+        with Spice(class_path, cache=cache, versions="1", timeout_s=600) as process:
+            yield process
 
 
 def test_f_is_two_pr_over_p_plus_r_with_synonyms_counted_as_matches(spice):
@@ -150,7 +153,7 @@ def test_ended_while_it_parses_java_leaves_nothing_behind_and_does_not_stay(tmp_
     settings = {"class_path": [str(jar) for jar in graph_classes()]}
     settings |= {"memory_mb": 100, "threads": 1, "cache": None, "versions": ""}
     worker = subprocess.Popen(
-        STAND_IN,
+        STUCK,
         cwd=tmp_path,
         env=os.environ | jvm.ENVIRONMENT | {"PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
@@ -158,7 +161,7 @@ def test_ended_while_it_parses_java_leaves_nothing_behind_and_does_not_stay(tmp_
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    request = {"references": [["dog"]], "candidates": [["stuck"]]}
+    request = {"references": [["dog"]], "candidates": [["cat"]]}
     worker.stdin.write(f"{json.dumps(settings)}\n{json.dumps(request)}\n")
     worker.stdin.flush()
     assert json.loads(worker.stdout.readline()) == {"done": 0, "total": 2}
