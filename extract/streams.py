@@ -5,7 +5,7 @@ weights is in extract/networks/releases.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
@@ -73,6 +73,8 @@ class Stream:
             that hears clips whole, pieces [1, n_i] of any length, of which it makes [1, T_i, D].
         sources: file or folder in the weights folder → what reads it, the first there is taken.
         batch_windows: windows computed together on a CPU, about 10 s of sound by 8.
+        heard_audiocaps: of each source, "yes" or "no": whether the network learnt from AudioCaps'
+            test clips, which are all in AudioSet's training set; absent where that is unknown.
     """
 
     kind: str
@@ -82,6 +84,7 @@ class Stream:
     cut: Callable[[Tensor], Windows]
     sources: Mapping[str, Callable[[Path], Loaded]]
     batch_windows: int
+    heard_audiocaps: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +186,7 @@ def load_weights(name: str, weights: Path) -> Loaded:
 
 def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: str) -> Encoder:
     stream, loaded = STREAMS[name], load_weights(name, weights)
+    source = next(file for file in stream.sources if (weights / file).exists())
     network = prepared(loaded.module, device=device, precision=precision)
     with torch.inference_mode():
         silence = _as_list(stream.cut(torch.zeros(1, device=device)))[0]
@@ -200,6 +204,7 @@ def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: st
         width=width,
         dtype=dtype,
         classes=loaded.classes if stream.kind == TAG_LOGITS else (),
+        heard_audiocaps=stream.heard_audiocaps.get(source, "unknown"),
     )
     batch, on_cpu = stream.batch_windows, device == "cpu"
     return WindowEncoder(
@@ -225,6 +230,7 @@ STREAMS: dict[str, Stream] = {
             "yamnet.safetensors": partial(load_network, build=yamnet.YAMNet),
         },
         batch_windows=80,
+        heard_audiocaps={"yamnet.h5": "yes", "yamnet_weights.npz": "yes", "yamnet": "yes"},
     ),
     "vggish": Stream(
         kind=EMBEDDING,
@@ -250,6 +256,7 @@ STREAMS: dict[str, Stream] = {
             "panns.safetensors": partial(load_network, build=panns.WavegramLogmelCnn14),
         },
         batch_windows=8,
+        heard_audiocaps={"Wavegram_Logmel_Cnn14_mAP=0.439.pth": "yes"},
     ),
     "convnext": Stream(
         kind=EMBEDDING,
@@ -265,6 +272,12 @@ STREAMS: dict[str, Stream] = {
         }
         | {"convnext.safetensors": partial(load_network, build=convnext.ConvNeXt)},
         batch_windows=8,
+        # BL_AC: trained with AudioCaps' clips left out, by its maker's word.
+        heard_audiocaps={
+            "convnext_tiny_465mAP_BL_AC_75kit.pth": "no",
+            "convnext_tiny_465mAP_BL_AC_70kit.pth": "no",
+            "convnext_tiny_471mAP.pth": "yes",
+        },
     ),
     "panns_tags": Stream(
         kind=TAG_LOGITS,
@@ -274,6 +287,7 @@ STREAMS: dict[str, Stream] = {
         cut=panns_tags.clips,
         sources={"Cnn14_DecisionLevelMax_mAP=0.385.pth": releases.panns_tags_release},
         batch_windows=8,
+        heard_audiocaps={"Cnn14_DecisionLevelMax_mAP=0.385.pth": "yes"},
     ),
     "clap": Stream(
         kind=EMBEDDING,

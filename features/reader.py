@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from features.common.errors import FormatError
-from features.spec import INDEX_NAME, Index, ShardEntry, StreamSpec
+from features.spec import INDEX_NAME, UNKNOWN, Index, ShardEntry, StreamSpec
 from features.tables import REDO, Tables, read_tables
 
 
@@ -64,8 +64,8 @@ class Expected:
             yield f"holds streams {sorted(found.streams)}, expected {sorted(self.streams)}"
         for name in sorted(self.streams.keys() & found.streams.keys()):
             for key, value in found.streams[name].attrs().items():
-                if self.streams[name][key] != value:
-                    listed = self.streams[name][key]
+                listed = self.streams[name].get(key, UNKNOWN)  # an index of before lacks some
+                if listed != value:
                     yield f"stream {name}: {key} is {value!r}, {INDEX_NAME} says {listed!r}"
 
 

@@ -11,7 +11,7 @@ FEATURES/<split>/00000.h5 …       about 2,000 clips each
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -29,6 +29,7 @@ TAG_LOGITS = "tag_logits"
 EMBEDDING = "embedding"
 KINDS = (TAG_LOGITS, EMBEDDING)
 DTYPES = ("float16", "float32")
+UNKNOWN = "unknown"
 
 # What Clotho calls its splits. Folders extracted before 0.2 name them so; they are read as ours.
 CLOTHO_SPLITS = {"train": "development", "val": "validation", "test": "evaluation"}
@@ -51,6 +52,8 @@ class StreamSpec:
         width: D, columns of `values`.
         dtype: of `values`, `float16` or `float32`.
         classes: D display names for tag_logits, empty for embeddings.
+        heard_audiocaps: whether AudioCaps' test clips were among those that the network learnt
+            from: "yes", "no" or "unknown", which is what older shards say by not having it.
     """
 
     name: str
@@ -65,6 +68,7 @@ class StreamSpec:
     width: int
     dtype: str
     classes: tuple[str, ...] = field(default=(), repr=False)
+    heard_audiocaps: str = UNKNOWN
 
     def __post_init__(self) -> None:
         check_attrs(self.name, vars(self))
@@ -215,6 +219,16 @@ class Index:
             if name in (entry.original, CLOTHO_SPLITS.get(ours)):
                 return ours
         raise FormatError(f"{root}: has no split {name!r}; it holds {sorted(self.splits)}")
+
+
+def heard_test_clips(streams: Iterable[Mapping[str, Any]]) -> str:
+    """Whether any network behind some streams has heard AudioCaps' test clips.
+
+    Args:
+        streams: the attributes of each, as StreamSpec.attrs() gives them.
+    """
+    words = {stream.get("heard_audiocaps") or UNKNOWN for stream in streams} or {UNKNOWN}
+    return "yes" if "yes" in words else "no" if words == {"no"} else UNKNOWN
 
 
 def check_version(path: Path, found_format: Any, found_version: Any) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from features.common.errors import FormatError
 from features.common.reading import check_ordinary, stays_inside
-from features.spec import TAG_LOGITS, StreamSpec, check_version
+from features.spec import TAG_LOGITS, UNKNOWN, StreamSpec, check_version
 
 _STORED = ("<f2", "<f4")  # as numpy calls little-endian float16 and float32
 # A file that only cannot be read now may be whole.
@@ -153,6 +153,7 @@ class _Reader:
         if start + rows * width * values.dtype.itemsize > self._size:
             raise _Wrong(f"stream {name}: its values end beyond the end of the file")
         attrs = {key: _attribute(group, key) for key in StreamSpec.__dataclass_fields__}
+        attrs["heard_audiocaps"] = attrs["heard_audiocaps"] or UNKNOWN  # shards of before
         attrs |= {"name": name, "width": width, "dtype": values.dtype.name}
         tags = attrs["kind"] == TAG_LOGITS
         attrs["classes"] = tuple(self._texts(group, "classes", width)) if tags else ()

@@ -1,15 +1,18 @@
 """The settings of the runs behind evaluations, and those in which several runs differ."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from features.common.errors import TagbartError
+from features.spec import heard_test_clips
 from train.recipes.config import SECTIONS
 from train.recipes.files import FILE_NAME, read_resolved
 
 MOST_NAMED = 4
+_STREAMS_NAME = "streams.json"  # as train/run_folder/checkpoint.py has it, which imports torch
 
 
 def settings_of(run: str, evaluation: Path) -> dict[str, Any]:
@@ -32,6 +35,17 @@ def settings_of(run: str, evaluation: Path) -> dict[str, Any]:
                 if (section, key) != ("train", "seed")
             }
     return {}
+
+
+def heard_of(run: str, evaluation: Path) -> str:
+    """Whether the networks behind a run have heard AudioCaps' test clips: yes, no or unknown."""
+    for folder in filter(None, (Path(run) if run else None, evaluation.resolve().parent)):
+        try:
+            streams = json.loads((folder / _STREAMS_NAME).read_text(encoding="utf-8"))
+            return heard_test_clips(streams.values())
+        except (OSError, ValueError, AttributeError):
+            continue  # not at hand, or damaged: its numbers still count
+    return heard_test_clips([])
 
 
 def differing(several: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -21,7 +21,7 @@ from evaluate.scores.results import (
     read_clip_ids,
     read_results,
 )
-from evaluate.scores.settings import differing, named, settings_of
+from evaluate.scores.settings import differing, heard_of, named, settings_of
 from evaluate.scores.which_clips import all_of_audiocaps
 from features.common.errors import TagbartError
 
@@ -41,6 +41,7 @@ class Ours:
         differs: settings in which the recipes of the table differ, as this one has them.
         results: one per seed.
         audiocaps: whether all their clips are of AudioCaps' test split.
+        heard: whether the networks behind them have heard those clips: yes, no or unknown.
     """
 
     recipe: str
@@ -48,6 +49,7 @@ class Ours:
     differs: str
     results: tuple[Result, ...]
     audiocaps: bool
+    heard: str
 
     @property
     def clips(self) -> str:
@@ -182,6 +184,7 @@ def _render(
             rows += [_row(f"  {item.label}", item, table.metrics) for item in results]
         parts.append(f"{title.format(table.title)}\n{draw(rows)}")
     notes = [f"Ours: mean (sample standard deviation) over seeds, × 100. {_missing(ours)}".rstrip()]
+    notes += _hearing(ours)
     return "\n\n".join([*parts, *notes, *([] if shown else [FOLDED])])
 
 
@@ -215,7 +218,25 @@ def _ours(group: _Group, groups: Sequence[_Group], differ: Sequence[str]) -> Our
         differs=named(group.settings, differ),
         results=tuple(result for _, result in found),
         audiocaps=all(map(all_of_audiocaps, clips)),
+        heard=_heard(found),
     )
+
+
+def _heard(found: Sequence[tuple[Path, Result]]) -> str:
+    words = {
+        heard_of(result.evaluation.run, folder) if result.evaluation else "unknown"
+        for folder, result in found
+    }
+    return words.pop() if len(words) == 1 else "unknown"
+
+
+def _hearing(ours: Sequence[Ours]) -> list[str]:
+    """One line for all rows of AudioCaps' clips, or one for each where they differ."""
+    told = {item.name: item.heard for item in ours if item.audiocaps}
+    line = "Networks have heard the test clips: {} (docs/scoring.md)."
+    if len(set(told.values())) < 2:
+        return [line.format(word) for word in set(told.values())]
+    return [f"{name}: {line.format(word)}" for name, word in told.items()]
 
 
 def _name(group: _Group, groups: Sequence[_Group]) -> str:

@@ -10,7 +10,7 @@ import torch
 from extract.networks.panns import WavegramLogmelCnn14
 from extract.networks.vggish import VGGish
 from extract.networks.yamnet import YAMNet
-from extract.streams import load_encoders, load_weights
+from extract.streams import STREAMS, load_encoders, load_weights
 from extract.weights.state_dicts import save_network
 from features.common.errors import ConfigError, WeightsError
 
@@ -102,7 +102,18 @@ def test_specs_say_how_the_rows_were_made(encoders):
         assert spec.network == f"{spec.name} demo"
         assert spec.resampler == "resampy 0.2.2 kaiser_best"
         assert (spec.precision, spec.dtype) == ("float32", "float16")
+        assert spec.heard_audiocaps == "unknown"  # networks in our own format may be any
         assert len(spec.weights_sha256) == 64
+
+
+def test_what_networks_have_heard_is_said_of_files_that_there_are():
+    for stream in STREAMS.values():
+        assert stream.heard_audiocaps.keys() <= stream.sources.keys()
+        assert set(stream.heard_audiocaps.values()) <= {"yes", "no"}
+    # YAMNet and PANNs learnt from AudioSet, of which AudioCaps is a part; VGGish from YouTube-8M.
+    assert STREAMS["yamnet"].heard_audiocaps["yamnet.h5"] == "yes"
+    assert set(STREAMS["panns"].heard_audiocaps.values()) == {"yes"}
+    assert STREAMS["vggish"].heard_audiocaps == {}
 
 
 def test_bf16_stays_close_to_float32(small_weights: Path, encoders):

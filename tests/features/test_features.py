@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import pickle
+from hashlib import sha256
 from pathlib import Path
 
 import h5py
@@ -213,3 +214,22 @@ def test_a_failed_block_leaves_neither_a_draft_nor_a_change(tmp_path):
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert target.read_text() == "old"
+
+
+def test_a_folder_of_before_says_unknown_of_what_its_networks_have_heard(folder):
+    index = json.loads((folder / "features.json").read_text())
+    for split in index["splits"].values():
+        for entry in split["shards"]:
+            path = folder / entry["file"]
+            with h5py.File(path, "r+") as file:
+                for group in file["streams"].values():
+                    del group.attrs["heard_audiocaps"]
+            content = path.read_bytes()
+            entry |= {"bytes": len(content), "sha256": sha256(content).hexdigest()}
+    for attrs in index["streams"].values():
+        del attrs["heard_audiocaps"]
+    (folder / "features.json").write_text(json.dumps(index))
+    assert verify(folder) == []
+    for split in index["splits"]:
+        heard = {spec.heard_audiocaps for spec in Features(folder, split).streams.values()}
+        assert heard == {"unknown"}

@@ -14,6 +14,7 @@ from typing import Any
 from features.common.errors import RunError
 from features.common.publish import published, sha256_of, write_json
 from features.common.reading import read_json
+from features.spec import heard_test_clips
 from train.recipes.config import NO_PRETRAINED, SECTIONS, Recipe
 from train.recipes.files import FILE_NAME as RECIPE_NAME
 from train.recipes.files import read_resolved
@@ -122,7 +123,11 @@ def _features(streams: dict[str, Any]) -> str:
         )
         for name, stream in streams.items()
     ]
-    return "## Features\n\n" + _table(heading, rows)
+    heard = heard_test_clips(streams.values())
+    return (
+        f"## Features\n\n{_table(heading, rows)}\n\n"
+        f"Networks have heard the test clips (AudioCaps'): {heard}."
+    )
 
 
 def _scores(run: Path, features: str) -> str:

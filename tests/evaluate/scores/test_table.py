@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from hashlib import sha256
 
@@ -76,6 +77,22 @@ def test_seeds_of_a_recipe_are_one_row_with_mean_and_standard_deviation(tmp_path
     assert "BART + YAMNet + PANNs" in lines[lines.index(ours[0]) - 1]
     assert "reference, bart-large" in lines[lines.index(ours[1]) - 1]
     assert "SPICE: not available (get them with: X)" in text
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [(("yes", "no"), "yes"), (("no", "no"), "no"), (("no", None), "unknown"), ((), "unknown")],
+)
+def test_whether_the_networks_have_heard_the_test_clips_is_said(tmp_path, said, word):
+    run = tmp_path / "run"
+    folder = result(run / "test")
+    streams = {str(i): {"heard_audiocaps": each} for i, each in enumerate(said)}
+    (run / "streams.json").write_text(json.dumps(streams))
+    line = f"Networks have heard the test clips: {word} (docs/scoring.md)."
+    assert line in as_text(gather([folder])) and line in as_markdown(gather([folder]))
+    other = result(tmp_path / "other", recipe="yamnet")
+    both = as_text(gather([folder, other]))
+    assert both.count("have heard the test clips") == (1 if word == "unknown" else 2)
 
 
 def test_fewer_clips_than_975_are_marked_with_the_count(tmp_path):
