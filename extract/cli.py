@@ -8,6 +8,7 @@ import typer
 
 from features.common.console import log, new_app, say
 from features.common.errors import ConfigError
+from features.common.machine import check_address_space
 from features.common.options import Weights
 
 stored = partial(typer.Option, rich_help_panel="What is stored")
@@ -109,6 +110,7 @@ def run_command(
 
     Example: python -m extract run audiocaps --out features-audiocaps --weights weights
     """
+    check_address_space()
     from extract.dump.splits import SplitRule
     from extract.run import Extraction, extract, own_device
     from extract.sound.decode import Settings

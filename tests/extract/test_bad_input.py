@@ -131,3 +131,13 @@ def test_an_extraction_without_a_single_clip_could_not_run(tiny_weights, tmp_pat
     assert "empty file" in (out / "failures.csv").read_text()
     write_clips(dump, 1)
     assert extract(*arguments).code == 1
+
+
+def test_too_small_an_address_space_is_refused_before_a_library_waits_for_more(
+    tiny_weights, tmp_path, monkeypatch
+):
+    write_clips(tmp_path / "dump", 1)
+    monkeypatch.setattr("resource.getrlimit", lambda which: (3_800_000_000, -1))
+    arguments = options(tmp_path / "out", tiny_weights, streams="vggish")
+    line = only_error(extract("run", tmp_path / "dump", *arguments))
+    assert "3.8 GB only" in line and "ulimit -v 4394531" in line

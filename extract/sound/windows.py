@@ -1,0 +1,69 @@
+"""Recordings of any length as windows of some seconds, in constant memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from extract.sound.blocks import read_blocks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """A part of a recording: `waveform` float32 [n], mono, from sample `start` on."""
+
+    waveform: np.ndarray
+    sample_rate_hz: int
+    start: int
+
+    @property
+    def start_s(self) -> float:
+        return self.start / self.sample_rate_hz
+
+    @property
+    def end_s(self) -> float:
+        return (self.start + len(self.waveform)) / self.sample_rate_hz
+
+
+def read_windows(
+    path: Path, *, length_s: float = 10.0, hop_s: float | None = None, least_s: float = 1.0
+) -> Iterator[Stretch]:
+    """Decode a file and cut it into windows as it is decoded.
+
+    Memory holds one window and two blocks of the decoder (some megabytes), however long the file
+    is. Windows begin every `hop_s`; the last one ends with the file: a rest of less than `least_s`
+    that no window has heard yet joins the window before it. So with hop and length equal the
+    windows are side by side and every sample is in exactly one.
+
+    Args:
+        path: as for `read_blocks`.
+        length_s: of a window; the last may be shorter, or longer by less than `least_s`.
+        hop_s: from one window's start to the next, above 0 and at most `length_s`; None for that.
+        least_s: what a window must hold that is new, but for the first.
+
+    Yields:
+        Windows in order, at least one, each as soon as it is decoded.
+
+    Raises:
+        ClipError: as `read_blocks` does. What only decoding shows (a damaged packet) comes after
+            the windows before it, which are sound.
+        ValueError: if the lengths make no windows.
+    """
+    hop_s = length_s if hop_s is None else hop_s
+    if not 0 < hop_s <= length_s or least_s < 0:
+        raise ValueError(f"no windows of {length_s} s every {hop_s} s")
+    heard = np.empty(0, np.float32)  # from sample `start` on
+    start = length = hop = least = rate_hz = 0
+    for block in read_blocks(path):
+        if not rate_hz:
+            rate_hz = block.sample_rate_hz
+            length, hop, least = (round(s * rate_hz) for s in (length_s, hop_s, least_s))
+            length, hop, least = max(1, length), max(1, hop), max(1, least)
+        heard = np.concatenate([heard, block.waveform])
+        # Only then is it certain that another window follows.
+        while len(heard) >= length + least:
+            yield Stretch(waveform=heard[:length].copy(), sample_rate_hz=rate_hz, start=start)
+            heard = heard[hop:]
+            start += hop
+    yield Stretch(waveform=heard.copy(), sample_rate_hz=rate_hz, start=start)
