@@ -14,6 +14,7 @@ from time import monotonic
 
 import numpy as np
 
+from evaluate.captions.cli import counted
 from evaluate.captions.generate import caption_clips
 from evaluate.captions.options import DecodingOptions
 from evaluate.scores.cli import not_available
@@ -38,7 +39,7 @@ from train.run_folder.checkpoint import FINISHED_NAME, Run, load_run
 ROOT = Path(__file__).parent.parent
 DEMO_WEIGHTS = ROOT / "extract" / "demo_weights"
 SPLIT = "test"
-EXAMPLES = 3
+EXAMPLES = {"a good clip": 0.9, "a middling one": 0.5, "a bad one": 0.1}
 
 
 def demo(folder: Path, *, clips: int, seed: int) -> None:
@@ -110,7 +111,7 @@ def _compare(run: Run, root: Path, evaluation: Path) -> None:
         stem = name.replace(" ", "-")
         write_results(evaluation / stem, of_row, predictions=f"{stem}.jsonl")
     say(_summary(scores, len(test)))
-    say(_examples(run, test, model))
+    say(_examples(run, test, model, scores["trained model"]))
     say(_where_next(evaluation))
 
 
@@ -175,12 +176,18 @@ def _summary(scores: dict[str, Scores], clips: int) -> str:
     )
 
 
-def _examples(run: Run, test: Features, model: dict[str, str]) -> str:
+def _examples(run: Run, test: Features, model: dict[str, str], scores: Scores) -> str:
+    """A good clip, a middling one and a bad one, by CIDEr-D: those at nine, five and one tenths."""
+    order = np.argsort(scores.per_clip["cider_d"], kind="stable")
     lines = []
-    for i in range(0, len(test), max(1, len(test) // EXAMPLES))[:EXAMPLES]:
-        clip = test[i]
+    for label, share in EXAMPLES.items():
+        place = int(order[round(share * (len(order) - 1))])
+        clip = test[place]
+        value = percent(float(scores.per_clip["cider_d"][place]))
+        better = f"better than {share:.0%} of the clips"
         tags = run.builder.tag_names(clip.streams)
-        lines += [f"\n{clip.path}", f"  tags       {' · '.join(tags)}"]
+        lines += [f"\n{label}: {clip.path}, CIDEr-D {value}, {better}"]
+        lines += [f"  tags       {counted(tags)}"]
         lines += [f"  reference  {caption}" for caption in clip.captions]
         lines += [f"  caption    {model[clip.id]}"]
     return "\n".join(lines)

@@ -109,10 +109,11 @@ def run_command(
         result = {"run": str(out), "updates": progress.update, "val_loss": progress.best_loss}
         print(json.dumps(result))
     elif progress:
+        folder = parse_source(features[0]).folder
         say(
             f"{out}: {progress.update:,} updates in {progress.seconds / 60:.1f} min, lowest "
             f"validation loss {progress.best_loss:.3f} after update {progress.best_update:,}\n"
-            f"next: python -m evaluate run {out} {features} --split test --out {out}/test"
+            f"next: python -m evaluate run {out} {folder} --split test --out {out}/test"
         )
 
 

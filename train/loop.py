@@ -118,6 +118,9 @@ class Trainer:
                         self._saver.wait()
                     self.processes.wait()
                     raise KeyboardInterrupt if self.processes.first else SystemExit(INTERRUPTED)
+            if self._metrics and self.progress.best_loss is not None:
+                final = {"best_val_loss": self.progress.best_loss}
+                self._metrics.finish(self.progress.update, final)
         return self.progress
 
     def _work(self) -> Iterator[tuple[int, list[Piece]]]:
@@ -205,6 +208,7 @@ class Trainer:
             yield
             return
         self._metrics = Metrics(self.path, self.progress.update)
+        self._metrics.begin(self.recipe)
         self._saver = Saver(self.path, self.model, self.optimizer)
         with closing(self._metrics), closing(self._saver):
             yield

@@ -154,7 +154,7 @@ def test_a_kill_after_the_mark_leaves_a_run_that_is_finished(toy_features, tmp_p
         with pytest.raises(Killed):
             train(job(toy_features, out, **changes))
     assert (out / "finished.json").is_file() and (out / "state.safetensors").is_file()
-    command("run", toy_features, "--out", out, "--resume")
+    command("run", toy_features, "--out", out, "--resume", "--json")
     result = json.loads(capsys.readouterr().out)
     assert result["updates"] == 12
     assert not (out / "state.safetensors").exists() and (out / "README.md").is_file()
@@ -166,7 +166,7 @@ def test_resuming_a_finished_run_is_done_and_changes_nothing(
     before = (finished / "model.safetensors").stat().st_mtime_ns
     capsys.readouterr()
     for options in (["--resume"], set_options(**SHORT)):
-        command("run", toy_features, "--out", finished, *options)
+        command("run", toy_features, "--out", finished, "--json", *options)
         assert json.loads(capsys.readouterr().out)["updates"] == 12
     assert (finished / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(RunError, match="holds a finished run, trained on"):

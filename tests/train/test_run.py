@@ -48,7 +48,7 @@ def validation_losses(run: Path) -> list[tuple[int, float]]:
 
 def test_a_finished_run_holds_all_that_is_needed_and_no_pickle(toy_features, tmp_path, capsys):
     out = tmp_path / "run"
-    command("run", toy_features, "--out", out, *set_options(optim__epochs=2))
+    command("run", toy_features, "--out", out, "--json", *set_options(optim__epochs=2))
     result = json.loads(capsys.readouterr().out)
     names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     assert names == {

@@ -103,7 +103,7 @@ def test_the_command_trains_on_both_says_the_count_and_goes_on(
     out, ids = tmp_path / "run", tmp_path / "ids.txt"
     ids.write_text("clip1_0\nclip2_1\nelsewhere\n")
     arguments = ["run", f"{toy_features}=2", other, "--out", out, "--without", ids]
-    command(*arguments, *set_options(optim__epochs=1))
+    command(*arguments, *set_options(optim__epochs=1), "--json")
     shown = capsys.readouterr()
     assert json.loads(shown.out)["updates"] == 27  # (2 x 44 + 19) / 4
     assert "of 3 ids to leave out, 2 clips of train and 1 of val are left out" in shown.err

@@ -142,6 +142,7 @@ def _scores(run: Path, features: str) -> str:
                 f"{path}: a record is missing or wrong ({error}); score again"
             ) from error
     if len(parts) == 1:
+        features = features if Path(features).is_dir() else "FEATURES"  # of several folders
         parts.append(
             f"Unknown: not measured yet. `python -m evaluate run {run} {features} --split test "
             f"--out {run}/test` measures them, and writes them here."

@@ -3,16 +3,28 @@
 import json
 import platform
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 # Not torch.utils.tensorboard: it imports TensorFlow wherever that is installed, which is slow and
 # takes the GPU's memory.
+from google.protobuf.struct_pb2 import Value
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_FLOAT
+from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
+from tensorboard.plugins.hparams.plugin_data_pb2 import (
+    HParamsPluginData,
+    SessionEndInfo,
+    SessionStartInfo,
+)
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from features.common.publish import published
+from train.recipes.config import SECTIONS, Recipe
 
 NAME = "metrics.jsonl"
 EVENTS_FOLDER = "tensorboard"
@@ -40,6 +52,38 @@ class Metrics:
         self._lines.flush()
         scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
         event = Event(wall_time=time.time(), step=update, summary=Summary(value=scalars))
+        self._events.write(event.SerializeToString())
+        self._events.flush()
+
+    def begin(self, recipe: Recipe) -> None:
+        """Tell TensorBoard the recipe, so that its HParams page sets runs side by side."""
+        started = SessionStartInfo(start_time_secs=time.time())
+        for section in SECTIONS:
+            for key, value in asdict(getattr(recipe, section)).items():
+                kind = "bool" if isinstance(value, bool) else "string"
+                kind = "number" if isinstance(value, int | float) and kind != "bool" else kind
+                started.hparams[f"{section}.{key}"].CopyFrom(Value(**{f"{kind}_value": value}))
+        started.group_name = f"{recipe.name}, seed {recipe.train.seed}"
+        self._say("session_start_info", HParamsPluginData(session_start_info=started))
+
+    def finish(self, update: int, values: dict[str, float]) -> None:
+        """The final metrics of a run that came to its end, for the same page."""
+        scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        event = Event(wall_time=time.time(), step=update, summary=Summary(value=scalars))
+        self._events.write(event.SerializeToString())
+        ended = SessionEndInfo(status=STATUS_SUCCESS, end_time_secs=time.time())
+        self._say("session_end_info", HParamsPluginData(session_end_info=ended))
+
+    def _say(self, name: str, content: HParamsPluginData) -> None:
+        plugin = SummaryMetadata.PluginData(
+            plugin_name="hparams", content=content.SerializeToString()
+        )
+        value = Summary.Value(
+            tag=f"_hparams_/{name}",
+            metadata=SummaryMetadata(plugin_data=plugin),
+            tensor=TensorProto(dtype=DT_FLOAT, tensor_shape=TensorShapeProto()),
+        )
+        event = Event(wall_time=time.time(), summary=Summary(value=[value]))
         self._events.write(event.SerializeToString())
         self._events.flush()
 

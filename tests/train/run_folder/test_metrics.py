@@ -5,7 +5,10 @@ import json
 import pytest
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
+from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from train.recipes.files import load_recipe
 from train.run_folder.metrics import EVENTS_FOLDER, NAME, Metrics, read_metrics
 
 
@@ -65,3 +68,25 @@ def test_a_resumed_run_takes_back_what_was_logged_after_its_state(tmp_path):
 def test_a_last_line_that_a_crash_cut_short_is_left_out(tmp_path, rest):
     (tmp_path / NAME).write_text(json.dumps({"update": 1, "train_loss": 2.0}) + "\n" + rest)
     assert read_metrics(tmp_path) == [{"update": 1, "train_loss": 2.0}]
+
+
+def test_tensorboard_gets_the_recipe_and_the_final_metrics_as_hparams(tmp_path):
+    """Read as TensorBoard's own plugin reads them."""
+    metrics = Metrics(tmp_path, 0)
+    metrics.begin(load_recipe("demo", ["train.seed=3", "optim.learning_rate=0.5"]))
+    metrics.finish(7, {"best_val_loss": 1.25})
+    metrics.close()
+    [[*_, start, final, end]] = events(tmp_path)
+    told = {}
+    for event in (start, end):
+        [value] = event.summary.value
+        assert value.metadata.plugin_data.plugin_name == "hparams"
+        content = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+        told[value.tag] = content
+    begun = told["_hparams_/session_start_info"].session_start_info
+    assert begun.group_name == "demo, seed 3"
+    assert begun.hparams["optim.learning_rate"].number_value == 0.5
+    assert begun.hparams["model.pretrained"].string_value == "none"
+    assert begun.hparams["train.deterministic"].bool_value is False
+    assert told["_hparams_/session_end_info"].session_end_info.status == STATUS_SUCCESS
+    assert numbers(final) == {"best_val_loss": 1.25} and final.step == 7
