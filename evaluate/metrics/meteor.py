@@ -13,7 +13,9 @@ import numpy as np
 from evaluate.metrics import jvm
 from evaluate.metrics.child import Closing, LineProcess, ScoreError
 
-TIMEOUT_S = 600.0  # its start takes some 8 s of computing, each answer milliseconds
+# Without an answer. Its start takes some 8 s of computing, each answer milliseconds: far more than
+# a machine that is shared by many needs, and no ten minutes where Java hangs.
+TIMEOUT_S = 180.0
 STATISTICS = 23
 # Columns: the words of the caption and of its reference; for each of four matchers the matched
 # words [4:20], the caption's and the reference's in turns; the runs of matches.

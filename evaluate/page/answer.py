@@ -39,7 +39,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in ("max_mb", "max_seconds"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:  # NaN is not
                 option = f"--{name.replace('_', '-')}"
                 raise ConfigError(f"{option} is {getattr(self, name)}, expected more than 0")
 

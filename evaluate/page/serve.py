@@ -4,6 +4,7 @@
 own_folder.py, which takes what is written meanwhile and clears it away.
 """
 
+import errno
 import tempfile
 from collections.abc import Sequence
 from html import escape
@@ -16,6 +17,7 @@ import soundfile
 
 from evaluate.captions.caption import Listener, find_audio
 from evaluate.page.answer import MB, Limits, answer, as_html, as_record, as_text, who_speaks
+from evaluate.page.gate import KEPT_S, MOST_SOUNDS, OnlyFromHere, Uploads
 from evaluate.page.port import HOST, check_port
 from evaluate.report.pages import TEMPLATES
 from extract.demo.dsp import Desk
@@ -33,8 +35,6 @@ MADE_EXAMPLES = (
 )
 NOTHING = "There is no sound yet: drop a file, record one, or pick an example."
 WAITING = 32  # people in the queue; the next one is asked to come back
-# The browser itself refuses whatever would come from elsewhere.
-POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 
 
 # A sound, and what the page says of it: caption, HTML, record.
@@ -61,6 +61,8 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
             )
         except ClipError as error:
             raise gr.Error(str(error), print_exception=False) from error
+        except OSError as error:
+            raise gr.Error(unreadable(error), print_exception=False) from error
         return as_text(parts), as_html(parts), as_record(parts)
 
     def show(sound: str | None, progress: Any = gr.Progress()) -> Answered:
@@ -75,7 +77,7 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
             "# What does it sound like?\n"
             f"Drop or record a sound of up to {limits.max_seconds:g} s and {limits.max_mb:g} MB: "
             "the model says in a sentence what is heard. It runs on this machine: your sound goes "
-            "nowhere else, and is deleted when the page is stopped."
+            f"nowhere else, and is deleted after {KEPT_S / 60:g} minutes."
         )
         gr.HTML(f'<p class="speaks">{escape(who_speaks(listener))}</p>', padding=False)
         sound = gr.Audio(
@@ -137,6 +139,15 @@ def serve(listener: Listener, *, limits: Limits, port: int, examples: Path | Non
         blocks.close(verbose=False)
 
 
+def unreadable(error: OSError) -> str:
+    """Why a sound that was sent cannot be used, for people."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "The disk is full, so this sound cannot be worked on; make room and try again."
+    return (
+        f"This sound is not here any more: it is kept for {KEPT_S / 60:g} minutes. Drop it again."
+    )
+
+
 def warm_up(listener: Listener) -> None:
     """Answer once: what is loaded or compiled when first used is there for the first sound."""
     file = Path(tempfile.gettempdir()) / "warm-up.wav"
@@ -166,6 +177,10 @@ def launch(blocks: Any, limits: Limits, port: int) -> None:
     from starlette.middleware import Middleware
 
     system = ["system-ui", "sans-serif"]
+    max_bytes = round(MB * limits.max_mb)
+    uploads = Uploads(Path(tempfile.gettempdir()), MOST_SOUNDS * max_bytes)
+    uploads.watch()
+    gate = Middleware(OnlyFromHere, port=port, max_bytes=max_bytes, uploads=uploads)
     theme = gr.themes.Base(font=system, font_mono=["ui-monospace", "monospace"])
     try:
         blocks.launch(
@@ -177,31 +192,14 @@ def launch(blocks: Any, limits: Limits, port: int) -> None:
             ssr_mode=False,
             pwa=False,
             enable_monitoring=False,
-            max_file_size=round(MB * limits.max_mb),  # refused before it is sent
+            run_history=False,  # it offers to send every run to a public site
+            max_file_size=max_bytes,  # refused before it is sent
             footer_links=[],
             theme=theme,
             css_paths=[TEMPLATES / "view.css", TEMPLATES / "answer.css"],
             head=f"<script>{(TEMPLATES / 'view.js').read_text(encoding='utf-8')}</script>",
-            app_kwargs={"middleware": [Middleware(OnlyFromHere)]},
+            app_kwargs={"middleware": [gate]},
         )
     except OSError as error:
         check_port(port)
         raise ConfigError(f"port {port} cannot be used; name another one by --port") from error
-
-
-class OnlyFromHere:
-    """Tells the browser, with every answer, to load nothing from anywhere else."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """ASGI."""
-
-        async def with_policy(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                policy = (b"content-security-policy", POLICY.encode("ascii"))
-                message["headers"] = [*message.get("headers", []), policy]
-            await send(message)
-
-        await self._app(scope, receive, with_policy)

@@ -41,6 +41,7 @@ class RemoteFile:
         size: in bytes.
         md5: hexadecimal.
         sha256: hexadecimal.
+        most_bytes: of a file whose size is not known; a server that sends more is left.
     """
 
     name: str
@@ -48,6 +49,7 @@ class RemoteFile:
     size: int | None = None
     md5: str | None = None
     sha256: str | None = None
+    most_bytes: int = 4 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +60,16 @@ class Patience:
         timeout_s: a connection that brings nothing for so long is given up.
         attempts: in a row, without a single new byte.
         pause_s: between attempts.
+        least_bytes_s: a connection that was slower over `rate_s` is given up, too: a byte now and
+            then would never end.
+        rate_s: see `least_bytes_s`.
     """
 
     timeout_s: float = 30.0
     attempts: int = 4
     pause_s: float = 2.0
+    least_bytes_s: float = 1024.0
+    rate_s: float = 60.0
 
 
 def download(
@@ -170,7 +177,7 @@ def _receive(url: str, file: RemoteFile, out: BinaryIO, patience: Patience) -> N
     while True:
         before = out.tell()
         try:
-            return _one_connection(url, file, out, patience.timeout_s)
+            return _one_connection(url, file, out, patience)
         except HTTPError as error:
             if error.code == 416:  # the draft is longer than the file
                 _empty(out)
@@ -190,24 +197,38 @@ def _receive(url: str, file: RemoteFile, out: BinaryIO, patience: Patience) -> N
         time.sleep(patience.pause_s)
 
 
-def _one_connection(url: str, file: RemoteFile, out: BinaryIO, timeout_s: float) -> None:
+def _one_connection(url: str, file: RemoteFile, out: BinaryIO, patience: Patience) -> None:
     have = out.tell()
     headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    with urlopen(Request(url, headers=headers), timeout=timeout_s) as response:
+    with urlopen(Request(url, headers=headers), timeout=patience.timeout_s) as response:
         if have and not _goes_on_at(response, have):
             _empty(out)
             have = 0
         length = response.headers.get("Content-Length")
+        if length and not length.isdecimal():
+            raise _Refused(f"says that its length is {length[:40]!r}, which is no number")
         total = have + int(length) if length else None
+        most = file.size or file.most_bytes
+        if total and not file.size and total > most:
+            raise _Refused(f"offers {total:,} bytes, more than the {most:,} it may have")
         if total and file.size and total != file.size:
             raise _Refused(f"offers {total:,} bytes, expected {file.size:,}")
         megabytes = total // 10**6 if total else None
         with progress(total=megabytes, what=file.name, unit="MB") as bar:
+            since, seen = time.monotonic(), out.tell()
             while block := response.read1(BLOCK_BYTES):
                 _write(out, block)
                 bar.update(out.tell() // 10**6 - bar.n)
+                if out.tell() > most:
+                    _empty(out)
+                    raise _Refused(f"sends more than the {most:,} bytes it may have")
+                took = time.monotonic() - since
+                if took >= patience.rate_s:
+                    if out.tell() - seen < patience.least_bytes_s * took:
+                        raise _Refused(f"sends less than {patience.least_bytes_s:g} bytes a second")
+                    since, seen = time.monotonic(), out.tell()
     if total and out.tell() < total:
         raise ConnectionResetError(f"{total - out.tell():,} bytes are missing")
 

@@ -196,7 +196,7 @@ def test_programs_get_the_same_by_the_three_requests_of_the_docs(tiny_run, tmp_p
             ["bash", "-euc", curl_example().replace("http://127.0.0.1:7860", address)],
             cwd=larger(tmp_path), capture_output=True, text=True, timeout=300,
         )  # fmt: skip
-        assert done.returncode == 1 and "exceeded maximum allowed size" in done.stderr
+        assert done.returncode == 1 and "larger than this page takes" in done.stderr
         sound.write_text("rain, said the poem")
         *_, (event, data) = events(curl_example(), address, tmp_path)
         assert event == "error" and "is text, not audio" in data

@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -205,3 +207,39 @@ def test_a_record_keeps_its_other_entries_and_must_be_one(tmp_path):
     record.write_text("[]")
     with pytest.raises(DownloadError, match="not a record of checksums"):
         hold_to_record(record, {"a": "1"})
+
+
+def test_a_file_of_unknown_size_has_a_largest_one(server, tmp_path):
+    with pytest.raises(DownloadError, match="offers 251,000 bytes, more than the 1,000 it may"):
+        download(remote(server, most_bytes=1000), tmp_path / "file.bin", patience=HASTY)
+    assert not (tmp_path / "file.bin").exists()
+
+
+def test_a_server_that_does_not_say_how_much_it_sends_is_left_at_the_largest_size(
+    server, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        "http.server.BaseHTTPRequestHandler.send_header",
+        lambda handler, name, value, send=BaseHTTPRequestHandler.send_header: (
+            None if name == "Content-Length" else send(handler, name, value)
+        ),
+    )
+    with pytest.raises(DownloadError, match="sends more than the 100,000 bytes it may have"):
+        download(remote(server, most_bytes=100_000), tmp_path / "file.bin", patience=HASTY)
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_left(server, tmp_path):
+    slow = replace(HASTY, rate_s=0.0, least_bytes_s=1e12)
+    with pytest.raises(DownloadError, match="sends less than 1e\\+12 bytes a second"):
+        download(remote(server), tmp_path / "file.bin", patience=slow)
+
+
+def test_a_length_that_is_no_number_is_named(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "http.server.BaseHTTPRequestHandler.send_header",
+        lambda handler, name, value, send=BaseHTTPRequestHandler.send_header: send(
+            handler, name, "abc" if name == "Content-Length" else value
+        ),
+    )
+    with pytest.raises(DownloadError, match="length is 'abc', which is no number"):
+        download(remote(server), tmp_path / "file.bin", patience=HASTY)
