@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device"),
 ]
 STILL = {"bart__dropout": 0.0, "bart__attention_dropout": 0.0, "bart__activation_dropout": 0.0,
-         "train__log_every": 1, "optim__epochs": 1}  # fmt: skip
+         "train__log_every": 1, "optim__epochs": 1, "train__cuda_graphs": False}  # fmt: skip
 
 
 def losses(features, out, device: str, **changes) -> list[float]:
@@ -35,6 +35,15 @@ def test_deterministic_runs_on_a_gpu_are_equal_in_every_bit(toy_features, tmp_pa
     changes = {"train__deterministic": True, "bart__dropout": 0.1}
     runs = [losses(toy_features, tmp_path / str(run), "cuda", **changes) for run in range(2)]
     assert runs[0] == runs[1]
+
+
+def test_a_gpu_takes_graphs_and_compiled_layers_by_itself(toy_features, tmp_path, monkeypatch):
+    monkeypatch.setattr("train.graphs.PLAIN_TURNS", 1)
+    monkeypatch.setattr("train.faster.COMPILING_PAYS", 10)
+    changes = {"train__precision": "bf16", "optim__epochs": 4}
+    expected = losses(toy_features, tmp_path / "plain", "cuda", train__compile=False, **changes)
+    found = losses(toy_features, tmp_path / "auto", "cuda", train__cuda_graphs='"auto"', **changes)
+    assert found == pytest.approx(expected, rel=2e-2)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
