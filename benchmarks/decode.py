@@ -6,8 +6,9 @@ get a caption of random tokens, as long as AudioCaps' training captions are. The
 one to two tokens past a caption's end, as it does with trained models, and every method must find
 all 48 captions exactly.
 
-A trained run is measured by naming it: captions per second in float32 and bf16, and how many
-captions are equal. On a GPU, a run of bart-large's shape that says whole captions comes from:
+A trained run is measured by naming it: captions per second in float32, bf16 and (on a CPU) int8,
+and how many captions are equal. On a GPU, a run of bart-large's shape that says whole captions
+comes from:
 
     python -m benchmarks.train learning --shape large --device cuda --epochs 8 --out FOLDER
     python -m benchmarks.decode FOLDER/run FOLDER/features cuda
@@ -60,6 +61,7 @@ ROUNDS = 3
 TARGET = 4.0  # times the captions per second of one clip at a time
 # Of a trained run on a GPU, bart-large's shape.
 GPU_CLIPS, GPU_SECONDS, GPU_EQUAL, GPU_WORDS = 957, 5.0, 0.99, 8.0
+INT8_EQUAL = 0.95
 
 Captions = list[tuple[int, ...]]
 
@@ -224,20 +226,25 @@ def _fit_head(
 
 
 def compare_precisions(run_folder: Path, features: Path, device: str) -> None:
-    """Print captions per second of a trained run in both precisions, and how many are equal."""
-    run = open_run(run_folder, device)
+    """Print captions per second of a trained run in each precision, and how many are float32's."""
     split = Features(features, "test")
     clips = [split[index] for index in range(min(len(split), GPU_CLIPS))]
     print(f"  {len(clips)} clips, {device}")
-    texts = []
-    for precision in ("float32", "bf16"):
+    texts: list[list[str]] = []
+    for precision in ("float32", "bf16", "int8") if device == "cpu" else ("float32", "bf16"):
+        run = open_run(run_folder, device, precision)
         options = DecodingOptions(precision=precision)
         caption_clips(run, clips[:GPU_BATCH], options)  # warms up
         start = time.perf_counter()
         texts.append([caption.text for caption in caption_clips(run, clips, options)])
         seconds = time.perf_counter() - start
-        print(f"  {precision:8} {seconds:8.2f} s {len(clips) / seconds:10,.1f} clips/s", flush=True)
-    equal = np.mean([one == other for one, other in zip(*texts, strict=True)])
+        equal = np.mean([one == other for one, other in zip(texts[0], texts[-1], strict=True)])
+        print(
+            f"  {precision:8} {seconds:8.2f} s {len(clips) / seconds:10,.1f} clips/s, "
+            f"{equal:.1%} of the captions are float32's",
+            flush=True,
+        )
+    print(f"  target: {GPU_EQUAL:.0%} in bf16, {INT8_EQUAL:.0%} in int8")
     words = np.mean([len(text.split()) for text in texts[0]])
     print(f"  equal captions        {equal:8.2%}   (target: {GPU_EQUAL:.0%})")
     print(f"  words in a caption    {words:8.1f}   (target: {GPU_WORDS:.0f})")

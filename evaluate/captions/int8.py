@@ -36,7 +36,8 @@ class Int8Linear(nn.Module):
         """Float32 [..., in] to float32 [..., out]."""
         flat = rows.flatten(0, -2)
         scale = _scale(flat)
-        unsigned = torch.round(flat / scale).add_(_ZERO).to(torch.uint8)
+        # What is left of the point rounds, all being above zero: two passes fewer than round's.
+        unsigned = (flat * (1 / scale)).add_(_ZERO + 0.5).to(torch.uint8)
         found = _product(unsigned, self._weight, self._scale, self._zeros)
         if self._bias is None:
             found.mul_(scale)

@@ -1,11 +1,11 @@
 """The arithmetic that a run decodes in: float32, bf16, or int8 on a CPU.
 
-Weights are cast once, when a run is opened, not at every token. What adds up many numbers stays in
-float32 whatever the precision: the sums within a product, and the logits.
+Weights are cast once, when a run is opened, not at every token. What adds up stays in float32
+whatever the precision: sums within a product and along the layers, norms, the logits.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -45,8 +45,20 @@ def precision_of(model: TagBart) -> str:
     """What a model's layers compute in."""
     if isinstance(model.bart.lm_head, nn.ModuleList):
         return "int8"
-    narrowed = model.bart.model.encoder.layernorm_embedding.weight.dtype == torch.bfloat16
-    return "bf16" if narrowed else "float32"
+    layer = model.bart.model.encoder.layers[0].fc1
+    return "bf16" if isinstance(layer, Bf16Linear) else "float32"
+
+
+class Bf16Linear(nn.Module):
+    """A linear layer in bf16. What adds up along the layers and is normalised stays float32."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self._layer = layer.bfloat16()
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Any [..., in] to bf16 [..., out]."""
+        return self._layer(rows.to(torch.bfloat16))
 
 
 def narrow(model: TagBart, precision: str) -> None:
@@ -61,10 +73,10 @@ def narrow(model: TagBart, precision: str) -> None:
     """
     require_precision(precision)
     if precision == "bf16":
-        head = model.bart.lm_head.weight.detach()
-        model.bfloat16()
-        if head.device.type == "cpu":  # which has no product of bf16 that gives float32
-            model.bart.lm_head.weight = nn.Parameter(head)
+        _replace_layers(model, Bf16Linear)
+        if model.device.type != "cpu":  # which has no product of bf16 that gives float32
+            head = model.bart.lm_head.weight.detach()
+            model.bart.lm_head.weight = nn.Parameter(head.bfloat16(), requires_grad=False)
     elif precision == "int8":
         require_int8(model.device)
         _to_int8(model)
@@ -82,11 +94,16 @@ def _to_int8(model: TagBart) -> None:
     bart.lm_head = nn.ModuleList(  # type: ignore[assignment]
         Int8Linear(rows, None) for rows in head.split(_CPU_TOKENS)
     )
-    for part in (bart.model.encoder, bart.model.decoder):
+    _replace_layers(model, lambda layer: Int8Linear(layer.weight, layer.bias))
+
+
+def _replace_layers(model: TagBart, make: Callable[[nn.Linear], nn.Module]) -> None:
+    """Put another layer in the place of every linear one of the encoder and the decoder."""
+    for part in (model.bart.model.encoder, model.bart.model.decoder):
         for module in list(part.modules()):
             for name, layer in list(module.named_children()):
                 if isinstance(layer, nn.Linear):
-                    setattr(module, name, Int8Linear(layer.weight, layer.bias))
+                    setattr(module, name, make(layer))
 
 
 def logits_in_parts(
@@ -107,7 +124,7 @@ def logits_in_parts(
         for part, of_part in zip(head, bias.split(_CPU_TOKENS), strict=True):
             yield part(hidden).add_(of_part)
     elif hidden.is_cuda and head.weight.dtype == torch.bfloat16:
-        rows = hidden.flatten(0, -2)
+        rows = hidden.flatten(0, -2).to(torch.bfloat16)
         logits = torch.mm(rows, head.weight.T, out_dtype=torch.float32)
         yield (logits + bias).unflatten(0, hidden.shape[:-1])
     else:
