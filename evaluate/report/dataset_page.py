@@ -52,6 +52,7 @@ def build_page(
     Raises:
         TagbartError: if `out` holds something else than such a page.
     """
+    learnt = next((each for each in opened if each.split == "train"), opened[0])
     rows = [row for features in opened for row in _rows(features)]
     with published_folder(out, FORMAT) as draft:
         for name in COPIED:
@@ -63,8 +64,8 @@ def build_page(
             found=found,
             charts=_charts(opened),
             tags=tag_shares(found),
-            shared=[shared(opened[0], other) for other in opened[1:]],
-            first=opened[0].split,
+            shared=[shared(learnt, other) for other in opened if other is not learnt],
+            first=learnt.split,
             rows=rows,
             listed=LISTED,
             cut=any(len(features) > LISTED for features in opened),

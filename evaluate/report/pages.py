@@ -46,7 +46,9 @@ def signed(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """A probability as people read it: 83 %, 1.2 %, < 0.1 %."""
+    """A probability as people read it: 83 %, 1.2 %, < 0.1 %, 0 %."""
+    if value == 0:
+        return "0 %"
     if value >= 0.0995:
         return f"{100 * value:.0f} %"
     return f"{100 * value:.1f} %" if value >= 0.001 else "< 0.1 %"
