@@ -110,7 +110,20 @@ def score_table(named: "dict[str, Scores]") -> str:
         rows.append(["mean", *(percent(mean.get(name, nan)) for name in columns)])
         rows.append(["std", *(percent(std.get(name, nan)) for name in columns)])
     size = f"{len(first.clips):,} clips, scores × 100"
-    return "\n".join([size, aligned(rows, terminal_width()), *not_available(named)])
+    worded = [worded_line(label, scores.wording) for label, scores in named.items()]
+    lines = [line for line in worded if line]
+    return "\n".join([size, aligned(rows, terminal_width()), *lines, *not_available(named)])
+
+
+def worded_line(label: str, values: "dict[str, float]") -> str:
+    """Vocabulary, diversity and length in a line; "" where they are not known."""
+    if not values:
+        return ""
+    distinct = " / ".join(f"{100 * values[f'corpus_div{order}']:.1f}" for order in (1, 2, 3))
+    return (
+        f"{label}: {values['vocab_len']:,.0f} different words, {values['new_words']:,.0f} of them "
+        f"in no reference; distinct-1/2/3 {distinct} %; {values['sent_len']:.1f} words a caption"
+    )
 
 
 def not_available(named: "dict[str, Scores]") -> list[str]:

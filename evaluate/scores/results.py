@@ -6,6 +6,7 @@ scores.json, format tagbart-scores version 1:
     corpus         metric: value; fractions, CIDEr-D up to 10
     intervals      metric: [low, high], 95 % bootstrap over clips
     not_available  metric: why, and the command that helps
+    wording        vocabulary, diversity and length of the captions (evaluate/metrics/wording.py)
     without        metric: {"clips": n, "value": v, "interval": [low, high]} of a metric of which n
                    clips have no value: v is that of the others, and never stands under corpus
     evaluation     recipe, seed, split, run, decoding of the run; null for a bare predictions file
@@ -23,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluate.metrics.wording import WORDING
 from features.common.console import log
 from features.common.errors import TagbartError
 from features.common.publish import published, sha256_of, write_json
@@ -74,6 +76,7 @@ class Scores:
     not_available: dict[str, str] = field(default_factory=dict)
     without: dict[str, Without] = field(default_factory=dict)
     predictions_sha256: str | None = None
+    wording: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +110,7 @@ class Result:
     evaluation: Origin | None
     without: dict[str, Without] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict, compare=False)
+    wording: dict[str, float] = field(default_factory=dict)
 
 
 def as_result(scores: Scores, predictions: str, evaluation: Origin | None = None) -> Result:
@@ -118,6 +122,7 @@ def as_result(scores: Scores, predictions: str, evaluation: Origin | None = None
         intervals=scores.intervals,
         not_available=scores.not_available,
         without=scores.without,
+        wording=scores.wording,
         evaluation=evaluation,
         sha256={"predictions": scores.predictions_sha256} if scores.predictions_sha256 else {},
     )
@@ -255,6 +260,11 @@ def _read_result(folder: Path) -> Result:
                 name: _without(record)
                 for name, record in raw.get("without", {}).items()
                 if name in METRICS
+            },
+            wording={
+                name: _number(value)
+                for name, value in raw.get("wording", {}).items()
+                if name in WORDING
             },
             sha256={name: _typed(digest, str) for name, digest in raw.get("sha256", {}).items()},
         )

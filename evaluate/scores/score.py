@@ -13,6 +13,7 @@ from evaluate.metrics.ngrams import BLEU_ORDER, ReferenceMetrics, corpus_bleu
 from evaluate.metrics.spice import jars
 from evaluate.metrics.spice.client import Spice, new_spice
 from evaluate.metrics.tokenizer import tokenize
+from evaluate.metrics.wording import wording
 from evaluate.scores.bootstrap import draw_weights, interval, weighted_means
 from evaluate.scores.left_out import in_words, say_left_out, spice_values, too_long
 from evaluate.scores.predictions import PredictionSets
@@ -164,7 +165,13 @@ class Scorer(Closing):
                 draft.add("meteor", *future.result())
             except ScoreError as error:  # a caption that repeats itself for ever takes all memory
                 raise ScoreError(f"{error}; {sets.longest()}") from error
-        finished = [draft.finish(sets.clips, self._not_available) for draft in partial]
+        finished = [
+            replace(
+                draft.finish(sets.clips, self._not_available),
+                wording=wording(candidates, texts.references),
+            )
+            for draft, candidates in zip(partial, texts.candidates, strict=True)
+        ]
         if not sets.sha256:
             return finished
         return [
