@@ -122,7 +122,7 @@ def worded_line(label: str, values: "dict[str, float]") -> str:
     distinct = " / ".join(f"{100 * values[f'corpus_div{order}']:.1f}" for order in (1, 2, 3))
     return (
         f"{label}: {values['vocab_len']:,.0f} different words, {values['new_words']:,.0f} of them "
-        f"in no reference; distinct-1/2/3 {distinct} %; {values['sent_len']:.1f} words a caption"
+        f"in no reference; distinct-1/2/3 {distinct} %; {values['sent_len']:.1f} words each"
     )
 
 

@@ -16,6 +16,7 @@ from evaluate.evaluation import as_record
 from evaluate.scores.results import read_results
 from features.common.errors import ConfigError, FormatError, TagbartError
 from tests.evaluate.conftest import CAPTIONS
+from train.run_folder.checkpoint import own_decoding
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,11 +98,12 @@ def test_the_record_tells_what_decides_captions_and_not_how_fast_they_came():
     assert as_record(drawn) != as_record(DecodingOptions(tag_draws=2, choose="likelihood", seed=1))
 
 
-def test_published_decoding_takes_no_search_options():
+def test_published_decoding_takes_no_search_options(tiny_run_folder):
     with pytest.raises(ConfigError, match="leave --max-length out"):
-        decoding_options({"beams": None, "max_length": 30}, published=True)
-    options = decoding_options({"beams": None, "max_length": None}, published=True, batch_size=4)
-    assert options == DecodingOptions.published(batch_size=4)
+        decoding_options({"beams": None, "max_length": 30}, published=tiny_run_folder)
+    asked = {"beams": None, "max_length": None}
+    options = decoding_options(asked, published=tiny_run_folder, batch_size=4)
+    assert options == DecodingOptions.published(own_decoding(tiny_run_folder), batch_size=4)
 
 
 def test_features_of_other_weights_than_in_training_are_refused(
