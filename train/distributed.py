@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from inspect import signature
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -73,9 +75,11 @@ class Processes:
         """
         if self.world == 1:
             return model
-        return DistributedDataParallel(
-            model, forward_sync_buffers=False, gradient_as_bucket_view=True
-        )
+        # No buffer changes. torch before 2.13 calls the setting by another name.
+        known = signature(DistributedDataParallel).parameters
+        name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        settings: dict[str, Any] = {name: False, "gradient_as_bucket_view": True}
+        return DistributedDataParallel(model, **settings)
 
     def gradients_stay(self, network: nn.Module) -> AbstractContextManager[None]:
         """A pass in this block only adds to this process's own gradient (accumulation)."""
