@@ -145,7 +145,7 @@ def test_python_examples_of_the_pages_run(small_demo):
 
 def test_the_notebook_runs(small_demo):
     notebook = json.loads((ROOT / "docs" / "caption.ipynb").read_text(encoding="utf-8"))
-    cells = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert len(cells) == 5
     done = run(small_demo, [sys.executable, "-c", "\n".join(cells)])
     assert done.returncode == 0, done.stderr
