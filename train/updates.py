@@ -145,7 +145,7 @@ class Updater:
         for number, batch in enumerate(batches, 1):
             ready, more = batch.looked_up(self.audio_table), number < len(batches)
             with self.processes.gradients_stay(self._network) if more else nullcontext():
-                part = self._network(ready, settings.label_smoothing, settings.loss_on_padding)
+                part = self._loss(ready, self._network, settings.label_smoothing)
                 # The loss is a sum over processes; so is the gradient in one buffer, while
                 # DistributedDataParallel's is a mean.
                 (part * ((1 if self._flat else self.processes.world) / places)).backward()
@@ -169,8 +169,11 @@ class Updater:
         # In other shapes than training's: compiled layers would be compiled anew.
         stance = torch.compiler.set_stance("force_eager") if self._compiled else nullcontext()
         with stance:
-            batch = piece.on(self.processes.device)
-            return self.model(batch, on_padding=self.recipe.optim.loss_on_padding)
+            return self._loss(piece.on(self.processes.device), self.model)
+
+    def _loss(self, batch: Batch, network: nn.Module, label_smoothing: float = 0.0) -> torch.Tensor:
+        """The same for a batch that is ready on the device."""
+        return network(batch, label_smoothing, self.recipe.optim.loss_on_padding)
 
     def check(self, launched: Launched, loader: Loader) -> tuple[float, float, bool]:
         """What an update came to: loss per label, gradient norm, whether any process shall stop.
