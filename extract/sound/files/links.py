@@ -12,6 +12,7 @@ from extract.sound.files.pieces import Link, Piece
 _HEAD_BYTES = 64
 _ID3V1_BYTES = 128
 _MOST_CHUNKS = 10_000
+_UNKNOWN_BYTES = 0x7FFFF000  # what programs leave that write to a pipe, or more
 _MPEG_IN_WAV = (0x50, 0x55)  # WAVE_FORMAT_MPEG and _MPEGLAYER3
 
 
@@ -91,6 +92,9 @@ def _riff(file: BinaryIO, start: int, size: int) -> Streams:
             return Streams(links=(), problem=problem)
         codec, data, length = _wav_data(file, start + 12, stop)
         if codec in _MPEG_IN_WAV:
+            if stop - data < length < _UNKNOWN_BYTES:
+                problem = f"truncated: {stop - data:,} bytes of the {length:,} in its header"
+                return Streams(links=(), problem=problem)
             found = mpeg(file, data, min(stop, data + length) if length else stop)
             if found is None or found.problem:
                 return Streams(links=(), problem=found.problem if found else "no sound in it")

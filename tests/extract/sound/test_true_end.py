@@ -214,6 +214,14 @@ def test_a_chain_cut_in_its_second_part_is_refused(name, sounds, tmp_path, witho
         load_audio(tmp_path / name)
 
 
+def test_an_mp3_within_a_wav_that_is_cut_between_its_packets_is_refused(sounds, tmp_path):
+    wav = mp3_in_wav(sounds["cbr.mp3"])
+    at = wav.index(b"data") + 8
+    (tmp_path / "a.wav").write_bytes(wav[: at + 417])  # the first packet of 128 kbit/s
+    with pytest.raises(ClipError, match=r"truncated: 417 bytes of the \d\d,\d+ in its header"):
+        load_audio(tmp_path / "a.wav")
+
+
 def test_a_cut_mp3_says_how_many_of_its_packets_are_there(sounds, tmp_path):
     (tmp_path / "a.mp3").write_bytes(sounds["xing.mp3"][: len(sounds["xing.mp3"]) // 2])
     (tmp_path / "b.mp3").write_bytes(sounds["cbr.mp3"][: 10 * 417 + 100])
