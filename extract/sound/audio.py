@@ -54,17 +54,18 @@ def load_audio(path: Path) -> Audio:
     Raises:
         ClipError: as `read_blocks` does, and if the file is too long.
     """
-    waveform = np.empty(0, np.float32)
-    done = rate_hz = 0
-    for block in read_blocks(path, accept=check_size):
-        rate_hz = block.sample_rate_hz
+    blocks = read_blocks(path, accept=check_size)
+    first = next(blocks)
+    waveform, done = first.waveform, len(first.waveform)
+    for block in blocks:
         end = done + len(block.waveform)
         if end > len(waveform):  # in place: the sound is never there twice
-            waveform.resize(end if not done else max(end, end + end // 4), refcheck=False)
+            waveform.resize(end + end // 4, refcheck=False)
         waveform[done:end] = block.waveform
         done = end
-    waveform.resize(done, refcheck=False)
-    return Audio(waveform=waveform, sample_rate_hz=rate_hz)
+    if done < len(waveform):
+        waveform.resize(done, refcheck=False)
+    return Audio(waveform=waveform, sample_rate_hz=first.sample_rate_hz)
 
 
 def check_size(frames: int, rate_hz: int, channels: int) -> None:

@@ -92,9 +92,9 @@ def finite(samples: np.ndarray) -> np.ndarray:
     Raises:
         ClipError: if some are not finite.
     """
-    good = int(np.isfinite(samples).sum())
-    if good < len(samples):
-        bad = len(samples) - good
+    good = np.isfinite(samples)
+    if not good.all():
+        bad = len(samples) - np.count_nonzero(good)
         raise ClipError(f"{bad:,} of {len(samples):,} samples are NaN or infinite")
     return samples
 

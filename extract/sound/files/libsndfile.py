@@ -21,6 +21,7 @@ _REPAIRED = re.compile(
 # Programs that write to a pipe cannot know the length; they leave this or more, up to 2**32 - 1.
 _UNKNOWN_BYTES = 0x7FFFF000
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile's 2**63 - 1
+_LOOKED_FOR_FRAMES = 1_024
 # libmpg123 may give nothing for a packet that leans on one that is not there.
 _MPEG_SLACK_FRAMES = 2 * 1152
 
@@ -72,10 +73,12 @@ class Stream(soundfile.SoundFile):
         """
         total, size = 0, max(1, BLOCK_SAMPLES // self.channels)
         while True:
+            # A block ends where the stream should, so that what is behind harms no sound. Looking
+            # for more takes little: libsndfile fills what it does not read with zeros.
             left = size if self.promised is None else self.promised - total
+            wanted = min(size, left) if left > 0 else min(size, _LOOKED_FOR_FRAMES)
             try:
-                # A block ends where the stream should, so that what is behind harms no sound.
-                block = self.read(min(size, left) if left > 0 else size, "float32", always_2d=True)
+                block = self.read(wanted, "float32", always_2d=True)
             except soundfile.LibsndfileError as error:
                 if self.promised is not None and total >= self.promised:
                     return
