@@ -95,8 +95,9 @@ class Stream(soundfile.SoundFile):
 def _without(block: np.ndarray, at: int, drop: tuple[tuple[int, int], ...]) -> np.ndarray:
     for start, stop in reversed(drop):
         first, last = max(0, start - at), min(len(block), stop - at)
-        if first < last:
-            block = np.concatenate([block[:first], block[last:]])
+        if first < last:  # at either end without a copy
+            kept = [part for part in (block[:first], block[last:]) if len(part)]
+            block = np.concatenate(kept) if len(kept) > 1 else kept[0] if kept else block[:0]
     return block
 
 
