@@ -232,7 +232,9 @@ def demo_command(
 @app.command("demo-encoders")
 def demo_encoders_command(
     out: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Weights folder to write.")],
-    seed: Annotated[int, typer.Option(help="Of the sounds and of the initial weights.")] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**64 - 1, help="Of the sounds and of the initial weights.")
+    ] = 1,
 ) -> None:
     """Train the three small encoders that the demo uses, on synthetic sounds.
 

@@ -1,6 +1,6 @@
-"""Read a features folder: clips by index or id, and whole shards as zero-copy maps.
+"""Read a features folder: clips by index or id, and whole shards.
 
-No file handle is kept: a shard's small tables are read with h5py, its values are mapped by numpy.
+No file handle is kept: a shard's small tables are read with h5py, rows where they are needed.
 Nothing is opened before it is used, nothing opened is inherited by a pickled copy, so a reader can
 be handed to worker processes.
 """
@@ -16,13 +16,14 @@ from typing import Any, Self
 import numpy as np
 
 from features.common.errors import FormatError
+from features.file_rows import FileRows
 from features.spec import INDEX_NAME, UNKNOWN, Index, ShardEntry, StreamSpec
 from features.tables import REDO, Tables, read_tables
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """One clip: `streams` maps a stream's name to its rows [T, D], views into the shard's map."""
+    """One clip: `streams` maps a stream's name to its rows [T, D]."""
 
     id: str
     path: str
@@ -133,7 +134,11 @@ class Shard:
         return self._tables.offsets[name]
 
     def values(self, name: str) -> np.ndarray:
-        """All rows of a stream, [sum T, D], mapped read-only from the file without a copy."""
+        """All rows of a stream, [sum T, D], mapped read-only from the file without a copy.
+
+        If the file is shortened while the map is read, the system ends the program (SIGBUS):
+        `rows` and `file_rows` say it instead.
+        """
         if name not in self._maps:
             spec = self._spec(name)
             byte, shape = self._tables.layouts[name]
@@ -144,9 +149,23 @@ class Shard:
         return self._maps[name]
 
     def rows(self, name: str, index: int) -> np.ndarray:
-        """The rows of clip `index`, [T, D], a view."""
+        """The rows of clip `index`, [T, D], read from the file."""
         start, stop = self.offset(name)[index : index + 2]
-        return self.values(name)[start:stop]
+        return self.file_rows(name)[start:stop]
+
+    def file_rows(self, name: str) -> FileRows:
+        """All rows of a stream, [sum T, D], of which slices can be read; keeps the file open.
+
+        Raises:
+            FormatError: if the file cannot be opened, or is another one by now.
+        """
+        spec = self._spec(name)
+        byte, shape = self._tables.layouts[name]
+        try:
+            self._check_size()
+            return FileRows(self.path, spec.dtype, byte, shape)
+        except OSError as error:
+            raise FormatError(f"{self.path}: cannot be read now ({error.strerror})") from error
 
     def clip(self, index: int) -> Clip:
         """Clip number `index` of this shard with all its streams."""
@@ -165,12 +184,19 @@ class Shard:
 
     def _mapped(self, dtype: str, byte: int, shape: tuple[int, int]) -> np.ndarray:
         try:
-            # Reading a map beyond its file's end would end the process without a word.
-            if self.path.stat().st_size != self._tables.bytes:
-                raise FormatError(f"{self.path}: was changed while it was in use")
+            self._check_size()
             return np.memmap(self.path, dtype, "r", byte, shape)
         except (OSError, ValueError) as error:
             raise FormatError(f"{self.path}: cannot be read now ({error})") from error
+
+    def _check_size(self) -> None:
+        found, expected = self.path.stat().st_size, self._tables.bytes
+        if found != expected:
+            word = "shortened" if found < expected else "changed"
+            raise FormatError(
+                f"{self.path}: was {word} while it was in use (now {found:,} bytes, it had "
+                f"{expected:,}); bring the shard back, then run the same command again"
+            )
 
     @cached_property
     def _tables(self) -> Tables:

@@ -24,6 +24,8 @@ PUBLISHED: dict[str, Any] = {
 }
 # transformers' names for what is called otherwise here.
 _OUR_NAMES = {"no_repeat_ngram_size": "no_repeat_ngram"}
+_LARGEST_SEED = 2**64 - 1  # what generators take
+_LARGEST_COUNT = 2**31 - 1  # far beyond what fits into memory, and what arrays can count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,9 @@ class DecodingOptions:
             value = getattr(self, name)
             if value is not None and value < least.get(name, 0):
                 raise ConfigError(f"{name} is {value}, expected at least {least.get(name, 0)}")
+            largest = _LARGEST_SEED if name == "seed" else _LARGEST_COUNT
+            if value is not None and value > largest:
+                raise ConfigError(f"{name} is {value}, expected at most {largest}")
         for name, most in (("min_length", "max_length"), ("n_best", "beams")):
             if getattr(self, name) > getattr(self, most):
                 raise ConfigError(

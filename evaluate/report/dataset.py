@@ -204,7 +204,7 @@ def _tags(features: Features) -> list[Tag]:
 
 def _likeliest(shard: Shard, stream: str) -> tuple[np.ndarray, np.ndarray]:
     """The likeliest tag of every row, int64 [rows], and the expected draws of each tag, [C]."""
-    logits = shard.values(stream)
+    logits = shard.file_rows(stream)
     likeliest = np.empty(len(logits), np.int64)
     draws = np.zeros(logits.shape[1])
     for start in range(0, len(logits), _ROWS_AT_ONCE):

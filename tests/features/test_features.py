@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import pickle
 from hashlib import sha256
 from pathlib import Path
@@ -98,6 +99,17 @@ def test_a_shard_is_mapped_from_its_file_and_not_copied(folder):
     assert isinstance(values, np.memmap)
     assert values.shape == (3, 3)
     assert not values.flags.writeable
+
+
+def test_rows_of_a_shard_that_is_shortened_in_use_are_refused_by_name(folder):
+    clips = Features(folder, "test")
+    rows = clips.shards[0].file_rows("panns")
+    path, expected = clips.shards[0].path, clips[1].streams["panns"]
+    os.truncate(path, 1000)
+    for read in (lambda: clips[0], lambda: rows[:], lambda: clips.shards[0].rows("panns", 1)):
+        with pytest.raises(FormatError, match=rf"{path}: was shortened .* .now 1,000 bytes"):
+            read()
+    assert np.isfinite(expected).all()  # what was read stays
 
 
 def test_a_reader_that_was_used_can_be_pickled_without_its_maps(folder):

@@ -248,7 +248,7 @@ def test_a_shard_that_changes_while_it_is_in_use_is_named(folder):  # noqa: F811
     assert clips.ids
     shard = folder / "test" / "00000.h5"
     shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(FormatError, match=r"00000\.h5: was changed while it was in use"):
+    with pytest.raises(FormatError, match=r"00000\.h5: was shortened while it was in use"):
         clips[0]
 
 

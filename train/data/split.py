@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from features.common.errors import FormatError
+from features.file_rows import FileRows
 from features.reader import Features, Shard
 from train.data.batches import IGNORED, Rows
 from train.data.draws import clip_keys, sample_keys
-from train.data.file_rows import FileRows
 from train.data.inputs import InputBuilder
 from train.data.sources import Joined
 
@@ -171,7 +171,7 @@ class SplitData:
             for name, found in places.items():
                 offset = shard.offset(name)
                 counts = np.diff(offset).astype(np.int32)
-                found.append((FileRows(shard, name), offset[:-1], counts))
+                found.append((shard.file_rows(name), offset[:-1], counts))
             sizes.append(len(shard))
             seen += len(shard)
         kept = np.concatenate(weight) > 0 if weight else np.zeros(0, bool)

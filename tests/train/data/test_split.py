@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from features.common.errors import FormatError
+from features.file_rows import FileRows
 from features.reader import Features
 from tests.train.toy import ToyClip, random_clips, write_features
 from train.data.batches import IGNORED
-from train.data.file_rows import FileRows
 from train.data.split import Captions, SplitData, encode_captions
 
 

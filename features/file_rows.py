@@ -1,4 +1,4 @@
-"""Rows of a stream, read from a shard's file where a batch needs them.
+"""Rows of a stream, read from a shard's file where they are needed.
 
 Not mapped: whoever shortens a mapped file, or a network disk that fails, ends the program by a
 signal (SIGBUS) without a word. A read that brings too little is said.
@@ -11,19 +11,27 @@ from pathlib import Path
 import numpy as np
 
 from features.common.errors import FormatError
-from features.reader import Shard
 
 
 class FileRows:
     """One stream of one shard, [rows, D]: a slice of it is read. Holds its file open."""
 
-    def __init__(self, shard: Shard, stream: str) -> None:
-        mapped = shard.values(stream)  # looked at, never read
-        self.path: Path = shard.path
-        self.shape, self.dtype, self.nbytes = mapped.shape, mapped.dtype, mapped.nbytes
-        self._start = getattr(mapped, "offset", 0)  # an empty stream is no map
-        self._row_bytes = mapped.dtype.itemsize * mapped.shape[1]
-        self._file = os.open(self.path, os.O_RDONLY)
+    def __init__(self, path: Path, dtype: str, byte: int, shape: tuple[int, int]) -> None:
+        """Open a shard's file.
+
+        Args:
+            path: the file.
+            dtype: of the values.
+            byte: where they begin in the file.
+            shape: rows, D.
+
+        Raises:
+            OSError: if the file cannot be opened.
+        """
+        self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
+        self._start, self._row_bytes = byte, self.dtype.itemsize * shape[1]
+        self.nbytes = shape[0] * self._row_bytes
+        self._file = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._file)
 
     def __len__(self) -> int:
