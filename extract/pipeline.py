@@ -4,59 +4,22 @@ files ─decode (workers)─▶ waveforms ─resample, encode (device)─▶ row
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from extract.dump.clips import PlannedClip
-from extract.shards import DoneMark, Failure, ShardTask
+from extract.gathering import OpenShard, as_stored, find_draft, forget_draft, work_of
+from extract.shards import DoneMark, ShardTask
 from extract.sound.decode import Heard, Settings, decoded, resample_all
 from extract.sound.endings import GO_ON
 from extract.streams import Encoder
 from features.common.errors import ClipError, TagbartError
-from features.reader import Shard
-from features.writer import ShardWriter
-
-MISSING = "missing: the dump has no audio for it"
 
 # A batch ends at this much sound, so that long recordings do not add up.
 MAX_BATCH_S = 640.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Work:
-    """What is left to do for one shard: the clips to hear, and what an earlier run left of it."""
-
-    task: ShardTask
-    clips: list[PlannedClip]
-    kept: bool
-    failures: tuple[Failure, ...]
-
-
-class _OpenShard:
-    """A shard being made. Lives until it is published, so that memory holds one."""
-
-    def __init__(self, work: _Work, out: Path, encoders: dict[str, Encoder]) -> None:
-        self.task = work.task
-        self.clips = work.clips
-        self.failures = list(work.failures)
-        self.kept = Shard(work.task.path(out)) if work.kept else None
-        self.old = {} if self.kept is None else self.kept.streams
-        self.old_row = {clip: i for i, clip in enumerate(self.kept.ids if self.kept else ())}
-        self.new = {name: item for name, item in encoders.items() if name not in self.old}
-        specs = [*self.old.values(), *(encoder.spec for encoder in self.new.values())]
-        self.writer = ShardWriter(work.task.split, specs)
-
-    def note_failure(self, clip: PlannedClip, reason: str) -> None:
-        """Leave a clip out, unless an earlier run had it in."""
-        if self.kept is not None:
-            raise TagbartError(
-                f"{clip.path}: was extracted before and cannot be read now ({reason}); bring the "
-                "file back, or extract into another --out"
-            )
-        self.failures.append(Failure(clip=clip.id, path=clip.path or "", reason=reason))
 
 
 class _Rows:
@@ -79,15 +42,52 @@ class _Rows:
         return [rows.numpy() for rows in self.joined.split(self.counts)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Batch:
-    """Clips of one shard on their way through the device, none when `rows` is empty."""
+    """Clips of one shard on their way through the device.
 
-    shard: _OpenShard
-    clips: list[PlannedClip]
-    durations_s: list[float]
-    rows: dict[str, _Rows]
-    last: bool
+    Attributes:
+        shard: whose they are.
+        heard: how many of its clips were heard when the batch was complete.
+        failed: clips heard meanwhile that have no sound, and why.
+        clips, durations_s: those that have.
+        sounds: theirs, until the device has them.
+        rows: by stream, none without sounds.
+        last: whether the shard ends with it.
+    """
+
+    shard: OpenShard
+    heard: int
+    failed: list[tuple[PlannedClip, str]] = field(default_factory=list)
+    clips: list[PlannedClip] = field(default_factory=list)
+    durations_s: list[float] = field(default_factory=list)
+    sounds: list[Heard] = field(default_factory=list)
+    rows: dict[str, _Rows] = field(default_factory=dict)
+    last: bool = False
+
+    def add(self, clip: PlannedClip, sound: Heard) -> None:
+        """Take the next clip of the shard in."""
+        self.heard += 1
+        if sound.waveform is None:
+            self.failed.append((clip, sound.failure))
+            return
+        self.clips.append(clip)
+        self.durations_s.append(sound.duration_s)
+        self.sounds.append(sound)
+
+    def launch(self, device: str) -> None:
+        """Start to encode it."""
+        if not self.sounds:
+            return
+        native = [sound.waveform.to(device, non_blocking=True) for sound in self.sounds]  # type: ignore[union-attr]
+        rates_hz = [sound.sample_rate_hz for sound in self.sounds]
+        self.sounds = []
+        by_rate = {
+            to_hz: resample_all(native, rates_hz, to_hz)
+            for to_hz in {encoder.spec.sample_rate_hz for encoder in self.shard.new.values()}
+        }
+        for name, encoder in self.shard.new.items():
+            self.rows[name] = _Rows(encoder.encode(by_rate[encoder.spec.sample_rate_hz]))
 
 
 def make_shards(
@@ -117,120 +117,85 @@ def make_shards(
         OSError, RuntimeError: if the disk is full or a worker process dies; `plain_endings` makes
             one clear line of them.
     """
-    paths = (clip.path or "" for task in tasks for clip in _work(task, out).clips)
-    sounds = decoded(dump, paths, settings)
-    opened = (_OpenShard(_work(task, out), out, encoders) for task in tasks)
-    folder = _inode(out)
-    launched: _Batch | None = None
-    for batch in _batches(opened, sounds, settings, heard):
-        # The device works on this batch while the one before is brought home.
-        if launched is not None:
-            _store(launched)
-        launched = batch
-        if batch.last:
-            # Nothing of the next shard is computed before this one stands, so that a kill costs
-            # one shard at most. Decoding goes on meanwhile.
-            _store(batch)
-            launched = None
-            yield _publish(batch.shard, out, folder)
-
-
-def _work(task: ShardTask, out: Path) -> _Work:
-    mark = task.done(out)
-    if mark is not None:
-        lost = {failure.clip for failure in mark.failures}
-        clips = [clip for clip in task.clips if clip.id not in lost]
-        return _Work(task=task, clips=clips, kept=mark.entry is not None, failures=mark.failures)
-    missing = tuple(
-        Failure(clip=clip.id, path="", reason=clip.reason or MISSING)
-        for clip in task.clips
-        if clip.path is None
+    # Looked for once: what is decoded and what is waited for must be the same clips.
+    drafts = [find_draft(task, out, encoders) for task in tasks]
+    works = (work_of(task, out, draft) for task, draft in zip(tasks, drafts, strict=True))
+    sounds = decoded(dump, (clip.path or "" for work in works for clip in work.clips), settings)
+    opened = (
+        OpenShard(work_of(task, out, draft), out, encoders)
+        for task, draft in zip(tasks, drafts, strict=True)
     )
-    clips = [clip for clip in task.clips if clip.path is not None]
-    return _Work(task=task, clips=clips, kept=False, failures=missing)
+    folder = _inode(out)
+    at_work: OpenShard | None = None
+    launched: _Batch | None = None
+    try:
+        for batch in _batches(opened, sounds, settings, heard):
+            at_work = batch.shard
+            # The device works on this batch while the one before is brought home.
+            if launched is not None:
+                _store(launched)
+            launched = batch
+            if batch.last:
+                # Nothing of the next shard is computed before this one stands, so that a kill
+                # costs one shard at most. Decoding goes on meanwhile.
+                _store(batch)
+                launched = None
+                mark = _publish(batch.shard, out, folder)
+                at_work = None
+                yield mark
+    except BaseException:  # Ctrl-C, a lost worker, a full GPU: what is gathered is whole
+        if at_work is not None and _inode(out) == folder:
+            at_work.leave_draft(out)
+        raise
 
 
 def _batches(
-    opened: Iterable[_OpenShard],
+    opened: Iterable[OpenShard],
     sounds: Iterator[Heard],
     settings: Settings,
     heard: Callable[[int], object],
 ) -> Iterator[_Batch]:
     """Hear the clips of every shard in turn; each shard ends with a batch marked `last`."""
     for shard in opened:
-        clips: list[PlannedClip] = []
-        waiting: list[Heard] = []
+        heard(shard.heard)
+        batch = _Batch(shard=shard, heard=shard.heard)
         for clip in shard.clips:
-            sound = next(sounds)
+            batch.add(clip, next(sounds))
             heard(1)
-            if sound.waveform is None:
-                shard.note_failure(clip, sound.failure)
-                continue
-            clips.append(clip)
-            waiting.append(sound)
-            full = len(waiting) >= settings.batch_clips
-            if full or sum(item.duration_s for item in waiting) >= MAX_BATCH_S:
-                yield _launch(shard, clips, waiting, settings.device, last=False)
-                clips, waiting = [], []
-        yield _launch(shard, clips, waiting, settings.device, last=True)
-
-
-def _launch(
-    shard: _OpenShard,
-    clips: list[PlannedClip],
-    sounds: list[Heard],
-    device: str,
-    *,
-    last: bool,
-) -> _Batch:
-    rows = {}
-    if sounds:
-        native = [sound.waveform.to(device, non_blocking=True) for sound in sounds]  # type: ignore[union-attr]
-        rates_hz = [sound.sample_rate_hz for sound in sounds]
-        by_rate = {
-            to_hz: resample_all(native, rates_hz, to_hz)
-            for to_hz in {encoder.spec.sample_rate_hz for encoder in shard.new.values()}
-        }
-        for name, encoder in shard.new.items():
-            rows[name] = _Rows(encoder.encode(by_rate[encoder.spec.sample_rate_hz]))
-    durations_s = [sound.duration_s for sound in sounds]
-    return _Batch(shard=shard, clips=clips, durations_s=durations_s, rows=rows, last=last)
+            full = len(batch.clips) >= settings.batch_clips
+            if full or sum(batch.durations_s) >= MAX_BATCH_S:
+                batch.launch(settings.device)
+                yield batch
+                batch = _Batch(shard=shard, heard=batch.heard)
+        batch.launch(settings.device)
+        batch.last = True
+        yield batch
 
 
 def _store(batch: _Batch) -> None:
-    """Put a batch's rows into its shard's writer."""
+    """Put a batch's rows and failures into its shard."""
     shard = batch.shard
+    for clip, reason in batch.failed:
+        shard.note_failure(clip, reason)
     home = {name: rows.numpy() for name, rows in batch.rows.items()}
     for i, clip in enumerate(batch.clips):
         values = {name: rows[i] for name, rows in home.items()}
         if shard.kept is not None:
-            row = shard.old_row[_as_stored(clip.id)]
+            row = shard.old_row[as_stored(clip.id)]
             values |= {name: shard.kept.rows(name, row) for name in shard.old}
         try:
             shard.writer.add(clip.id, clip.path or "", batch.durations_s[i], clip.captions, values)
         except ClipError as error:
             shard.note_failure(clip, str(error))
+    shard.batch_is_whole(batch.heard)
 
 
-def _as_stored(text: str) -> str:
-    """A name as it comes back from a shard, where what is not UTF-8 stands escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _publish(shard: _OpenShard, out: Path, folder: int | None) -> DoneMark:
-    task, writer = shard.task, shard.writer
+def _publish(shard: OpenShard, out: Path, folder: int | None) -> DoneMark:
     _check_folder(out, folder)
-    entry = writer.publish(task.path(out)) if len(writer) else None
+    mark = shard.publish(out)
     _check_folder(out, folder)  # or writing has just made another one of that name
-    mark = DoneMark(
-        planned=task.digest,
-        shard_clips=task.shard_clips,
-        listed=len(task.clips),
-        entry=entry,
-        streams={name: spec.attrs() for name, spec in writer.streams.items()},
-        failures=tuple(shard.failures),
-    )
-    mark.write(task.mark_path(out))
+    mark.write(shard.task.mark_path(out))
+    forget_draft(shard.task, out)
     return mark
 
 

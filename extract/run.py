@@ -11,6 +11,7 @@ import torch
 
 from extract.dump.plan import read_dump
 from extract.dump.splits import SplitRule
+from extract.gathering import forget_if_finished
 from extract.index import publish_index
 from extract.lock import only_run
 from extract.pipeline import make_shards
@@ -152,6 +153,7 @@ def extract(config: Extraction) -> int:
     with plain_endings(config.out), only_run(config.out, config.part):
         for task in own:
             task.mend(config.out)
+            forget_if_finished(task, config.out)
             _forget_lack_of_ffmpeg(task, config.out)
         todo = [task for task in own if not _has_streams(task, config)]
         log(f"{len(own):,} shards, {len(own) - len(todo):,} of them finished before")

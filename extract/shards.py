@@ -86,11 +86,12 @@ class ShardTask:
         return self.path(out).with_suffix(".json")
 
     def make_room(self, out: Path) -> None:
-        """Make the folder for the shard, and delete drafts that killed runs left of it there."""
+        """Make the folder for the shard, and delete what killed runs left half-written there."""
         path = self.path(out)
         path.parent.mkdir(exist_ok=True)
-        for draft in path.parent.glob(f".{path.stem}.*.part"):
-            draft.unlink(missing_ok=True)
+        for pattern in (f".{path.stem}.*.part", f"..{path.stem}.*.part"):
+            for draft in path.parent.glob(pattern):
+                draft.unlink(missing_ok=True)
 
     @property
     def present(self) -> int:

@@ -74,6 +74,13 @@ class ShardWriter:
         for name, rows in stored.items():
             self._values[name].append(rows)
 
+    def cut(self, clips: int) -> None:
+        """Forget what was added after the first `clips` clips, halves of a clip included."""
+        for column in (self._ids, self._paths, self._durations_s, self._captions):
+            del column[clips:]
+        for rows in self._values.values():
+            del rows[clips:]
+
     def publish(self, path: Path) -> ShardEntry:
         """Write the shard, give it its final name, and say what stands there.
 
