@@ -1,6 +1,7 @@
 """A run that is ended in the midst of a shard leaves a draft, and the next one goes on with it."""
 
 import io
+import signal
 import tarfile
 
 import pytest
@@ -10,7 +11,7 @@ import extract.sound.decode
 from extract.streams import WindowEncoder
 from features.verify import verify
 from tests.extract.command import extract as run_extract
-from tests.extract.command import options, write_clips
+from tests.extract.command import options, start_warm_and_die, write_clips
 
 CLIPS, SHARD_CLIPS, BATCH_CLIPS = 13, 11, 3
 STREAMS = "yamnet,vggish"
@@ -202,3 +203,16 @@ def test_a_part_goes_on_with_its_own_draft(files, run, decoded, tmp_path):
     assert len(decoded) == SHARD_CLIPS - HEARD and drafts(out) == []
     found = {k: v for k, v in everything(out).items() if not k.startswith(".lock")}
     assert found == everything(tmp_path / "whole")
+
+
+def test_kills_while_a_tar_is_extracted_change_nothing(tars, run, tiny_weights, tmp_path):
+    out, chosen = tmp_path / "out", {"streams": STREAMS, "shard_clips": 5, "workers": 0}
+    assert run(tars, tmp_path / "whole", **chosen).code == 1
+    arguments = options(out, tiny_weights, batch_clips=BATCH_CLIPS, **chosen)
+    for step in (8, 18):  # in the midst of writing the first shard, and a later one
+        child = start_warm_and_die(tmp_path / "log", out, step, "run", tars, *arguments)
+        child.join()
+        assert child.exitcode == -signal.SIGKILL, (tmp_path / "log").read_text()
+    last = run(tars, out, **chosen)
+    assert last.code == 1 and "3 shards, 1 of them finished before" in last.stderr
+    assert everything(out) == everything(tmp_path / "whole")
