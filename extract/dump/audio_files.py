@@ -19,7 +19,7 @@ Place = tuple[str, str]  # folder with its slash, ending
 
 # What may hold captions, or captions and sound.
 TABLE_SUFFIXES = frozenset(".csv .tsv .json .jsonl .ndjson .yaml .yml .parquet .arrow .tar".split())
-_FORBIDDEN = re.compile(r'[:/\\?*"<>|\u29f8]')
+_CHANGED = re.compile(r'[:/\\?*"<>| \u29f8]')
 _NUMBERED = re.compile(r"(.*[_-])(\d+(?:\.\d+)?)", re.ASCII | re.DOTALL)
 
 
@@ -126,8 +126,9 @@ class AudioFiles:
 
 def plain_name(name: str) -> str:
     """A name without what tools change in it: outer and double spaces, Unicode's forms (macOS
-    writes NFD, yt-dlp full-width signs), and the signs that some file systems forbid, as "_"."""
-    return _FORBIDDEN.sub("_", " ".join(unicodedata.normalize("NFKC", name).split()))
+    writes NFD, yt-dlp full-width signs), capitals, and spaces and the signs that some file systems
+    forbid, as "_"."""
+    return _CHANGED.sub("_", " ".join(unicodedata.normalize("NFKC", name).casefold().split()))
 
 
 def table_files(root: Path) -> list[str]:

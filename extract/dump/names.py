@@ -7,6 +7,7 @@ so an id can hold any sign, and none can point outside the dump.
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import product
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -123,20 +124,18 @@ class AudioCapsNames:
         return None, ""
 
     def near(self, listed: Listed, index: int, split: str) -> list[str]:
-        """Files that were cut short: a known name but for its end, which comes earlier."""
+        """Files that were cut short, or written in another way: id, start and an end that is no
+        later than a clip's."""
         video, _, start = listed.ids[index].rpartition("_")
         first = float(start)
+        starts = [(start, 1), (f"{start}.0", 1), (f"{start}.000", 1)]
+        starts += [(f"{int(first):06d}", 1), (f"{round(first * 1000)}", 1000)]
         found = []
-        for prefix in ("", "Y"):
-            for begin, unit in (
-                (f"{start}_", 1),
-                (f"{start}.000_", 1),
-                (f"{start}.0-", 1),
-                (f"{round(first * 1000)}_", 1000),
-            ):
-                for path, end in self._files.ending_in_a_number(f"{prefix}{video}_{begin}"):
-                    if first < end / unit < first + CLIP_S:
-                        found.append(path)
+        for prefix, (begin, unit), signs in product(("", "Y"), starts, ("__", "_-", "--")):
+            name = f"{prefix}{video}{signs[0]}{begin}{signs[1]}"
+            for path, end in self._files.ending_in_a_number(name):
+                if first < end / unit <= first + CLIP_S:
+                    found.append(path)
         return found
 
     @cached_property
@@ -212,6 +211,7 @@ def _taken_apart(name: str) -> tuple[list[str], str, str]:
     if "/" not in name:
         name = name.replace("\\", "/")
     *folders, last = name.split("/")
+    last = last.rstrip() if has_audio_ending(last.rstrip()) else last
     stem, suffix = os.path.splitext(last) if has_audio_ending(last) else (last, "")  # noqa: PTH122
     return [part for part in folders if part not in ("", ".")], stem, suffix
 

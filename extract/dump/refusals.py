@@ -68,8 +68,12 @@ def _refuse_columns(table: Table) -> None:
 
 def expected(tables: Iterable[Table]) -> str:
     """What was found and what is expected, for messages."""
-    there = [table.shown for table in tables]
-    found = f"found {listed(there)}; " if there else ""
+    there = list(tables)
+    found = f"found {listed([table.shown for table in there])}; " if there else ""
+    for table in there[:_MOST_NAMED]:
+        if columns := columns_of(table.path):
+            found += f"{table.shown} has {columns!s:.200}; "
+            break
     return (
         f"{found}expected {NAMES}; name a file of captions, or its folder, with --captions, or say "
         "--kind folder to go on without captions"

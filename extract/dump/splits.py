@@ -26,10 +26,13 @@ _EITHER = {
     "evaluation": ("test", "val"),
     "eval": ("test", "val"),
 }
+# One word, cut short: whatever the captions mean by one, a folder called by the other means too.
+_SHORT = {"dev": "development", "eval": "evaluation"}
 # Words in the names of captions files and folders that say nothing of a split.
 _OTHER_WORDS = frozenset(
     "audiocaps clotho macs audio caption captions metadata meta dataset data csv final full "
-    "of partial part set shard split default clips wav wavs flac".split()
+    "of partial part set shard split default clips wav wavs wave waves flac mp3 files "
+    "sounds".split()
 )
 _NUMBER = re.compile(r"v?\d+(k|hz|khz)?")
 
@@ -55,14 +58,18 @@ def meanings(words: Iterable[str]) -> dict[str, str]:
     """The split that each word means where these stand side by side.
 
     `eval` and `evaluation` are `test`, or `val` where a test split stands beside; `development` is
-    `train`, or `val` beside a train split.
+    `train`, or `val` beside a train split; `dev` is `val`, but with `eval` alone beside it the
+    `development` that Clotho's users cut short.
 
     Returns:
         By word; one that is not known, or for which no split is left, is not in it.
     """
     there = dict.fromkeys(words)
     meant = {word: _PLAIN[word.lower()] for word in there if word.lower() in _PLAIN}
+    lower = {word.lower() for word in there}
     for known, choices in _EITHER.items():
+        if known == "dev" and lower in ({"dev", "eval"}, {"dev", "evaluation"}):
+            choices = _EITHER["development"]
         for word in there:
             free = [split for split in choices if split not in meant.values()]
             if word.lower() == known and free:
@@ -78,7 +85,12 @@ def folder_splits(parts: Iterable[str], meant: Mapping[str, str]) -> set[str]:
         meant: what the captions' own words for splits mean.
     """
     words = [word for part in parts if (word := split_word(part))]
-    known = {**meanings(words), **{word.lower(): split for word, split in meant.items()}}
+    theirs = {word.lower(): split for word, split in meant.items()}
+    for short, long in _SHORT.items():
+        for word, other in ((short, long), (long, short)):
+            if other in theirs:
+                theirs.setdefault(word, theirs[other])
+    known = {**meanings(words), **theirs}
     return {known[word] for word in words if word in known}
 
 

@@ -107,4 +107,7 @@ def _is_row(values: Sequence[str], header: Sequence[str]) -> bool:
     at = next((header.index(name) for name in FILE_COLUMNS if name in header), 0)
     if len(values) > at and has_audio_ending(os.fspath(values[at]).strip(' "')):
         return True
+    # A name without ending: one word, and no space behind the commas as prose has it.
+    if len(values) == len(header) and len(values[at].split()) == 1:
+        return not any(value[:1].isspace() for value in values)
     return len(values) >= len(header) >= _FEWEST_TO_COUNT

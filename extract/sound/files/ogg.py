@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from extract.sound.files.pieces import Link
 
+BROKEN = "damaged: Ogg pages in it belong to a stream whose beginning is gone"
 CUT = "truncated: its last Ogg page is cut"
 UNMARKED = (
     "truncated: its last Ogg page is not the end of the stream (if it was written without that "
@@ -22,7 +23,7 @@ _SEARCHED_BYTES = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class Chain:
-    """The streams of an Ogg file, and what is wrong with its end: CUT, UNMARKED or nothing."""
+    """The streams of an Ogg file, and what is wrong: BROKEN, CUT, UNMARKED or nothing."""
 
     links: tuple[Link, ...]
     problem: str
@@ -36,10 +37,18 @@ def chain(file: BinaryIO, start: int, stop: int) -> Chain:
     """
     links: list[Link] = []
     first, end, flags = start, start, 0
-    for at, flags_here, size in _pages(file, start, stop):
+    going_on: set[bytes] = set()  # numbers of streams that have begun and not ended
+    for at, flags_here, number, size in _pages(file, start, stop):
         if flags_here & _BEGINS and not flags & _BEGINS and at > first:
             links.append(Link(pieces=[(first, end)]))
             first = at
+            going_on.clear()
+        if flags_here & _BEGINS:
+            going_on.add(number)
+        elif number not in going_on and at + size <= stop:
+            return Chain(links=(), problem=BROKEN)
+        if flags_here & _ENDS:
+            going_on.discard(number)
         if at + size > stop:
             links.append(Link(pieces=[(first, stop)]))
             return Chain(links=tuple(links), problem=CUT)
@@ -48,8 +57,8 @@ def chain(file: BinaryIO, start: int, stop: int) -> Chain:
     return Chain(links=tuple(links), problem="" if flags & _ENDS else UNMARKED)
 
 
-def _pages(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """Place, flags and size of every page; the last may reach beyond `stop`."""
+def _pages(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[int, int, bytes, int]]:
+    """Place, flags, stream and size of every page; the last may reach beyond `stop`."""
     at = start
     while at < stop:
         file.seek(at)
@@ -61,7 +70,7 @@ def _pages(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[int, int, in
         lengths = head[_HEAD_BYTES : _HEAD_BYTES + segments]
         whole = len(head) >= _HEAD_BYTES and len(lengths) == segments
         size = _HEAD_BYTES + segments + sum(lengths) if whole else stop - at + 1
-        yield at, head[5] if len(head) > 5 else 0, size
+        yield at, head[5] if len(head) > 5 else 0, head[14:18], size
         at += size
 
 

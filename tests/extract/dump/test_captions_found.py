@@ -56,6 +56,8 @@ def test_clothos_captions_are_found_where_its_tools_put_them(tmp_path, folder):
         (("development", "eval"), {"train": "development", "test": "eval"}),
         (("train", "dev", "test"), {"train": "train", "val": "dev", "test": "test"}),
         (("train", "development"), {"train": "train", "val": "development"}),
+        (("dev", "eval"), {"train": "dev", "test": "eval"}),
+        (("dev", "test"), {"val": "dev", "test": "test"}),
     ],
 )
 def test_what_eval_and_development_mean_depends_on_what_stands_beside(
@@ -148,6 +150,7 @@ def test_clothos_metadata_beside_its_captions_does_no_harm(tmp_path, capsys):
         ("a:b.wav", "a_b.wav"),
         ("what?.wav", "what\uff1f.wav"),
         ("a|b*.wav", "a_b_.wav"),
+        ("Rain Falls.wav", "rain_falls.WAV"),
     ],
 )
 def test_a_name_that_tools_changed_is_found(tmp_path, capsys, listed, file):
@@ -156,6 +159,13 @@ def test_a_name_that_tools_changed_is_found(tmp_path, capsys, listed, file):
     (clip, _) = read_dump(tmp_path).splits["train"]
     assert (clip.id, clip.path) == (listed, f"development/{file}")
     assert "1 clips found under names that differ" in capsys.readouterr().err
+
+
+def test_spaces_behind_an_ending_do_no_harm(tmp_path):
+    clotho(tmp_path, ["rain.wav ", "wind.wav\r"])
+    put(tmp_path, "rain.wav", "wind.flac")
+    clips = read_dump(tmp_path).splits["train"]
+    assert [clip.path for clip in clips] == ["rain.wav", "wind.flac"]
 
 
 def test_a_near_miss_must_be_the_only_one_and_nobodys(tmp_path):
@@ -177,6 +187,23 @@ def test_a_name_in_two_splits_never_has_the_other_splits_sound(tmp_path):
     assert paths == ["development/DOOR.wav", "clotho_audio_evaluation/DOOR.wav"]
 
 
+@pytest.mark.parametrize(("folder", "other"), [("wave_dev", "eval_sounds"), ("dev", "eval")])
+def test_folders_may_cut_the_captions_words_for_splits_short(tmp_path, folder, other):
+    clotho(tmp_path, ["DOOR.wav"])
+    clotho(tmp_path, ["DOOR.wav", "bell.wav"], split="evaluation")
+    put(tmp_path, f"{folder}/DOOR.wav", f"{other}/bell.wav")
+    plan = read_dump(tmp_path)
+    assert [clip.path for clip in plan.splits["train"]] == [f"{folder}/DOOR.wav"]
+    assert [clip.path for clip in plan.splits["test"]] == [None, f"{other}/bell.wav"]
+
+
+def test_unknown_columns_are_named(tmp_path):
+    write_csv(tmp_path / "captions.csv", ["File", "Says"], [("a.wav", "rain")])
+    put(tmp_path, "a.wav")
+    with pytest.raises(DumpError, match=r"captions.csv has \['File', 'Says'\]"):
+        read_dump(tmp_path)
+
+
 def test_numbers_as_names_are_of_their_own_split_only(tmp_path):
     audiocaps(tmp_path, (7, "aaaaaaaaaaa", 0), split="train")
     audiocaps(tmp_path, (7, "bbbbbbbbbbb", 0), split="test")
@@ -194,6 +221,9 @@ def test_numbers_as_names_are_of_their_own_split_only(tmp_path):
         "Y{id}_30.000_37.500",
         "{id}_30_37",
         "{id}_30.0-37.2",
+        "{id}_30.0_40.0",
+        "{id}_000030_000040",
+        "{id}-30-40",
     ],
 )
 def test_milliseconds_and_ends_that_come_early_are_known(tmp_path, file):

@@ -36,6 +36,7 @@ def refused(dump, name: str, text: str) -> str:
         ("captions.csv", 'file,caption\na.wav,"rain\nb.wav,wind\nc.wav,hail"\n', 2),
         ("captions.csv", 'file,caption,split\na.wav,"rain,train\nb.wav,wind,"val\n', 2),
         ("captions.csv", 'file,caption\na.wav,"rain" falls\n', 2),
+        ("captions.csv", 'file,caption\na,"rain\nb,a wind\nc,hail"\n', 2),
     ],
 )
 def test_a_stray_quote_is_refused_by_its_line(tmp_path, name, text, line):
@@ -47,6 +48,11 @@ def test_line_breaks_within_quotes_are_no_damage(tmp_path):
     write_csv(tmp_path / "train.csv", AUDIOCAPS, [(1, "a", 30, said), (2, "b", 10, "rain")])
     clips = read_dump(tmp_path).splits["train"]
     assert clips[0].captions == (" ".join(said.split()),) and len(clips) == 2
+
+
+def test_a_line_of_prose_with_a_comma_is_no_row_of_two_columns(tmp_path):
+    write_csv(tmp_path / "captions.csv", ["file", "caption"], [("a", "rain falls\nthen, wind")])
+    assert read_dump(tmp_path).splits["train"][0].captions == ("rain falls then, wind",)
 
 
 def test_a_caption_that_goes_on_in_a_row_of_its_own_is_joined_and_counted(tmp_path, capsys):

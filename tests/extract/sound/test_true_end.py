@@ -214,6 +214,15 @@ def test_a_chain_cut_in_its_second_part_is_refused(name, sounds, tmp_path, witho
         load_audio(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["a.ogg", "a.opus", "flac.oga"])
+def test_a_chain_whose_second_part_has_lost_its_beginning_is_refused(name, sounds, tmp_path):
+    sound = sounds[name]
+    second = sound.index(b"OggS", 1)
+    (tmp_path / name).write_bytes(sound + bytes(second) + sound[second:])
+    with pytest.raises(ClipError, match="damaged: Ogg pages in it"):
+        load_audio(tmp_path / name)
+
+
 def test_an_mp3_within_a_wav_that_is_cut_between_its_packets_is_refused(sounds, tmp_path):
     wav = mp3_in_wav(sounds["cbr.mp3"])
     at = wav.index(b"data") + 8
