@@ -27,10 +27,10 @@ from evaluate.scores.predictions import (
 )
 from evaluate.scores.results import METRICS, PREDICTIONS_NAME, Scores, write_results
 from evaluate.scores.score import new_scorer
+from features.common.checksum import sha256_of
 from features.common.console import log, say
 from features.common.errors import TagbartError
 from features.common.here import module_command
-from features.common.publish import sha256_of
 from features.reader import Clip, Features
 from features.spec import INDEX_NAME
 from train.recipes.files import FILE_NAME as RECIPE_NAME

@@ -15,9 +15,9 @@ from extract.dump.clips import PlannedClip
 from extract.shards import DoneMark, Failure, ShardTask
 from extract.sound.files import ffmpeg
 from extract.streams import Encoder
+from features.common.checksum import sha256_of
 from features.common.console import log
 from features.common.errors import FormatError, TagbartError
-from features.common.publish import sha256_of
 from features.reader import Shard
 from features.spec import StreamSpec
 from features.writer import ShardWriter

@@ -15,8 +15,9 @@ from typing import Any, Self
 
 from extract.dump.clips import PlannedClip
 from extract.dump.plan import Plan
+from features.common.checksum import sha256_of
 from features.common.errors import ConfigError, FormatError
-from features.common.publish import sha256_of, write_json
+from features.common.publish import write_json
 from features.common.reading import read_json
 from features.reader import Shard
 from features.spec import FORMAT, VERSION, ShardEntry, StreamSpec, shard_name

@@ -18,7 +18,7 @@ from extract.networks import (
     ast,
     clap,
     convnext,
-    frontend,
+    log_mel,
     panns,
     panns_tags,
     releases,
@@ -219,7 +219,7 @@ def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: st
 STREAMS: dict[str, Stream] = {
     "yamnet": Stream(
         kind=TAG_LOGITS,
-        sample_rate_hz=frontend.SAMPLE_RATE_HZ,
+        sample_rate_hz=log_mel.SAMPLE_RATE_HZ,
         window_s=0.96,
         hop_s=0.96,
         cut=yamnet.patches,
@@ -234,7 +234,7 @@ STREAMS: dict[str, Stream] = {
     ),
     "vggish": Stream(
         kind=EMBEDDING,
-        sample_rate_hz=frontend.SAMPLE_RATE_HZ,
+        sample_rate_hz=log_mel.SAMPLE_RATE_HZ,
         window_s=0.96,
         hop_s=0.96,
         cut=vggish.examples,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from features.common.checksum import sha256_of
 from features.common.console import progress
 from features.common.errors import FormatError
-from features.common.publish import sha256_of
 from features.common.reading import check_ordinary
 from features.reader import Expected, Shard
 from features.spec import INDEX_NAME, Index, ShardEntry

@@ -1,12 +1,12 @@
 """Write one shard: clips are gathered in memory and published as a finished file."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from features.common.checksum import sha256_of_bytes
 from features.common.errors import ClipError
 from features.common.publish import published
 from features.spec import FORMAT, VERSION, ShardEntry, StreamSpec
@@ -94,7 +94,7 @@ class ShardWriter:
             file=f"{path.parent.name}/{path.name}",
             clips=len(self),
             bytes=len(image),
-            sha256=hashlib.sha256(image).hexdigest(),
+            sha256=sha256_of_bytes(image),
         )
 
     def _image(self) -> bytes:

@@ -22,7 +22,7 @@ from evaluate.page.port import HOST, check_port
 from evaluate.report.pages import TEMPLATES
 from extract.demo.dsp import Desk
 from extract.demo.scenes import render
-from extract.networks.frontend import SAMPLE_RATE_HZ
+from extract.networks.log_mel import SAMPLE_RATE_HZ
 from features.common.console import log
 from features.common.errors import ClipError, ConfigError
 

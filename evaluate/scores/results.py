@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 
 from evaluate.metrics.wording import WORDING
+from features.common.checksum import sha256_of
 from features.common.console import log
 from features.common.errors import TagbartError
-from features.common.publish import published, sha256_of, write_json
+from features.common.publish import published, write_json
 from features.common.reading import read_json
 
 FORMAT = "tagbart-scores"

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evaluate.metrics import fense
+from evaluate.metrics.bleu_rouge_cider import BLEU_ORDER, ReferenceMetrics, corpus_bleu
 from evaluate.metrics.child import Closing, ScoreError
 from evaluate.metrics.meteor import Meteor, additive
-from evaluate.metrics.ngrams import BLEU_ORDER, ReferenceMetrics, corpus_bleu
 from evaluate.metrics.spice import jars
 from evaluate.metrics.spice.client import Spice, new_spice
 from evaluate.metrics.tokenizer import tokenize

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from evaluate.view.sounds import save_sound
-from extract.networks.frontend import (
+from extract.networks.log_mel import (
     FRAME_HOP_SAMPLES,
     MEL_MAX_HZ,
     MEL_MIN_HZ,

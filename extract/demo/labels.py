@@ -16,7 +16,7 @@ import torch
 from extract.demo.scenes import CLIP_S, Event, Scene
 from extract.demo.sounds import KINDS
 from extract.demo.write import draw_clip
-from extract.networks import frontend, panns
+from extract.networks import log_mel, panns
 from extract.networks.yamnet import LOG_OFFSET
 from extract.sound.resample import resample
 from features.common.console import progress
@@ -34,7 +34,7 @@ CLASSES = (*KIND_NAMES, *TRAIT_NAMES)
 _COLUMN = {name: column for column, name in enumerate(CLASSES)}
 # An event is in a window if it lasts this long in it, or for half of its own length.
 LEAST_OVERLAP_S = 0.25
-HOP_S = frontend.FRAME_HOP_SAMPLES / frontend.SAMPLE_RATE_HZ
+HOP_S = log_mel.FRAME_HOP_SAMPLES / log_mel.SAMPLE_RATE_HZ
 CHUNK = 16  # clips that a process makes at once
 
 
@@ -103,19 +103,19 @@ def hear(seed: int, clips: int) -> Hearing:
 @torch.inference_mode()
 def _hear_part(seed: int, numbers: Sequence[int]) -> Hearing:
     torch.set_num_threads(1)  # as many processes as cores
-    log_mel = frontend.LogMel(LOG_OFFSET)
+    to_log_mel = log_mel.LogMel(LOG_OFFSET)
     front = panns.WavegramLogmelCnn14(width=1, classes=1)
     low, high, scenes = [], [], []
     for number in numbers:
         scene, sides, rate_hz = draw_clip(seed, number, split=None)
         native = torch.from_numpy(sides.mean(axis=1)).float()
-        low.append(_at(native, rate_hz, frontend.SAMPLE_RATE_HZ))
+        low.append(_at(native, rate_hz, log_mel.SAMPLE_RATE_HZ))
         high.append(_at(native, rate_hz, panns.SAMPLE_RATE_HZ))
         scenes.append(scene)
     waves = torch.stack(high)
     decibels = front.logmel_extractor(front.spectrogram_extractor(waves))
     return Hearing(
-        frames=log_mel(torch.stack(low)).half().numpy(),
+        frames=to_log_mel(torch.stack(low)).half().numpy(),
         decibels=decibels[:, 0].half().numpy(),
         waves=(waves.clamp(-1, 1) * (2**15 - 1)).round().short().numpy(),
         scenes=scenes,

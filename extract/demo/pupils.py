@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from extract.demo.labels import CLASSES, KIND_NAMES, Hearing
 from extract.networks import panns
-from extract.networks.frontend import PATCH_FRAMES
+from extract.networks.log_mel import PATCH_FRAMES
 from extract.networks.vggish import LOG_OFFSET as VGGISH_OFFSET
 from extract.networks.vggish import VGGish
 from extract.networks.yamnet import LOG_OFFSET as YAMNET_OFFSET

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from extract.networks import panns
-from extract.networks.frontend import pieces, pooled_rows
+from extract.networks.log_mel import pieces, pooled_rows
 
 SAMPLE_RATE_HZ = panns.SAMPLE_RATE_HZ
 MEL_BANDS = 224

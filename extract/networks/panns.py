@@ -15,7 +15,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from extract.networks.frontend import cut
+from extract.networks.log_mel import cut
 
 SAMPLE_RATE_HZ = 32_000
 WINDOW_SAMPLES = 320_000  # 10 s

@@ -7,7 +7,7 @@ to be the largest of its segments'; a row here is made by the same rule from thr
 from torch import Tensor, nn
 
 from extract.networks import panns
-from extract.networks.frontend import pieces, pooled_rows
+from extract.networks.log_mel import pieces, pooled_rows
 
 SAMPLE_RATE_HZ = panns.SAMPLE_RATE_HZ
 CLASSES = 527

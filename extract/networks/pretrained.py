@@ -7,8 +7,8 @@ from typing import Any, TypeVar, cast
 import torch
 from transformers import PreTrainedModel
 
+from features.common.checksum import sha256_of
 from features.common.errors import WeightsError
-from features.common.publish import sha256_of
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from extract.networks import convnext, frontend, panns, panns_tags, vggish, yamnet
+from extract.networks import convnext, log_mel, panns, panns_tags, vggish, yamnet
 from extract.networks.pretrained import sha256_of_weights
 from extract.weights import tfhub
 from extract.weights.fetch import CLASS_MAP_NAME
@@ -24,8 +24,8 @@ from extract.weights.state_dicts import (
     read_class_names,
     read_npz,
 )
+from features.common.checksum import sha256_of
 from features.common.errors import WeightsError
-from features.common.publish import sha256_of
 
 
 def yamnet_h5(path: Path) -> Loaded:
@@ -90,7 +90,7 @@ def saved_model(path: Path, *, recipe: tfhub.Recipe) -> Loaded:
 
 def _yamnet_scores(network: yamnet.YAMNet, waveform: Tensor) -> tuple[Tensor, ...]:
     hop = yamnet.NATIVE_HOP_SAMPLES
-    patches = frontend.cut(waveform, frontend.PATCH_SAMPLES, hop, keep_tail=True)
+    patches = log_mel.cut(waveform, log_mel.PATCH_SAMPLES, hop, keep_tail=True)
     return (torch.sigmoid(network(patches)),)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from extract.networks.frontend import (
+from extract.networks.log_mel import (
     MEL_BANDS,
     PATCH_FRAMES,
     PATCH_HOP_SAMPLES,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from extract.weights.hub import fetch_folder
+from features.common.checksum import sha256_of
 from features.common.console import log
 from features.common.download import (
     DownloadError,
@@ -20,7 +21,6 @@ from features.common.download import (
     hold_to_record,
 )
 from features.common.errors import ConfigError
-from features.common.publish import sha256_of
 
 RECORD_NAME = "fetched.json"
 CLASS_MAP_NAME = "yamnet_class_map.csv"

@@ -20,9 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from features.common.checksum import sha256_of
 from features.common.damaged import what_is
 from features.common.errors import WeightsError
-from features.common.publish import published, sha256_of
+from features.common.publish import published
 
 _NAMED_IN_MESSAGES = 4
 

@@ -16,10 +16,11 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from features.common.checksum import sha256_of
 from features.common.console import log, progress
 from features.common.errors import TagbartError
 from features.common.locks import locked
-from features.common.publish import sha256_of, write_json
+from features.common.publish import write_json
 
 # Some hosts answer 403 to Python's own name.
 USER_AGENT = "tagbart/0.1 (research software; Python urllib)"

@@ -1,6 +1,5 @@
 """A final name means a finished file: write a hidden draft beside it, flush, rename."""
 
-import hashlib
 import json
 import os
 import platform
@@ -53,12 +52,6 @@ def write_json(path: Path, value: Any) -> None:
     with published(path) as draft:
         # What is not UTF-8 in a file name becomes JSON's own escape, and reads back as it was.
         draft.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

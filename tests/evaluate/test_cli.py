@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from evaluate.scores.cli import short_names
-from features.common.publish import sha256_of
+from features.common.checksum import sha256_of
 from tests.evaluate.scores.test_predictions import lines, record
 
 ROOT = Path(__file__).parents[2]

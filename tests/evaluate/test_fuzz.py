@@ -12,8 +12,8 @@ import numpy as np
 
 from evaluate.scores.predictions import Prediction, read_predictions, write_predictions
 from evaluate.scores.results import Scores, read_results, write_results
+from features.common.checksum import sha256_of
 from features.common.errors import TagbartError
-from features.common.publish import sha256_of
 
 LIMIT_S = 30  # of one reading
 PIECES = (b"\x00", b"\xff\xfe", b"-1", b"1e999", b"NaN", b"null", b"[", b'{"', b"true", b'"', b"\n",

@@ -11,13 +11,13 @@ import pytest
 import soundfile
 import torch
 
-from extract.networks.frontend import cut
+from extract.networks.log_mel import cut
 from extract.run import Extraction, own_device
 from extract.sound.decode import Settings
 from extract.streams import STREAMS, Stream
 from extract.weights.state_dicts import Loaded
+from features.common.checksum import sha256_of
 from features.common.errors import ConfigError
-from features.common.publish import sha256_of
 from features.reader import Features
 from features.spec import CLOTHO_SPLITS, EMBEDDING, Index
 from features.verify import verify

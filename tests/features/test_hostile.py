@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
+from features.common.checksum import sha256_of
 from features.common.errors import FormatError
-from features.common.publish import sha256_of
 from features.reader import Features
 from features.spec import Index
 from features.verify import verify

@@ -11,8 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from features.common.checksum import sha256_of
 from features.common.errors import RunError
-from features.common.publish import published, sha256_of, write_json
+from features.common.publish import published, write_json
 from features.common.reading import read_json
 from features.spec import heard_test_clips
 from train.recipes.config import NO_PRETRAINED, SECTIONS, Recipe

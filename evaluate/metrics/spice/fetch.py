@@ -8,6 +8,7 @@ from zipfile import BadZipFile, ZipFile
 
 from evaluate.metrics.spice import jars
 from evaluate.metrics.spice.jars import CORENLP, CORENLP_JARS
+from features.common.checksum import sha256_of
 from features.common.console import log
 from features.common.download import (
     DownloadError,
@@ -16,7 +17,7 @@ from features.common.download import (
     download,
     hold_to_record,
 )
-from features.common.publish import published, sha256_of, write_json
+from features.common.publish import published, write_json
 
 # As in pycocoevalcap's get_stanford_models.py, but over https; 384 MB, neither exact size nor
 # checksum published.

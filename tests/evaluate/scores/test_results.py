@@ -20,8 +20,8 @@ from evaluate.scores.results import (
     summary_to_json,
     write_results,
 )
+from features.common.checksum import sha256_of
 from features.common.errors import TagbartError
-from features.common.publish import sha256_of
 
 SCORES = Scores(
     clips=("-a_b_30", "ü,\n.wav"),

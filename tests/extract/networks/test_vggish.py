@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from extract.networks.frontend import PATCH_SAMPLES
+from extract.networks.log_mel import PATCH_SAMPLES
 from extract.networks.vggish import VGGish, from_tensorflow
 from extract.streams import load_encoders
 

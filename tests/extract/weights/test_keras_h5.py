@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from extract.networks.frontend import PATCH_SAMPLES, cut
+from extract.networks.log_mel import PATCH_SAMPLES, cut
 from extract.networks.yamnet import NATIVE_HOP_SAMPLES, from_tensorflow
 from extract.streams import load_weights
 from extract.weights.keras_h5 import read_keras

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from extract.networks import vggish, yamnet
-from extract.networks.frontend import PATCH_SAMPLES, LogMel, cut, mel_matrix
+from extract.networks.log_mel import PATCH_SAMPLES, LogMel, cut, mel_matrix
 
 
 def hz_of_mel(mel: float) -> float:

@@ -8,7 +8,7 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from evaluate.metrics.ngrams import ReferenceMetrics, corpus_bleu
+from evaluate.metrics.bleu_rouge_cider import ReferenceMetrics, corpus_bleu
 
 REFERENCES = [
     ["a dog barks loudly", "the dog is barking"],
