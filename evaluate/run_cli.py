@@ -107,7 +107,9 @@ def run_command(
     )
     from evaluate.evaluation import EvaluationJob, evaluate
     from features.spec import Index
+    from train.run_folder.checkpoint import require_run
 
+    require_run(run)  # what is said first, whatever else is wrong
     evaluate(
         EvaluationJob(
             run=run,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from evaluate.captions.options import DecodingOptions
+from evaluate.cli import app
 from evaluate.evaluation import EvaluationJob, caption_split
 from evaluate.same_settings import NAME, check_same_settings, note_settings
 from evaluate.scores.results import Origin
@@ -71,3 +72,6 @@ def test_a_run_that_is_not_there_is_said_first(tmp_path, monkeypatch):
     )  # fmt: skip
     with pytest.raises(RunError, match="hf download some/demo --local-dir demo"):
         caption_split(asked)
+    command = ["run", "some/demo", str(tmp_path), "--out", "out", "--no-spice"]
+    with pytest.raises(RunError, match="hf download some/demo --local-dir demo"):
+        app(command, standalone_mode=False)

@@ -26,6 +26,7 @@ from train.recipes.config import NO_PRETRAINED, BartShape, ModelConfig, Recipe
 # BART's special tokens; <mask> is its last id.
 _FIRST_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]
 _MASK = "<mask>"
+_TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 _TOKENIZER_JSON = ("config.json", "tokenizer_config.json", "tokenizer.json")
 # Follow from the recipe, so a checkpoint's own values do not count.
 _RECIPE_DECIDES = {
@@ -77,6 +78,9 @@ def read_tokenizer(folder: Path, *, kind: Any = AutoTokenizer) -> Any:
                 f"{path}: names a tokenizer that is code of the folder's own (auto_map), which is "
                 "never run; use a tokenizer of BART's kind"
             )
+    if not any((folder / names[0]).is_file() for names in _TOKENIZERS):
+        either = ", or ".join(" and ".join(names) for names in _TOKENIZERS)
+        raise WeightsError(f"{folder}: holds no tokenizer; expected {either}")
     try:
         return kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # whatever the libraries raise over a strange file
@@ -233,4 +237,4 @@ def _check_shape(config: BartConfig, recipe: Recipe) -> None:
 
 def _not_loadable(setting: str, name: str, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0]
-    return f"{setting}: {name} is no folder that transformers can load: {reason}"
+    return f"{setting}: {'' if reason.startswith(name) else f'{name}: '}{reason}"

@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from features.common.damaged import seen_in
 from features.common.errors import ConfigError
 from features.common.publish import published
 from train.recipes.config import SECTIONS, Recipe
@@ -38,6 +39,8 @@ def load_recipe(name_or_file: str, settings: Iterable[str] = ()) -> Recipe:
 def read_resolved(path: Path) -> Recipe:
     """A recipe as a run folder holds it."""
     values = _read(path)
+    if not values:
+        raise ConfigError(f"{path}: {seen_in(path, binary=False)}")
     try:
         return _as_recipe(values.pop("name", path.stem), values)
     except ConfigError as error:
@@ -81,7 +84,9 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML ({error})") from error
+        what = seen_in(path, binary=False)
+        reason = f"; it {what}" if "not the file itself" in what else f" ({error})"
+        raise ConfigError(f"{path}: not valid TOML{reason}") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: not valid TOML (nested too deeply)") from error
 

@@ -39,6 +39,11 @@ WEIGHTS_NAME = "model.safetensors"
 STREAMS_NAME = "streams.json"
 FINISHED_NAME = "finished.json"
 
+# As people write it, also as the address of its page; Path makes one slash of two.
+_HUB_NAME = re.compile(
+    r"(?:(?:https?:/+)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf:/+)?"
+    r"(?P<name>[\w.-]+/(?P<folder>[\w.-]+))(?:(?:@|/tree/)(?P<revision>[\w.-]+))?"
+)
 # For runs that did not note what their checkpoint says, as far as known.
 _DECODING: dict[str, dict[str, Any]] = {
     "facebook/bart-large-cnn": {"max_length": 142, "length_penalty": 2.0},
@@ -199,6 +204,8 @@ def require_run(path: Path) -> None:
 
 def _require_files(path: Path, names: tuple[str, ...]) -> None:
     if not path.is_dir():
+        if path.is_file():
+            raise RunError(f"{path}: is a file; RUN is the folder that train wrote")
         raise RunError(f"{path}: no such run folder{_if_on_a_hub(path)}")
     for name in names:
         if not (path / name).is_file():
@@ -210,12 +217,14 @@ def _require_files(path: Path, names: tuple[str, ...]) -> None:
 
 def _if_on_a_hub(path: Path) -> str:
     """What to do where a name looks like that of a model on a hub."""
-    name = str(path)
-    if path.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    found = _HUB_NAME.fullmatch(str(path))
+    if path.exists() or not found:
         return ""
+    name, folder, revision = found["name"], found["folder"], found["revision"] or ""
+    asked = f" --revision {revision}" if revision else ""
     return (
         "; if it is the name of a run on Hugging Face's hub, fetch it first: "
-        f"hf download {name} --local-dir {path.name}, and name that folder"
+        f"hf download {name}{asked} --local-dir {folder}, and name that folder"
     )
 
 

@@ -279,6 +279,31 @@ def test_a_damaged_file_beside_the_weights_ends_in_one_line(name, run):
         assert str(run) in str(caught.value) and len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (POINTER, "is a Git LFS pointer of .*git lfs pull"),
+        ("<html></html>", "is a web page"),
+        ("", "is empty; get it again"),
+    ],
+)
+def test_a_runs_damaged_recipe_is_said_to_be_what_it_is(text, words, run):
+    (run / "recipe.toml").write_text(text)
+    with pytest.raises(RunError, match=f"recipe.toml: .*{words}"):
+        load_run(run)
+
+
+def test_a_tokenizer_that_is_not_there_is_said(run, whole, toy_tokenizer, tmp_path):
+    (run / "tokenizer.json").unlink()
+    with pytest.raises(RunError, match=r"holds no tokenizer; expected tokenizer\.json, or vocab"):
+        load_run(run)
+    folder = Path(shutil.copytree(whole, tmp_path / "bare"))
+    toy_tokenizer.save_pretrained(folder)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ConfigError, match="holds no tokenizer; expected"):
+        load_tokenizer(ModelConfig(pretrained=str(folder)))
+
+
 @pytest.mark.parametrize("name", ["config.json", "streams.json", "tokenizer.json"])
 def test_a_run_whose_files_do_not_belong_together_is_refused(name, run):
     (run / name).write_text("{}")
@@ -306,5 +331,13 @@ def test_a_hub_name_for_a_run_says_how_to_fetch_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RunError, match=r"hf download some/tagbart-demo --local-dir tagbart-demo"):
         load_run(Path("some/tagbart-demo"))
+    for address in ("https://huggingface.co/some/demo", "hf://some/demo", "some/demo/"):
+        with pytest.raises(RunError, match=r"hf download some/demo --local-dir demo,"):
+            load_run(Path(address))
+    with pytest.raises(RunError, match=r"hf download some/demo --revision v1 --local-dir demo,"):
+        load_run(Path("some/demo@v1"))
+    (tmp_path / "a.safetensors").touch()
+    with pytest.raises(RunError, match=r"a\.safetensors: is a file; RUN is the folder"):
+        load_run(tmp_path / "a.safetensors")
     with pytest.raises(RunError, match=r"absent: no such run folder$"):
         load_run(tmp_path / "absent")
