@@ -8,7 +8,6 @@ What is finished is not done again, what was interrupted goes on. All prediction
 end, in one go, since SPICE then parses the references once instead of once per run.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from evaluate.scores import table
 from evaluate.scores.paper import TABLES
 from evaluate.scores.results import PREDICTIONS_NAME, is_scored
 from features.common.console import log, say
+from features.common.damaged import read_json
 from features.common.errors import ConfigError, RunError, TagbartError
 from features.common.publish import published
 from train.recipes.config import Recipe
@@ -112,8 +112,8 @@ def _train(asked: Experiments, path: Path, recipe: Recipe) -> None:
             Job(features=asked.features, out=path, recipe=recipe, device=asked.device, resume=True)
         )
         return
-    learnt_from = json.loads(finished.read_text(encoding="utf-8"))["features"]
-    if Path(learnt_from).resolve() != asked.features.resolve():
+    learnt_from = read_json(finished, RunError).get("features")
+    if Path(str(learnt_from)).resolve() != asked.features.resolve():
         log(
             f"{path}: kept, but it was trained on {learnt_from}, not on {asked.features}; unless "
             "that is the same folder moved, name another --out"

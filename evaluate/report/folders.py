@@ -21,7 +21,7 @@ from evaluate.scores.results import (
 )
 from evaluate.scores.settings import differing, named
 from features.common.errors import TagbartError
-from features.common.reading import parse_json
+from features.common.reading import check_ordinary, parse_json
 
 # What clips are ranked by: the first of these that every folder has.
 _RANKING = ("spider", "cider_d", *METRICS)
@@ -220,6 +220,7 @@ def read_clip_scores(path: Path) -> dict[str, dict[str, float]]:
         TagbartError: if it is absent or not as evaluate/scores/results.py writes it.
     """
     try:
+        check_ordinary(path)
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             return {

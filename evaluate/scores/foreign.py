@@ -8,7 +8,6 @@ references  COCO annotations ({"annotations": [{"image_id": …, "caption": …}
             file that extraction reads
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from extract.dump.tables.csv_rows import csv_columns, csv_rows
 from extract.dump.tables.json_rows import jsonl_rows
 from extract.dump.tables.texts import file_column, has_audio_ending
 from features.common.console import log
+from features.common.reading import parse_json, read_text
 
 FORMS = {
     ".json": "COCO results",
@@ -190,14 +190,14 @@ def _lines(path: Path) -> list[str]:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(_text(path))
-    except (ValueError, RecursionError) as error:
+        return parse_json(_text(path))
+    except ValueError as error:
         raise PredictionsError(f"{path}: not valid JSON ({error})") from error
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path)
     except OSError as error:
         raise PredictionsError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

@@ -11,6 +11,7 @@ from evaluate.scores.predictions import PredictionSets
 from extract.dump.plan import listed_in
 from extract.dump.tables.entries import columns_of, table_kind
 from features.common.errors import DumpError
+from features.common.reading import check_ordinary
 
 
 def read_captions(path: Path) -> dict[str, tuple[str, ...]]:
@@ -30,6 +31,7 @@ def read_captions(path: Path) -> dict[str, tuple[str, ...]]:
 
 def _why_not(path: Path) -> str:
     try:
+        check_ordinary(path)
         path.open("rb").close()
     except OSError as error:
         return f"cannot be read ({error.strerror})"

@@ -29,7 +29,7 @@ from features.common.checksum import sha256_of
 from features.common.console import log
 from features.common.errors import TagbartError
 from features.common.publish import published, write_json
-from features.common.reading import read_json
+from features.common.reading import check_ordinary, read_json
 
 FORMAT = "tagbart-scores"
 SUMMARY = "tagbart-scores-of-several"
@@ -215,6 +215,7 @@ def is_scored(folder: Path) -> bool:
 def read_clip_ids(folder: Path) -> tuple[str, ...]:
     """The clips of an evaluation folder, from its scores.csv; none where that is not there."""
     try:
+        check_ordinary(folder / CSV_NAME)
         with (folder / CSV_NAME).open(encoding="utf-8", newline="") as file:
             return tuple(row["clip"] for row in csv.DictReader(file))
     except (OSError, KeyError, UnicodeDecodeError):
@@ -248,7 +249,7 @@ def _read_result(folder: Path) -> Result:
         corpus = {name: found[name] for name in METRICS if name in found}
         return Result(
             predictions=_typed(raw["predictions"], str),
-            clips=_typed(raw["clips"], int),
+            clips=_count(raw["clips"]),
             corpus={name: _number(value) for name, value in corpus.items()},
             intervals={name: _bounds(raw["intervals"][name]) for name in corpus},
             not_available={
@@ -277,7 +278,7 @@ def _read_result(folder: Path) -> Result:
 
 def _without(record: dict[str, Any]) -> Without:
     return Without(
-        clips=_typed(record["clips"], int),
+        clips=_count(record["clips"]),
         value=_number(record["value"]),
         interval=_bounds(record["interval"]),
     )
@@ -297,9 +298,15 @@ def _typed(value: Any, kind: type) -> Any:
 
 
 def _number(value: Any) -> float:
-    if type(value) not in (int, float):
+    if type(value) not in (int, float) or not math.isfinite(value):
         raise TypeError(f"{value!r} is no number")
     return float(value)
+
+
+def _count(value: Any) -> int:
+    if not 0 <= _typed(value, int) < 1 << 63:
+        raise TypeError(f"{value} is no number of clips")
+    return value
 
 
 def _bounds(pair: Any) -> tuple[float, float]:

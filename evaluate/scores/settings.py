@@ -1,12 +1,12 @@
 """The settings of the runs behind evaluations, and those in which several runs differ."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from features.common.errors import TagbartError
+from features.common.reading import read_json
 from features.spec import heard_test_clips
 from train.recipes.config import SECTIONS
 from train.recipes.files import FILE_NAME, read_resolved
@@ -41,9 +41,9 @@ def heard_of(run: str, evaluation: Path) -> str:
     """Whether the networks behind a run have heard AudioCaps' test clips: yes, no or unknown."""
     for folder in filter(None, (Path(run) if run else None, evaluation.resolve().parent)):
         try:
-            streams = json.loads((folder / _STREAMS_NAME).read_text(encoding="utf-8"))
+            streams = read_json(folder / _STREAMS_NAME)
             return heard_test_clips(streams.values())
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, TypeError):
             continue  # not at hand, or damaged: its numbers still count
     return heard_test_clips([])
 

@@ -7,6 +7,7 @@ from extract.dump.splits import meanings
 from extract.dump.tables.entries import AUDIOCAPS_COLUMNS, Table, columns_of, table_kind
 from features.common.console import log
 from features.common.errors import DumpError
+from features.common.reading import check_ordinary
 
 NAMES = (
     "train.csv, val.csv, test.csv (AudioCaps), clotho_captions_<split>.csv (Clotho), captions.csv, "
@@ -55,6 +56,7 @@ def _is_csv(table: Table) -> bool:
 
 def _refuse_columns(table: Table) -> None:
     try:
+        check_ordinary(table.path)
         table.path.open("rb").close()
     except OSError as error:
         raise DumpError(f"{table.path}: cannot be read ({error.strerror})") from error

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from features.common import reading
 from features.common.errors import TagbartError
 
 _LFS = b"version https://git-lfs"
@@ -60,10 +61,10 @@ def read_json(path: Path, failure: type[TagbartError]) -> dict[str, Any]:
         TagbartError: of that class, if it cannot be read, is no JSON, or holds no object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = reading.read_json(path)
     except OSError as error:
         raise failure(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise failure(
             f"{path}: is no JSON that can be read; it {seen_in(path, binary=False)}"
         ) from error

@@ -36,14 +36,29 @@ def read_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def read_text(path: Path) -> str:
+    """A file's text.
+
+    Raises:
+        OSError: as read_bytes.
+        UnicodeDecodeError: if it is not UTF-8; a mark before its first byte is left out.
+    """
+    return read_bytes(path).decode("utf-8-sig")
+
+
 def read_json(path: Path) -> Any:
     """The value that a JSON file holds.
 
     Raises:
         OSError: if it is no ordinary file or cannot be read.
-        ValueError: if it is not JSON in UTF-8, or nested too deeply to be ours.
+        ValueError: if it is not JSON in UTF-8, nested too deeply to be ours, or holds half a
+            character, which nothing could print or write again.
     """
-    return parse_json(read_bytes(path).decode("utf-8"))
+    text = read_text(path)
+    value = parse_json(text)
+    if "\\ud" in text.lower():  # whole UTF-8 holds no halves, an escape may
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
 
 
 def parse_json(text: str) -> Any:

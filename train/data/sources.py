@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.common.errors import ConfigError, FormatError
+from features.common.reading import read_text
 from features.reader import Clip, Features, Shard
 from features.spec import StreamSpec
 
@@ -53,7 +54,7 @@ def read_ids(path: Path) -> frozenset[str]:
         ConfigError: if the file cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except OSError as error:
         raise ConfigError(f"--without {path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

@@ -61,11 +61,12 @@ def read_tagbart_config(folder: Path) -> TagBartConfig:
     _require_type(folder, raw, TagBartConfig.model_type)
     path = folder / NAME
     bart, tags, width = (raw.get(key) for key in ("bart", "tags", "audio_width"))
-    if not (isinstance(bart, Mapping) and isinstance(tags, bool) and type(width) is int
-            and width >= (not tags)):  # fmt: skip
+    decoding = raw.get("decoding") or {}
+    if not (isinstance(bart, Mapping) and isinstance(decoding, Mapping) and isinstance(tags, bool)
+            and type(width) is int and (not tags) <= width < 1 << 31):  # fmt: skip
         raise WeightsError(
-            f"{path}: is no run's config.json (bart, tags, audio_width are not as train writes "
-            "them); get the folder again from where it came from"
+            f"{path}: is no run's config.json (bart, tags, audio_width, decoding are not as train "
+            "writes them); get the folder again from where it came from"
         )
     _check_attention(path, raw)
     values = _bart_values(path, bart)
@@ -73,7 +74,7 @@ def read_tagbart_config(folder: Path) -> TagBartConfig:
         bart=BartConfig(**values),
         tags=tags,
         audio_width=width,
-        decoding=_decoding(path, raw.get("decoding") or {}),
+        decoding=_decoding(path, decoding),
     )
 
 

@@ -52,13 +52,25 @@ def load_tokenizer(model: ModelConfig) -> Any:
         tokenizer = read_tokenizer(folder)
     except WeightsError as error:
         raise ConfigError(_not_loadable(setting, name, error)) from error
+    try:
+        check_special_tokens(tokenizer, folder)
+    except WeightsError as error:
+        raise ConfigError(f"{setting}: {error}") from error
+    return tokenizer
+
+
+def check_special_tokens(tokenizer: Any, folder: Path) -> None:
+    """Refuse a tokenizer whose special tokens are not BART's.
+
+    Raises:
+        WeightsError: naming the folder that it came from.
+    """
     ids = (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
     if ids != (0, 1, 2):
-        raise ConfigError(
-            f"{setting}: {name}: the tokenizer's ids of BOS, padding and EOS are {ids}, expected "
-            "(0, 1, 2) as BART has them; name a tokenizer of BART's kind"
+        raise WeightsError(
+            f"{folder}: the tokenizer's ids of BOS, padding and EOS are {ids}, expected "
+            "(0, 1, 2) as BART has them; name a folder with a tokenizer of BART's kind"
         )
-    return tokenizer
 
 
 def read_tokenizer(folder: Path, *, kind: Any = AutoTokenizer) -> Any:

@@ -98,6 +98,10 @@ def with_memory(model: nn.Module) -> None:
             part.tie_weights()
 
 
+# What weights are computed with; others of floating point are codes that need a scale.
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
 def _misfits(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, list[str]]:
     """Names of the tensors that do not fit, by what is wrong with them."""
     given: dict[int, str] = {}  # the model's tensor: under which name the file has it
@@ -113,7 +117,7 @@ def _misfits(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[
         if value.shape != wanted[key].shape:
             shapes = (_shape(value), _shape(wanted[key]))
             told["misshaped"].append(f"{key} {shapes[0]} where {shapes[1]} belongs")
-        elif not value.is_floating_point():
+        elif value.dtype not in _FLOATS:
             told["not floating point"].append(f"{key} {str(value.dtype).removeprefix('torch.')}")
         elif not torch.isfinite(value).all():
             told["not finite"].append(key)

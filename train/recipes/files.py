@@ -11,6 +11,7 @@ from typing import Any
 from features.common.damaged import seen_in
 from features.common.errors import ConfigError
 from features.common.publish import published
+from features.common.reading import read_text
 from train.recipes.config import SECTIONS, Recipe
 
 FOLDER = Path(__file__).parent
@@ -80,7 +81,7 @@ def _find(name_or_file: str, beside: Path) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

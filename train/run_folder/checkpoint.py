@@ -28,7 +28,7 @@ from features.spec import StreamSpec
 from train.data.inputs import InputBuilder
 from train.model.config_file import NAME as CONFIG_NAME
 from train.model.config_file import read_tagbart_config
-from train.model.pretrained import quiet_transformers, read_tokenizer
+from train.model.pretrained import check_special_tokens, quiet_transformers, read_tokenizer
 from train.model.tagbart import TagBart, freeze_decoder
 from train.model.weights_file import fit_weights, read_weights, with_memory
 from train.recipes.config import Recipe
@@ -242,6 +242,7 @@ def open_unfilled(path: Path) -> Run:
             model = TagBart(config)
         model.bart.generation_config = generation_config(recipe)
         tokenizer = read_tokenizer(path, kind=PreTrainedTokenizerFast)
+        check_special_tokens(tokenizer, path)
         streams = _read_streams(path / STREAMS_NAME)
         run = Run(path=path, model=model, tokenizer=tokenizer, recipe=recipe, streams=streams)
         _check_parts(run)

@@ -24,6 +24,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from features.common.publish import published
+from features.common.reading import parse_json, read_text
 from train.recipes.config import SECTIONS, Recipe
 
 NAME = "metrics.jsonl"
@@ -98,9 +99,9 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in read_text(path).splitlines():
         try:
-            lines.append(json.loads(text))
+            lines.append(parse_json(text))
         except ValueError:
             break
     return lines

@@ -13,6 +13,7 @@ from pathlib import Path
 from extract.dump.tables.texts import FILE_COLUMNS, SECONDS, has_audio_ending
 from features.common.console import log
 from features.common.errors import DumpError
+from features.common.reading import check_ordinary
 
 _FEWEST_TO_COUNT = 5  # columns from which on their number alone tells a row from a sentence
 
@@ -28,6 +29,7 @@ def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """
     start, joined, rows = 1, 0, 0
     try:
+        check_ordinary(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=_delimiter(path), strict=True)
             header = [name.strip() for name in next(reader, [])]
@@ -63,6 +65,7 @@ def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 def csv_columns(path: Path) -> list[str]:
     """The names in the first line; none of a file that cannot be read."""
     try:
+        check_ordinary(path)
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             reader = csv.reader(file, delimiter=_delimiter(path))
             return [name.strip() for name in next(reader, [])]

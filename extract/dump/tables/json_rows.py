@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from features.common.errors import DumpError
+from features.common.reading import check_ordinary, read_text
 
 _HEAD = 1 << 16
 _DEEP = "nested too deeply"
@@ -18,6 +19,7 @@ def jsonl_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         DumpError: if the file cannot be read, or a line is no JSON object.
     """
     try:
+        check_ordinary(path)
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
@@ -84,6 +86,7 @@ def yaml_files(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def json_columns(path: Path) -> list[str]:
     """The keys of the first record, `data.` before them if it stands in a list of that name."""
     try:
+        check_ordinary(path)
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             text = file.read(_HEAD)
         decoder = json.JSONDecoder()
@@ -103,6 +106,7 @@ def json_columns(path: Path) -> list[str]:
 def is_macs(path: Path) -> bool:
     """Whether a YAML file begins with MACS' list of files."""
     try:
+        check_ordinary(path)
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             lines = (line for line in file.read(_HEAD).splitlines() if line.strip(" -"))
             return next((line for line in lines if line[0] != "#"), "").startswith("files:")
@@ -139,7 +143,7 @@ def _skip(text: str, at: int) -> int:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path)
     except UnicodeDecodeError as error:
         raise DumpError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
     except OSError as error:

@@ -2,11 +2,16 @@
 
 import csv
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from evaluate.report.folders import read_clip_scores
+from evaluate.scores.foreign import read_foreign_sets
+from evaluate.scores.human import read_captions
+from evaluate.scores.predictions import read_sets
 from evaluate.scores.results import (
     Origin,
     Scores,
@@ -21,7 +26,9 @@ from evaluate.scores.results import (
     write_results,
 )
 from features.common.checksum import sha256_of
+from features.common.damaged import read_json
 from features.common.errors import TagbartError
+from train.data.sources import read_ids
 
 SCORES = Scores(
     clips=("-a_b_30", "ü,\n.wav"),
@@ -160,6 +167,11 @@ def test_a_folder_made_before_checksums_were_kept_is_read_with_one_warning(tmp_p
         {"intervals": {"bleu_1": [0.5], "cider_d": [0, 1]}},
         {"clips": "2"},
         {"clips": True},
+        {"clips": -1},
+        {"clips": 2**63},
+        {"corpus": {"bleu_1": float("nan")}},
+        {"intervals": {"bleu_1": [0.0, float("inf")], "cider_d": [0, 1]}},
+        {"predictions": "half a character: \ud800"},
         {"predictions": None},
         {"not_available": 3},
         {"not_available": {"spice": []}},
@@ -177,6 +189,25 @@ def test_a_record_of_another_type_is_named_in_one_line(tmp_path, change):
     (tmp_path / "scores.json").write_text(json.dumps(raw | change))
     with pytest.raises(TagbartError, match=r"scores\.json: "):
         read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("predictions.jsonl", lambda path: read_sets([path])),
+        ("scores.json", lambda path: read_results(path.parent)),
+        ("scores.csv", read_clip_scores),
+        ("test.csv", read_captions),
+        ("captions.jsonl", lambda path: read_foreign_sets([], path)),
+        ("captions.json", lambda path: read_foreign_sets([], path)),
+        ("streams.json", lambda path: read_json(path, TagbartError)),
+        ("ids.txt", read_ids),
+    ],
+)
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, name, read):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(TagbartError, match=rf"{name}: .*no ordinary file"):
+        read(tmp_path / name)
 
 
 def test_deeply_nested_scores_are_no_scores(tmp_path):

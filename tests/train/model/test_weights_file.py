@@ -341,3 +341,24 @@ def test_a_hub_name_for_a_run_says_how_to_fetch_it(tmp_path, monkeypatch):
         load_run(tmp_path / "a.safetensors")
     with pytest.raises(RunError, match=r"absent: no such run folder$"):
         load_run(tmp_path / "absent")
+
+
+def test_weights_that_are_codes_of_eight_bits_are_refused_by_name(folder):
+    changed(
+        folder / "model.safetensors", lambda now: {**now, FC1: now[FC1].to(torch.float8_e4m3fn)}
+    )
+    with pytest.raises(ConfigError, match=rf"not floating point: {FC1} float8_e4m3fn"):
+        built(folder)
+
+
+def test_a_run_whose_tokenizer_has_no_special_tokens_is_refused_by_name(run):
+    (run / "tokenizer_config.json").unlink()
+    with pytest.raises(RunError, match=r"run: .*ids of BOS, padding and EOS are \(None"):
+        load_run(run)
+
+
+def test_a_run_whose_decoding_is_no_table_is_refused_by_name(run):
+    path = run / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"decoding": "greedy"}))
+    with pytest.raises(RunError, match=r"config\.json: .*decoding"):
+        load_run(run)
