@@ -143,13 +143,14 @@ def _in_time(loader: DataLoader) -> Iterator[_Message]:
             message = next(messages)
         except StopIteration:
             return
-        except RuntimeError as error:
-            if "timed out" not in str(error):
-                raise
-            # A stopped process hears no gentler signal, and would keep this one from ending. That
-            # they die is no news then.
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            # Further workers' deaths are no news: torch would raise each out of a signal handler,
+            # wherever this process is by then, the loader's own end included.
             with suppress(ValueError):  # in a thread there is no handler to take away
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            if "timed out" not in str(error):
+                raise
+            # A stopped process hears no gentler signal, and would keep this one from ending.
             for worker in set(active_children()) - before:
                 worker.kill()
             raise TagbartError(
