@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from features.common.damaged import seen_in
 from features.common.errors import ClipError, ConfigError, DumpError
 
 _ROWS_AHEAD = 8
@@ -30,8 +31,14 @@ def open_parquet(path: Path) -> Any:
         reason = error.strerror or str(error).splitlines()[0]
         raise DumpError(f"{path}: cannot be read ({reason})") from error
     except ArrowException as error:
+        what = seen_in(path, binary=True)
         reason = str(error).splitlines()[0]
-        raise DumpError(f"{path}: no whole parquet file ({reason}); get it again") from error
+        told = (
+            f"it {what}"
+            if "not the file itself" in what
+            else f"{reason.rstrip(chr(46))}; get it again"
+        )
+        raise DumpError(f"{path}: no whole parquet file; {told}") from error
 
 
 def sound_column(schema: Any) -> str:

@@ -24,6 +24,8 @@ from features.common.console import log
 from features.common.errors import DumpError
 
 _MAX_TEXT = 1 << 20  # bytes of one clip's captions
+_TEXTS = ("json", "txt")
+_Sample = dict[str, tarfile.TarInfo]  # members of one name, by ending
 
 
 def contained_entries(table: Table) -> Iterator[Entry]:
@@ -69,12 +71,14 @@ def _name(row: dict[str, Any], column: str, where: str) -> str:
 
 
 def _tar(table: Table) -> Iterator[Entry]:
-    """Webdataset's form: members of one name up to the first dot belong to one clip.
+    """Webdataset's form: members of one name belong to one clip.
 
     A clip's captions stand in its `.json` (`caption`, `captions` or `text`, one or a list), else
-    in its `.txt`; its id is the name of its sound, or AudioCaps' where the JSON has one.
+    in its `.txt`; its id is the name of its sound, or AudioCaps' where the JSON has one. Members
+    that do not stand side by side wait for each other, those of all other clips are forgotten.
     """
-    sample: dict[str, tarfile.TarInfo] = {}
+    waiting: dict[str, _Sample] = {}
+    sample: _Sample = {}
     key = ""
     try:
         with tarfile.open(table.path, "r:") as tar:
@@ -83,13 +87,18 @@ def _tar(table: Table) -> Iterator[Entry]:
                 if not member.isreg() or member.name.rpartition("/")[2].startswith("."):
                     continue
                 folder, _, base = member.name.rpartition("/")
-                stem, _, ending = base.partition(".")
-                if f"{folder}/{stem}" != key:
-                    yield from _sample(table, tar, sample)
+                stem, _, ending = base.rpartition(".")
+                ending = ending.lower()
+                if ending not in _TEXTS and not has_audio_ending(base):
+                    continue
+                if f"{folder}/{stem}" != key or ending in sample:
+                    yield from _sample(table, tar, key, sample, waiting)
                     sample, key = {}, f"{folder}/{stem}"
-                sample[ending.lower()] = member
-            yield from _sample(table, tar, sample)
-            _check_end(table, tar.offset)
+                sample[ending] = member
+            yield from _sample(table, tar, key, sample, waiting)
+            end = tar.offset
+            yield from _lonely(table, tar, waiting)
+            _check_end(table, end)
     except (tarfile.TarError, EOFError) as error:
         raise DumpError(f"{table.path}: no whole tar ({error}); get it again") from error
     except OSError as error:
@@ -112,16 +121,43 @@ def _check_end(table: Table, offset: int) -> None:
 
 
 def _sample(
-    table: Table, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo]
+    table: Table,
+    tar: tarfile.TarFile,
+    key: str,
+    members: _Sample,
+    waiting: dict[str, _Sample],
 ) -> Iterator[Entry]:
-    sound = next((m for ending, m in members.items() if has_audio_ending(f"x.{ending}")), None)
-    if sound is None:
-        return
+    """A clip that is whole; one that lacks its sound or its captions waits for them."""
+    members = waiting.pop(key, {}) | members
+    if _sound(members) and not members.keys().isdisjoint(_TEXTS):
+        yield _entry(table, tar, members)
+    elif members:
+        waiting[key] = members
+
+
+def _lonely(table: Table, tar: tarfile.TarFile, waiting: dict[str, _Sample]) -> Iterator[Entry]:
+    """Sounds without captions, which are clips too; captions without a sound are counted."""
+    sounds = [members for members in waiting.values() if _sound(members)]
+    for members in sounds:
+        yield _entry(table, tar, members)
+    if sounds:
+        log(f"{table.path}: {len(sounds):,} sounds without captions")
+    if len(waiting) > len(sounds):
+        log(f"{table.path}: {len(waiting) - len(sounds):,} texts without a sound, not used")
+
+
+def _sound(members: _Sample) -> tarfile.TarInfo | None:
+    return next((m for ending, m in members.items() if has_audio_ending(f"x.{ending}")), None)
+
+
+def _entry(table: Table, tar: tarfile.TarFile, members: _Sample) -> Entry:
+    sound = _sound(members)
+    assert sound is not None
     name = checked(sound.name.removeprefix("./"), at_line(table.path, 0))
     row = _texts(table, tar, members, name)
     where = f"{table.path}, {name}"
     clip = audiocaps_id(row, where) if {"youtube_id", "start_time"} <= set(row) else name
-    yield Entry(
+    return Entry(
         clip,
         captions_in(row, caption_columns(row), where),
         split=checked(row["split"], where) if row.get("split") else "",
@@ -129,9 +165,7 @@ def _sample(
     )
 
 
-def _texts(
-    table: Table, tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], name: str
-) -> dict[str, Any]:
+def _texts(table: Table, tar: tarfile.TarFile, members: _Sample, name: str) -> dict[str, Any]:
     found = members.get("json") or members.get("txt")
     if found is None:
         return {}

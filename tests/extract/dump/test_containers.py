@@ -235,6 +235,31 @@ def test_keys_that_two_tars_share_are_two_clips(tmp_path):
     assert lengths[1] - lengths[0] == 10
 
 
+def test_captions_in_a_tar_are_found_wherever_they_stand(tmp_path, capsys):
+    with tarfile.open(tmp_path / "train.tar", "w") as tar:
+        add(tar, "v1.0 rain.flac", SOUNDS[0][1])
+        add(tar, "v1.5 rain.flac", SOUNDS[1][1])
+        add(tar, "alone.flac", SOUNDS[0][1])
+        add(tar, "v1.5 rain.txt", b"it pours")
+        add(tar, "v1.0 rain.json", b'{"caption": "it rains"}')
+        add(tar, "nothing.txt", b"silence")
+    found = {clip.id: clip.captions for clip in read_dump(tmp_path).splits["train"]}
+    assert found == {
+        "v1.0 rain.flac": ("it rains",),
+        "v1.5 rain.flac": ("it pours",),
+        "alone.flac": (),
+    }
+    said = capsys.readouterr().err
+    assert "1 sounds without captions" in said and "1 texts without a sound" in said
+
+
+def test_a_parquet_file_that_git_lfs_has_not_fetched_is_said(tmp_path):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 1\n"
+    (tmp_path / "train-00000-of-00001.parquet").write_text(pointer)
+    with pytest.raises(DumpError, match=r"is a Git LFS pointer .*git lfs pull"):
+        read_dump(tmp_path)
+
+
 def test_links_and_devices_in_a_tar_are_no_clips(tmp_path):
     with tarfile.open(tmp_path / "train.tar", "w") as tar:
         for name, kind in (("a.flac", tarfile.SYMTYPE), ("b.flac", tarfile.FIFOTYPE)):
