@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -96,10 +97,23 @@ def _refusal(error: Exception) -> str | None:
     """What the machine refused, in a line; None for everything else."""
     if isinstance(error, BrokenPipeError) and error.filename is None:
         return "whoever read this command's output left before it was done"
-    if not isinstance(error, OSError) or error.errno not in _REFUSALS:
+    number = error.errno if isinstance(error, OSError) else _number_told(error)
+    if number not in _REFUSALS:
         return None
-    where = "the output" if error.filename is None else os.fsdecode(error.filename)
-    return f"{where}: {os.strerror(error.errno)}; {_REFUSALS[error.errno]}"
+    name = getattr(error, "filename", None)
+    if _REFUSALS[number] == _MAKE_ROOM:  # a copy names its source first
+        name = getattr(error, "filename2", None) or name
+    where = "the output" if name is None else os.fsdecode(name)
+    return f"{where}: {os.strerror(number)}; {_REFUSALS[number]}"
+
+
+def _number_told(error: Exception) -> int | None:
+    """The system's number in the words of libraries written in Rust, whose errors are no OSError.
+
+    tokenizers' and safetensors' errors end so: "No space left on device (os error 28)".
+    """
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
 
 
 def _unforeseen(error: Exception, name: str) -> str:

@@ -362,3 +362,14 @@ def test_a_run_whose_decoding_is_no_table_is_refused_by_name(run):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"decoding": "greedy"}))
     with pytest.raises(RunError, match=r"config\.json: .*decoding"):
         load_run(run)
+
+
+def test_a_config_of_endless_layers_is_refused_before_they_are_built(run):
+    path = run / "config.json"
+    raw = json.loads(path.read_text())
+    raw["bart"]["encoder_layers"] = 10**8
+    path.write_text(json.dumps(raw))
+    with pytest.raises(
+        RunError, match=r"config\.json: encoder_layers is 100000000, expected at most"
+    ):
+        load_run(run)
