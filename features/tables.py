@@ -16,6 +16,7 @@ import numpy as np
 
 from features.common.errors import FormatError
 from features.common.reading import check_ordinary, stays_inside
+from features.heaps import CheckedFile
 from features.spec import TAG_LOGITS, UNKNOWN, StreamSpec, check_version
 
 _STORED = ("<f2", "<f4")  # as numpy calls little-endian float16 and float32
@@ -68,8 +69,7 @@ def read_tables(path: Path) -> Tables:
     """
     try:
         size = check_ordinary(path)
-        with path.open("rb"):  # says why it cannot be opened better than HDF5
-            pass
+        checked = CheckedFile(path)
     except FileNotFoundError as error:
         raise FormatError(
             f"{path}: the file is not there; run the same extraction again"
@@ -77,8 +77,9 @@ def read_tables(path: Path) -> Tables:
     except OSError as error:
         raise FormatError(f"{path}: cannot be opened now ({error.strerror})") from error
     try:
-        # Without locking: it fails on NFS, and nobody writes into a finished shard.
-        with h5py.File(path, "r", locking=False) as file:
+        with checked, h5py.File(checked, "r") as file:
+            if file.id.get_create_plist().get_sizes() != (8, 8):
+                raise _Wrong("its addresses and lengths are not of 8 bytes each")
             check_version(path, _attribute(file, "format"), _attribute(file, "version"))
             return _Reader(file, size).tables()
     except FormatError as error:

@@ -257,3 +257,33 @@ def test_a_shard_of_another_size_than_listed_is_refused_before_it_is_used(folder
     shard.write_bytes(shard.read_bytes() + b"x")
     with pytest.raises(FormatError, match="too long"):
         read_everything(folder)
+
+
+@pytest.mark.parametrize(
+    "number, size",
+    [(0, 0), (0, 8), (1, 2**64 - 16), (1, 2**64 - 1), (1, 2**40)],
+    ids=["free, of nothing", "free, less than its header", "around to 0", "over 2^64", "too far"],
+)
+def test_texts_on_which_hdf5_would_go_round_for_ever_are_refused(folder, number, size):  # noqa: F811
+    shard = folder / "test" / "00000.h5"
+    data = bytearray(shard.read_bytes())
+    first = data.index(b"GCOL") + 16  # the first object of the first heap of texts
+    data[first : first + 2] = number.to_bytes(2, "little")
+    data[first + 8 : first + 16] = size.to_bytes(8, "little")
+    shard.write_bytes(data)
+    listed_anew(folder)
+    with pytest.raises(FormatError, match=r"00000\.h5: .*a heap of texts at byte"):
+        read_everything(folder)
+
+
+def test_heaps_of_texts_that_lie_in_one_another_are_not_all_walked(folder):  # noqa: F811
+    shard = folder / "test" / "00000.h5"
+    data = bytearray(shard.read_bytes())
+    heap = data.index(b"GCOL")
+    data[heap + 8 : heap + 16] = (len(data) - heap).to_bytes(8, "little")
+    for at in range(heap + 64, heap + 4000, 64):
+        data[at : at + 16] = data[heap : heap + 16]
+    shard.write_bytes(data)
+    listed_anew(folder)
+    with pytest.raises(FormatError, match=r"00000\.h5: .*heap"):
+        read_everything(folder)

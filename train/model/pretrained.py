@@ -97,7 +97,10 @@ def read_tokenizer(folder: Path, *, kind: Any = AutoTokenizer) -> Any:
         return kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # whatever the libraries raise over a strange file
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{folder}: holds no tokenizer that can be loaded ({reason})") from error
+        raise WeightsError(
+            f"{folder}: holds no tokenizer that can be loaded ({reason}); looked at "
+            "tokenizer.json, or vocab.json and merges.txt, and tokenizer_config.json"
+        ) from error
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:

@@ -251,7 +251,13 @@ def open_unfilled(path: Path) -> Run:
 
 def _check_parts(run: Run) -> None:
     """Refuse a folder whose files do not belong together."""
-    config, builder = run.model.config, run.builder  # which misses streams
+    config = run.model.config
+    try:
+        builder = run.builder
+    except FormatError as error:
+        raise RunError(
+            f"{run.path}: {RECIPE_NAME} and {STREAMS_NAME} do not belong together ({error})"
+        ) from error
     reads = (bool(run.recipe.inputs.tags), builder.audio_width)
     if reads != (config.tags, config.audio_width):
         raise RunError(
@@ -283,7 +289,7 @@ def _read_streams(path: Path) -> dict[str, StreamSpec]:
                 value, kind = getattr(spec, item.name), cast(type, item.type)
                 if item.name != "classes" and not isinstance(value, kind):
                     raise TypeError(f"{item.name} is {value!r}")
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, FormatError) as error:
             raise RunError(
                 f"{path}: stream {name!r} is not as train wrote it ({error}); get the run folder "
                 "again from where it came from"
