@@ -145,21 +145,24 @@ class OnlyFromHere:
         return self._largest if self._sends_sound(scope) else SMALL_BYTES
 
     async def _passed_on(self, scope: Any, receive: Any, send: Any) -> None:
-        begun, read, limit = False, 0, self._limit(scope)
+        begun, ended, read, limit = False, False, 0, self._limit(scope)
 
         async def with_policy(message: Any) -> None:
             nonlocal begun
+            if ended:  # Gradio answers the refusal as an error of its own
+                return
             if message["type"] == "http.response.start":
                 begun = True
                 message["headers"] = [*message.get("headers", []), _policy()]
             await send(message)
 
         async def counted() -> Any:
-            nonlocal read
+            nonlocal read, ended
             message = await receive()
             read += len(message.get("body", b"")) if message["type"] == "http.request" else 0
             if read > limit and not begun:  # of a request that did not say how long it is
                 await _answer(send, 413, "This request is larger than this page takes.")
+                ended = True
                 raise _Ended
             return message
 

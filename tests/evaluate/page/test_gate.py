@@ -43,6 +43,7 @@ def asked(folder, *, method="GET", path="/", body=(b"",), app=application, kind=
 
     scope = {"type": kind, "method": method, "path": path, "headers": headers}
     asyncio.run(gate(scope, receive, send))
+    assert len([message for message in sent if message["type"] == "http.response.start"]) <= 1
     return sent[0].get("status", sent[0]["type"])
 
 
@@ -98,6 +99,18 @@ def test_a_request_is_refused_by_its_length_before_it_is_read(tmp_path):
 def test_a_request_that_does_not_say_its_length_is_read_no_further_than_may_be(tmp_path):
     parts = [bytes(SMALL_BYTES // 2)] * 3 + [b"never read"]
     assert asked(tmp_path, method="POST", path="/call", body=parts) == 413
+
+
+def test_a_refused_request_is_answered_once_though_the_application_answers_its_error(tmp_path):
+    async def answers_errors(scope, receive, send):
+        try:
+            await application(scope, receive, send)
+        except Exception:
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            raise
+
+    body = [bytes(SMALL_BYTES)] * 2
+    assert asked(tmp_path, method="POST", path="/call", body=body, app=answers_errors) == 413
 
 
 def test_a_full_disk_has_words(tmp_path):
