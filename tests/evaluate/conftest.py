@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from extract.sound.resample import RESAMPLER
 from features.common.publish import write_json
 from features.reader import Features
 from features.spec import Index, SplitEntry, StreamSpec
@@ -56,7 +57,7 @@ def stream(name: str, kind: str, width: int, hop_s: float) -> StreamSpec:
         sample_rate_hz=16_000,
         window_s=hop_s,
         hop_s=hop_s,
-        resampler="none",
+        resampler=RESAMPLER,
         precision="float32",
         width=width,
         dtype="float32",

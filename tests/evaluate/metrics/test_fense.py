@@ -62,7 +62,7 @@ def test_the_lock_has_the_part_that_make_setup_fense_installs():
 def test_missing_weights_are_said_before_any_library_is_loaded(weights):
     """aac-metrics itself would try to download them for over a minute."""
     code = (
-        "import sys, importlib.util\nfrom evaluate import fense\n"
+        "import sys, importlib.util\nfrom evaluate.metrics import fense\n"
         "importlib.util.find_spec = lambda name: object()\n"
         "print(fense.missing(), {'torch', 'transformers', 'aac_metrics'} & set(sys.modules))"
     )

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -42,7 +43,9 @@ def asked(folder, *, method="GET", path="/", body=(b"",), app=application, kind=
         sent.append(message)
 
     scope = {"type": kind, "method": method, "path": path, "headers": headers}
-    asyncio.run(gate(scope, receive, send))
+    # In a thread of its own: playwright's loop runs in this one, once a browser was started.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, gate(scope, receive, send)).result()
     assert len([message for message in sent if message["type"] == "http.response.start"]) <= 1
     return sent[0].get("status", sent[0]["type"])
 
