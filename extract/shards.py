@@ -18,7 +18,7 @@ from extract.dump.plan import Plan
 from features.common.checksum import sha256_of
 from features.common.errors import ConfigError, FormatError
 from features.common.publish import write_json
-from features.common.reading import read_json
+from features.common.reading import parse_json, read_text
 from features.reader import Shard
 from features.spec import FORMAT, VERSION, ShardEntry, StreamSpec, shard_name
 
@@ -53,7 +53,7 @@ class DoneMark:
     def read(cls, path: Path) -> Self | None:
         """The done-mark at `path`, or None if there is none that we can read."""
         try:
-            raw = read_json(path)
+            raw = parse_json(read_text(path))  # a file name may hold half a character
             if (raw.pop("format"), raw.pop("version")) != (FORMAT, VERSION):
                 return None
             entry = raw.pop("entry")
