@@ -108,8 +108,8 @@ def memorised(real_data, tmp_path_factory) -> Path:
         "bart.decoder_attention_heads": 4,
         "bart.dropout": 0.0,
         "optim.learning_rate": 3e-3,
-        "optim.epochs": 150,
-        "train.validate_every": 50,
+        "optim.epochs": 400,
+        "train.validate_every": 100,
     }
     overrides = [item for key, value in settings.items() for item in ("--set", f"{key}={value}")]
     run_module(
