@@ -15,6 +15,7 @@ from evaluate.captions.caption import LEAST_S, Listener, Window
 from evaluate.captions.generate import Caption, caption_clips
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.precision import precision_of
+from evaluate.page.limits import MB, Limits
 from evaluate.report.pages import environment
 from evaluate.view.axis import View, spoken
 from evaluate.view.inside import Insight, look_inside
@@ -22,26 +23,11 @@ from evaluate.view.pictures import save_spectrogram, spectrogram
 from evaluate.view.sounds import save_sound
 from evaluate.view.timeline import timeline
 from extract.sound.audio import Audio, load_audio
-from features.common.errors import ClipError, ConfigError
+from features.common.errors import ClipError
 from features.spec import TAG_LOGITS
 
 N_BEST = 4
 SILENT = 1e-3  # of full scale, 60 dB below it: quieter than the noise of most recordings
-MB = 1 << 20  # what Gradio means when it says how large a file may be
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What the page accepts."""
-
-    max_mb: float
-    max_seconds: float
-
-    def __post_init__(self) -> None:
-        for name in ("max_mb", "max_seconds"):
-            if not 0 < getattr(self, name) < math.inf:  # NaN is not
-                option = f"--{name.replace('_', '-')}"
-                raise ConfigError(f"{option} is {getattr(self, name)}, expected more than 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,7 @@ def serve_command(
     log(f"loading {run} and its networks …")
     with interruptible(), own_folder():
         from evaluate.captions import caption
-        from evaluate.page.answer import Limits
+        from evaluate.page.limits import Limits
         from evaluate.page.serve import serve
 
         limits = Limits(max_mb=max_mb, max_seconds=max_seconds)

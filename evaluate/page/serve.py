@@ -16,8 +16,9 @@ import numpy as np
 import soundfile
 
 from evaluate.captions.caption import Listener, find_audio
-from evaluate.page.answer import MB, Limits, answer, as_html, as_record, as_text, who_speaks
+from evaluate.page.answer import answer, as_html, as_record, as_text, who_speaks
 from evaluate.page.gate import KEPT_S, MOST_SOUNDS, OnlyFromHere, Uploads
+from evaluate.page.limits import MB, Limits
 from evaluate.page.port import HOST, check_port
 from evaluate.report.pages import TEMPLATES
 from extract.demo.dsp import Desk

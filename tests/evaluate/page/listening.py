@@ -13,7 +13,7 @@ import soundfile
 import torch
 
 from evaluate.captions.caption import Listener
-from evaluate.page.answer import Limits
+from evaluate.page.limits import Limits
 from evaluate.page.own_folder import own_folder
 from evaluate.page.port import HOST
 from evaluate.page.serve import launch, page

@@ -18,7 +18,8 @@ import pytest
 import soundfile
 
 from evaluate.cli import app
-from evaluate.page.answer import Limits, answer, as_html, as_record, as_text
+from evaluate.page.answer import answer, as_html, as_record, as_text
+from evaluate.page.limits import Limits
 from evaluate.page.own_folder import own_folder
 from evaluate.page.serve import make_examples
 from features.common.errors import ClipError, ConfigError

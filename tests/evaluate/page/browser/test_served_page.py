@@ -5,7 +5,8 @@ from functools import partial
 
 import pytest
 
-from evaluate.page.answer import Limits, answer, as_text
+from evaluate.page.answer import answer, as_text
+from evaluate.page.limits import Limits
 from tests.evaluate.page.browser.conftest import ARTEFACTS, Watched
 from tests.evaluate.page.listening import listener_of, served, write_sound
 
