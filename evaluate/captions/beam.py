@@ -135,7 +135,7 @@ class _ClipBeams:
         return self._score(self.running[0].total, length) <= self._ended[-1][0]
 
     def _score(self, total: float, length: int) -> float:
-        return total / (length - 1) ** self._options.length_penalty
+        return self._options.rank(total, length - 1)
 
 
 def _hypothesis(score: float, end: _Node) -> Hypothesis:

@@ -84,6 +84,15 @@ class DecodingOptions:
         if not isfinite(self.length_penalty):
             raise ConfigError(f"length_penalty is {self.length_penalty}, expected a number")
 
+    def rank(self, logprob: float, tokens: int) -> float:
+        """What captions are ordered by: log-probability / tokens ** length_penalty.
+
+        Args:
+            logprob: of the caption, the sum over its tokens.
+            tokens: how many, at least 1.
+        """
+        return logprob / tokens**self.length_penalty
+
     @classmethod
     def published(cls, own: Mapping[str, Any] | None = None, **others: Any) -> Self:
         """As the paper's published code decodes.

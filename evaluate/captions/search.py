@@ -95,7 +95,7 @@ class Searcher:
         return [sorted(pool, key=lambda item: -item.score) for pool in judged]
 
     def _hypothesis(self, tokens: tuple[int, ...], logprobs: list[float]) -> Hypothesis:
-        score = sum(logprobs) / len(tokens) ** self.options.length_penalty
+        score = self.options.rank(sum(logprobs), len(tokens))
         return Hypothesis(tokens=tokens, logprobs=tuple(logprobs), score=score)
 
     @torch.inference_mode()

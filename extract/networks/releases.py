@@ -47,11 +47,8 @@ def vggish_release(path: Path) -> Loaded:
 
 def panns_release(path: Path) -> Loaded:
     """PANNs' checkpoint as it is."""
-    checkpoint = read_checkpoint(path)
-    if not isinstance(checkpoint, dict) or "model" not in checkpoint:
-        raise WeightsError(f"{path}: holds no 'model', which PANNs' releases do; fetch it again")
     module = panns.WavegramLogmelCnn14()
-    fit(module, _tensors(checkpoint["model"], path), path, partial=False)
+    fit(module, _panns_tensors(path), path, partial=False)
     network = "PANNs Wavegram_Logmel_Cnn14"
     return Loaded(module=module, network=network, classes=(), sha256=sha256_of(path))
 
@@ -68,11 +65,8 @@ def convnext_release(path: Path, *, network: str) -> Loaded:
 def panns_tags_release(path: Path) -> Loaded:
     """PANNs' Cnn14_DecisionLevelMax as it is, with class_labels_indices.csv beside it."""
     names = read_class_names(path.with_name("class_labels_indices.csv"), fetch="panns_tags")
-    checkpoint = read_checkpoint(path)
-    if not isinstance(checkpoint, dict) or "model" not in checkpoint:
-        raise WeightsError(f"{path}: holds no 'model', which PANNs' releases do; fetch it again")
     module = panns_tags.PannsTags()
-    fit(module.cnn14, _tensors(checkpoint["model"], path), path, partial=False)
+    fit(module.cnn14, _panns_tensors(path), path, partial=False)
     network = "PANNs Cnn14_DecisionLevelMax"
     return Loaded(module=module.eval(), network=network, classes=names, sha256=sha256_of(path))
 
@@ -128,6 +122,13 @@ def _yamnet(path: Path, read: Callable[[Path], dict[str, np.ndarray]]) -> Loaded
             f"{module.logits.out_features}; fetch it again with: python -m extract fetch yamnet"
         )
     return Loaded(module=module, network="YAMNet", classes=names, sha256=sha256_of(path))
+
+
+def _panns_tensors(path: Path) -> dict[str, Tensor]:
+    checkpoint = read_checkpoint(path)
+    if not isinstance(checkpoint, dict) or "model" not in checkpoint:
+        raise WeightsError(f"{path}: holds no 'model', which PANNs' releases do; fetch it again")
+    return _tensors(checkpoint["model"], path)
 
 
 def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
