@@ -36,8 +36,8 @@ _NO_DECISION = ("batch_size", "n_best")
 @dataclass(frozen=True, kw_only=True)
 class EvaluationJob:
     """What `python -m evaluate run` was asked for; `exports` names further forms of captions,
-    `device` None is this machine's own (train/model/device.py); `overwrite` replaces an evaluation
-    of other settings."""
+    `device` None is this machine's own (train/model/device.py); `wanted` are the metrics;
+    `overwrite` replaces an evaluation of other settings."""
 
     run: Path
     features: Path
@@ -46,7 +46,7 @@ class EvaluationJob:
     device: str | None
     options: DecodingOptions
     exports: tuple[str, ...]
-    spice: bool
+    wanted: Wanted
     as_json: bool
     overwrite: bool = False
 
@@ -63,7 +63,7 @@ def evaluate(asked: EvaluationJob) -> None:
         return
     log(f"scoring {scored:,} captions; METEOR takes some 10 s to start")
     made = origin(asked)
-    [scores] = score_folders({asked.out: made}, spice=asked.spice)
+    [scores] = score_folders({asked.out: made}, asked.wanted)
     if asked.as_json:
         result = to_json(as_result(scores, PREDICTIONS_NAME, made))
         print(json_text(result))
@@ -109,17 +109,17 @@ def origin(asked: EvaluationJob) -> Origin:
     )
 
 
-def score_folders(folders: Mapping[Path, Origin], *, spice: bool) -> list[Scores]:
+def score_folders(folders: Mapping[Path, Origin], wanted: Wanted) -> list[Scores]:
     """Score the predictions of evaluation folders, which share their clips and references.
 
     Args:
         folders: each with where its captions came from.
-        spice: False leaves SPICE out.
+        wanted: the metrics.
 
     Raises:
         TagbartError: if a scorer fails, or clips or references differ.
     """
-    with new_scorer(Wanted(spice=spice)) as scorer:
+    with new_scorer(wanted) as scorer:
         found = scorer.score(read_sets([folder / PREDICTIONS_NAME for folder in folders]))
     for (folder, made), scores in zip(folders.items(), found, strict=True):
         write_results(folder, scores, predictions=PREDICTIONS_NAME, evaluation=made)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from evaluate.scores.cli_options import Cache, WithFense, WithSpice
 from features.common.console import log
 from features.common.errors import DONE, SOME_CLIPS_FAILED, ConfigError
 
@@ -29,9 +30,9 @@ def paper_command(
             metavar="cpu|cuda", help="Where to compute.", show_default="cuda where there is one"
         ),
     ] = None,
-    spice: Annotated[
-        bool, typer.Option("--spice/--no-spice", help="SPICE and SPIDEr too: minutes a run.")
-    ] = True,
+    spice: WithSpice = True,
+    fense: WithFense = None,
+    cache: Cache = True,
 ) -> int:
     """Train, caption and score the paper's experiments, and fill its two tables.
 
@@ -42,6 +43,7 @@ def paper_command(
     Example: python -m evaluate paper features-audiocaps --out runs/paper --recipes yamnet,vggish
     """
     from evaluate.paper_runs import Experiments, paper_recipes, run_experiments
+    from evaluate.scores.score import Wanted
     from train.model.device import own_device  # torch and transformers: not for --help
 
     failed = run_experiments(
@@ -52,7 +54,7 @@ def paper_command(
             seeds=_seeds(seeds),
             settings=tuple(settings or ()),
             device=own_device(device),
-            spice=spice,
+            wanted=Wanted(spice=spice, fense=fense, cache=cache),
         )
     )
     for path, why in failed.items():

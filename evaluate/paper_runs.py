@@ -9,7 +9,7 @@ end, in one go, since SPICE then parses the references once instead of once per 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from evaluate.captions.options import DecodingOptions
@@ -17,6 +17,7 @@ from evaluate.evaluation import EvaluationJob, caption_split, origin, score_fold
 from evaluate.scores import table
 from evaluate.scores.paper import TABLES
 from evaluate.scores.results import PREDICTIONS_NAME, is_scored
+from evaluate.scores.score import Wanted
 from features.common.console import log, say
 from features.common.damaged import read_json
 from features.common.errors import ConfigError, RunError, TagbartError
@@ -42,7 +43,7 @@ class Experiments:
         seeds: of every recipe.
         settings: section.key=value, on top of every recipe.
         device: "cpu" or "cuda".
-        spice: False leaves SPICE and SPIDEr out.
+        wanted: the metrics.
     """
 
     features: Path
@@ -51,7 +52,7 @@ class Experiments:
     seeds: tuple[int, ...]
     settings: tuple[str, ...] = ()
     device: str = "cpu"
-    spice: bool = True
+    wanted: Wanted = field(default_factory=Wanted)
 
 
 def paper_recipes() -> tuple[str, ...]:
@@ -82,7 +83,7 @@ def run_experiments(asked: Experiments) -> dict[str, str]:
     done = [path for path, _ in runs if str(path) not in failed]
     if not done:
         raise TagbartError(f"every run failed, the first with: {next(iter(failed.values()))}")
-    _score([_evaluation(asked, path) for path in done], spice=asked.spice)
+    _score([_evaluation(asked, path) for path in done], asked.wanted)
     _write_tables(asked, done)
     return failed
 
@@ -129,7 +130,7 @@ def _evaluation(asked: Experiments, path: Path) -> EvaluationJob:
         device=asked.device,
         options=DecodingOptions(),
         exports=(),
-        spice=asked.spice,
+        wanted=asked.wanted,
         as_json=False,
     )
 
@@ -139,12 +140,12 @@ def _caption(evaluation: EvaluationJob) -> None:
         raise TagbartError(f"{evaluation.features}: no clip of split {SPLIT} has a caption")
 
 
-def _score(evaluations: Sequence[EvaluationJob], *, spice: bool) -> None:
+def _score(evaluations: Sequence[EvaluationJob], wanted: Wanted) -> None:
     """Score what has no scores yet."""
     origins = {item.out: origin(item) for item in evaluations if not is_scored(item.out)}
     if origins:
         log(f"scoring the captions of {len(origins)} runs; METEOR takes some 10 s to start")
-        score_folders(origins, spice=spice)
+        score_folders(origins, wanted)
 
 
 def _write_tables(asked: Experiments, runs: Sequence[Path]) -> None:

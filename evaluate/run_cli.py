@@ -23,6 +23,7 @@ from evaluate.captions.cli_options import (
     decoding_options,
     searching,
 )
+from evaluate.scores.cli_options import Cache, SpiderMax, WithFense, WithSpice
 
 written = partial(typer.Option, rich_help_panel="What is written")
 
@@ -49,9 +50,10 @@ def run_command(
         list[Export] | None,
         written(help="Write captions.coco.json or captions.dcase.csv too; may be repeated."),
     ] = None,
-    spice: Annotated[
-        bool, written("--spice/--no-spice", help="SPICE and SPIDEr too: minutes.")
-    ] = True,
+    spice: WithSpice = True,
+    fense: WithFense = None,
+    spider_max: SpiderMax = True,
+    cache: Cache = True,
     beams: Beams = None,
     length_penalty: LengthPenalty = None,
     max_length: MaxLength = None,
@@ -106,6 +108,7 @@ def run_command(
         seed=seed,
     )
     from evaluate.evaluation import EvaluationJob, evaluate
+    from evaluate.scores.score import Wanted
     from features.spec import Index
     from train.run_folder.checkpoint import require_run
 
@@ -119,7 +122,7 @@ def run_command(
             device=device,
             options=options,
             exports=tuple(item.value for item in export or ()),
-            spice=spice,
+            wanted=Wanted(spice=spice, fense=fense, cache=cache, spider_max=spider_max),
             as_json=as_json,
             overwrite=overwrite,
         )

@@ -1,4 +1,4 @@
-"""FENSE and SPIDEr-FL through aac-metrics 0.5.4, the lock's part [fense]: `score --fense`.
+"""FENSE and SPIDEr-FL through aac-metrics 0.5.4, the lock's part [fense].
 
 Its weights are three: the fluency detector's file, the BERT behind it, a sentence BERT. Left alone
 it asks the network for what is absent and tries again for over a minute; here the worker runs
@@ -28,10 +28,21 @@ FETCH_COMMAND = "python -m evaluate fetch fense"
 
 @dataclass(frozen=True, kw_only=True)
 class Fense:
-    """One file's values, float64 [clips]: FENSE, and 1 where the fluency detector objects."""
+    """One file's values, float64 [clips].
+
+    Attributes:
+        fense: the similarity, a tenth of it where the fluency detector objects.
+        similarity: mean cosine of the caption's sentence embedding with its references'.
+        error: 1 where the fluency detector objects, else 0.
+    """
 
     fense: np.ndarray
+    similarity: np.ndarray
     error: np.ndarray
+
+    def metrics(self) -> dict[str, np.ndarray]:
+        """The values by metric, as scores.json names them (after aac-metrics)."""
+        return {"fense": self.fense, "sbert_sim": self.similarity, "fer": self.error}
 
     def spider_fl(self, spider: np.ndarray) -> np.ndarray:
         """SPIDEr, a tenth of it for captions that the fluency detector objects to."""
@@ -94,7 +105,10 @@ def fense_values(
         answer = process.receive()
     try:
         rows = json.loads(answer)["values"]
-        found = [Fense(fense=np.array(r["fense"]), error=np.array(r["error"])) for r in rows]
+        found = [
+            Fense(**{name: np.array(row[name]) for name in ("fense", "similarity", "error")})
+            for row in rows
+        ]
     except (ValueError, KeyError, TypeError) as error:
         raise ScoreError(f"FENSE: its process answered {answer[:200]!r}") from error
     if [len(item.fense) for item in found] != [len(texts) for texts in candidates]:

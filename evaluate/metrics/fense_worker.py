@@ -1,8 +1,9 @@
 """The process in which aac-metrics computes FENSE: `python -m evaluate.metrics.fense_worker`.
 
 In: one line, {"references": [[text, …] per clip], "candidates": [[text per clip] per file]}.
-Out: one line, {"values": [{"fense": [per clip], "error": [0 or 1 per clip]} per file]}. It needs
-torch and transformers, which scoring does without: hence a process of its own.
+Out: one line, {"values": [{"fense": [per clip], "similarity": [per clip], "error": [0 or 1 per
+clip]} per file]}. It needs torch and transformers, which scoring does without: hence a process of
+its own.
 """
 
 import json
@@ -13,14 +14,15 @@ from evaluate.metrics.child import answers_alone
 
 
 def fense_values(request: dict[str, Any]) -> list[dict[str, list[float]]]:
-    """FENSE and whether its fluency detector objects, per file and clip."""
+    """FENSE, its similarity and whether its fluency detector objects, per file and clip."""
     from aac_metrics.classes.fense import FENSE
 
     fense = FENSE(return_all_scores=True)  # loads its models, once for all files
     values = []
     for candidates in request["candidates"]:
         _, clips = fense(candidates, request["references"])
-        values.append({"fense": clips["fense"].tolist(), "error": clips["fer"].tolist()})
+        names = {"fense": "fense", "similarity": "sbert_sim", "error": "fer"}
+        values.append({ours: clips[theirs].tolist() for ours, theirs in names.items()})
     return values
 
 

@@ -10,7 +10,7 @@ from evaluate.report.charts import Bar, Dot, Span, bar_edges, forest, histogram,
 from evaluate.report.folders import Study, System
 from evaluate.report.material import Material
 from evaluate.scores.bootstrap import draw_weights, interval, weighted_means
-from evaluate.scores.results import METRICS
+from evaluate.scores.results import LOWER_IS_BETTER, METRICS
 from evaluate.view.words import words
 
 DIFFERING = 12
@@ -25,6 +25,7 @@ def differences(study: Study) -> list[dict[str, Any]]:
         for name in study.metrics:
             values = column(system, study, name) - column(first, study, name)
             if np.isfinite(values).any():
+                gains = -values if name in LOWER_IS_BETTER else values
                 low, high = interval(weighted_means(values, weights))
                 rows.append(
                     {
@@ -33,8 +34,8 @@ def differences(study: Study) -> list[dict[str, Any]]:
                         "mean": float(np.nanmean(values)),
                         "low": low,
                         "high": high,
-                        "better": int((values > 0).sum()),
-                        "worse": int((values < 0).sum()),
+                        "better": int((gains > 0).sum()),
+                        "worse": int((gains < 0).sum()),
                     }
                 )
     return rows

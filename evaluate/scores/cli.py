@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evaluate.scores.cli_options import Cache, LongCaptions, SpiderMax, WithFense, WithSpice
 from features.common.console import json_text, log, say
 from features.common.errors import ConfigError
 from features.common.options import AsJson
@@ -24,25 +25,6 @@ References = Annotated[
 Out = Annotated[
     Path | None, typer.Option(help="Folder for scores.json and scores.csv; made when absent.")
 ]
-WithSpice = Annotated[
-    bool, typer.Option("--spice/--no-spice", help="SPICE and SPIDEr too: minutes.")
-]
-Cache = Annotated[
-    bool,
-    typer.Option(
-        "--cache/--no-cache", help="Keep SPICE's parses on disk, use those that are there."
-    ),
-]
-WithFense = Annotated[
-    bool,
-    typer.Option("--fense", help="Add FENSE, SPIDEr-FL; needs `make setup-fense` and weights."),
-]
-LongCaptions = Annotated[
-    bool,
-    typer.Option(
-        "--long-captions", help="SPICE for captions of more than 200 words too: minutes each."
-    ),
-]
 
 
 def score_command(
@@ -50,12 +32,13 @@ def score_command(
     out: Out = None,
     references: References = None,
     spice: WithSpice = True,
-    fense: WithFense = False,
+    fense: WithFense = None,
+    spider_max: SpiderMax = True,
     cache: Cache = True,
     long_captions: LongCaptions = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score predictions: BLEU-1…4, METEOR, ROUGE-L, CIDEr-D, and SPICE and SPIDEr where possible.
+    """Score predictions: BLEU-1…4, METEOR, ROUGE-L, CIDEr-D; SPICE, SPIDEr, FENSE where possible.
 
     A line of a predictions file is {"clip": …, "candidate": …, "references": [… at least one]}.
     With --references (any captions file that extract reads, or COCO annotations) files may be those
@@ -75,7 +58,13 @@ def score_command(
     names = short_names(files)
     record = None if out is None else _kept_record(out, names, files)
     sets = read_foreign_sets(files, references) if references else read_sets(files)
-    wanted = Wanted(spice=spice, fense=fense, cache=cache, long_captions=long_captions)
+    wanted = Wanted(
+        spice=spice,
+        fense=fense,
+        cache=cache,
+        long_captions=long_captions,
+        spider_max=spider_max,
+    )
     with new_scorer(wanted) as scorer:
         log(f"scoring {len(files)} × {len(sets.clips):,} captions; METEOR takes some 10 s to start")
         scores = scorer.score(sets)

@@ -23,13 +23,15 @@ class PredictionsError(TagbartError):
 class Prediction:
     """A candidate caption and what people wrote about the same clip; `line` is where it stands.
 
-    `more` holds other keys to write, e.g. n-best lists; reading leaves them out.
+    `n_best` holds the texts of its n-best list as read. `more` holds other keys to write, e.g. such
+    lists with all that belongs to them; reading leaves them out.
     """
 
     clip: str
     candidate: str
     references: tuple[str, ...]
     line: int = 0
+    n_best: tuple[str, ...] = ()
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -37,16 +39,19 @@ class Prediction:
 class PredictionSets:
     """Several predictions for the same clips: `candidates[k][i]` is file k's caption of clip i.
 
+    `n_best[k][i]` holds the texts of file k's n-best list of clip i, none where there is no list;
     `sha256[k]` is file k's checksum, where they come from files.
     """
 
     clips: tuple[str, ...]
     references: tuple[tuple[str, ...], ...]
     candidates: tuple[tuple[str, ...], ...]
+    n_best: tuple[tuple[tuple[str, ...], ...], ...] = ()
     sha256: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {len(self.clips), len(self.references), *map(len, self.candidates)}
+        lengths |= set(map(len, self.n_best))
         if len(lengths) != 1:
             raise ValueError(f"clips, references and candidates differ in number: {lengths}")
 
@@ -132,6 +137,7 @@ def read_sets(paths: Sequence[Path]) -> PredictionSets:
         candidates=tuple(
             tuple(predictions[clip].candidate for clip in first) for predictions in files
         ),
+        n_best=tuple(tuple(predictions[clip].n_best for clip in first) for predictions in files),
         sha256=sha256,
     )
 
@@ -158,7 +164,24 @@ def _prediction(path: Path, number: int, line: str) -> Prediction:
         )
     if not all(isinstance(text, str) for text in references):
         raise PredictionsError(f"{where}: a reference is no text")
-    return Prediction(clip=clip, candidate=candidate, references=tuple(references), line=number)
+    return Prediction(
+        clip=clip,
+        candidate=candidate,
+        references=tuple(references),
+        line=number,
+        n_best=_n_best(where, record.get("n_best") or []),
+    )
+
+
+def _n_best(where: str, found: Any) -> tuple[str, ...]:
+    """The texts of an n-best list, whose items are texts or objects with a "text"."""
+    items = found if isinstance(found, list) else [None]
+    texts = [item.get("text") if isinstance(item, dict) else item for item in items]
+    if not all(isinstance(text, str) for text in texts):
+        raise PredictionsError(
+            f'{where}: "n_best" is no list of captions (texts, or objects with a "text")'
+        )
+    return tuple(texts)
 
 
 def _text(where: str, record: dict[str, Any], key: str) -> str:

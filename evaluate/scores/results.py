@@ -49,9 +49,13 @@ METRICS = {
     "cider_d": "CIDEr-D",
     "spice": "SPICE",
     "spider": "SPIDEr",
+    "spider_max": "SPIDEr-max",
     "fense": "FENSE",
+    "sbert_sim": "SBERT-sim",
+    "fer": "FER",
     "spider_fl": "SPIDEr-FL",
 }
+LOWER_IS_BETTER = ("fer",)  # the share of captions that FENSE's fluency detector objects to
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,26 +1,27 @@
 """Score predictions: tokenise once, every metric, corpus and clip values, intervals over clips."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
 from evaluate.metrics import fense
-from evaluate.metrics.bleu_rouge_cider import BLEU_ORDER, ReferenceMetrics, corpus_bleu
+from evaluate.metrics.bleu_rouge_cider import ReferenceMetrics
 from evaluate.metrics.child import Closing, ScoreError
 from evaluate.metrics.meteor import Meteor, additive
 from evaluate.metrics.spice import jars
 from evaluate.metrics.spice.client import Spice, new_spice
 from evaluate.metrics.tokenizer import tokenize
 from evaluate.metrics.wording import wording
-from evaluate.scores.bootstrap import draw_weights, interval, weighted_means
-from evaluate.scores.left_out import in_words, say_left_out, spice_values, too_long
+from evaluate.scores.bootstrap import draw_weights
+from evaluate.scores.computing.draft import Draft
+from evaluate.scores.computing.left_out import say_left_out, spice_values, too_long
+from evaluate.scores.computing.n_best import NBest, further_ranks
 from evaluate.scores.predictions import PredictionSets
-from evaluate.scores.results import METRICS, Scores, Without
+from evaluate.scores.results import Scores
 from features.common.console import log
-
-_NEEDS_SPICE = ("spice", "spider", "spider_fl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,38 +30,51 @@ class Wanted:
 
     Attributes:
         spice: False leaves SPICE and SPIDEr out.
-        fense: True adds FENSE, and SPIDEr-FL where there is SPICE.
+        fense: False leaves FENSE, its parts and SPIDEr-FL out, True insists on them, None takes
+            them where package and weights are there.
         cache: False keeps no parses of SPICE on disk and uses none from there.
         long_captions: True gives SPICE to clips with captions beyond MOST_WORDS words too.
+        spider_max: False leaves SPIDEr-max out where there are n-best lists.
     """
 
     spice: bool = True
-    fense: bool = False
+    fense: bool | None = None
     cache: bool = True
     long_captions: bool = False
+    spider_max: bool = True
 
 
 def new_scorer(wanted: Wanted | None = None) -> "Scorer":
     """A scorer with all metrics that this machine can compute.
 
     Args:
-        wanted: SPICE, but not FENSE when None.
+        wanted: all that can be computed here when None.
 
     Raises:
-        ScoreError: if FENSE is asked for and its package or weights are missing.
+        ScoreError: if FENSE is insisted on and its package or weights are missing.
     """
     wanted = wanted or Wanted()
-    without_fense = fense.missing() if wanted.fense else None
-    if without_fense:
-        raise ScoreError(f"FENSE: {without_fense}")
-    why_not = jars.missing() if wanted.spice else "left out as asked"
-    spice = None if why_not else new_spice(cache=wanted.cache)
+    why_no_fense = "left out as asked" if wanted.fense is False else fense.missing()
+    if wanted.fense and why_no_fense:
+        raise ScoreError(f"FENSE: {why_no_fense}")
+    why_no_spice = jars.missing() if wanted.spice else "left out as asked"
     return Scorer(
-        spice=spice,
-        why_no_spice=why_not or "",
-        use_fense=wanted.fense,
+        spice=None if why_no_spice else new_spice(cache=wanted.cache),
+        not_available=_lacking(why_no_spice, why_no_fense),
+        use_fense=not why_no_fense,
         long_captions=wanted.long_captions,
+        spider_max=wanted.spider_max,
     )
+
+
+def _lacking(why_no_spice: str | None, why_no_fense: str | None) -> dict[str, str]:
+    """Why metrics are not there, by metric; FENSE's parts go without saying."""
+    found = {"spice": why_no_spice, "spider": "needs SPICE"} if why_no_spice else {}
+    if why_no_fense:
+        found["fense"] = why_no_fense
+    elif why_no_spice:
+        found["spider_fl"] = "needs SPICE"
+    return {name: why for name, why in found.items() if why}
 
 
 def score_texts(
@@ -71,7 +85,7 @@ def score_texts(
     Args:
         candidates: a caption per clip.
         references: per clip, at least one caption.
-        wanted: SPICE, but not FENSE when None.
+        wanted: all that can be computed here when None.
 
     Returns:
         `corpus` and `intervals` by metric, `per_clip` float64 [clips] by metric.
@@ -102,14 +116,21 @@ class Scorer(Closing):
         self,
         *,
         spice: Spice | None,
-        why_no_spice: str = "",
+        not_available: Mapping[str, str] | None = None,
         use_fense: bool = False,
         long_captions: bool = False,
+        spider_max: bool = True,
     ) -> None:
+        """Nothing starts but METEOR.
+
+        Args:
+            spice: None for no SPICE and nothing that needs it.
+            not_available: why metrics are left out, by metric, for the record.
+            use_fense: compute FENSE, which must be there.
+            long_captions, spider_max: see Wanted.
+        """
         self._spice, self._use_fense, self._long_captions = spice, use_fense, long_captions
-        self._not_available = {} if spice else {"spice": why_no_spice, "spider": "needs SPICE"}
-        if use_fense and not spice:
-            self._not_available["spider_fl"] = "needs SPICE"
+        self._not_available, self._spider_max = dict(not_available or {}), spider_max
         self._meteor = Meteor()
         self._pool = ThreadPoolExecutor(1)
 
@@ -132,10 +153,6 @@ class Scorer(Closing):
             ScoreError: if a scorer's process fails, hangs, or answers something else.
         """
         texts = _Tokenized(sets)
-        long = too_long(texts.references, texts.candidates)
-        if self._spice is None or self._long_captions:
-            long[:] = False
-        say_left_out(long, sets.clips)
         weights = draw_weights(len(sets.clips))
         # METEOR works in a process of its own: it goes on while Python counts n-grams. One
         # thread talks to it, one file after the other.
@@ -144,20 +161,18 @@ class Scorer(Closing):
             for candidates in texts.candidates
         ]
         metrics = ReferenceMetrics(texts.references)
-        partial = [_Draft(weights) for _ in texts.candidates]
+        partial = [Draft(weights) for _ in texts.candidates]
         for draft, candidates in zip(partial, texts.candidates, strict=True):
             draft.add_bleu(metrics, candidates)
             draft.add_mean("rouge_l", metrics.rouge_l(candidates))
             draft.add_mean("cider_d", metrics.cider_d(candidates))
         if self._spice is not None:
-            values = spice_values(self._spice, texts.references, texts.candidates, long)
-            for draft, spice in zip(partial, values, strict=True):
-                draft.add_mean("spice", spice)
-                draft.add_mean("spider", (draft.per_clip["cider_d"] + spice) / 2)
+            self._add_spice(self._spice, metrics, partial, texts)
         if self._use_fense:
             found = fense.fense_values(texts.references, texts.candidates)
             for draft, file in zip(partial, found, strict=True):
-                draft.add_mean("fense", file.fense)
+                for name, values in file.metrics().items():
+                    draft.add_mean(name, values)
                 if self._spice is not None:
                     draft.add_mean("spider_fl", file.spider_fl(draft.per_clip["spider"]))
         for draft, future in zip(partial, meteor, strict=True):
@@ -167,10 +182,12 @@ class Scorer(Closing):
                 raise ScoreError(f"{error}; {sets.longest()}") from error
         finished = [
             replace(
-                draft.finish(sets.clips, self._not_available),
+                draft.finish(sets.clips, self._not_available | self._why_no_max(lists)),
                 wording=wording(candidates, texts.references),
             )
-            for draft, candidates in zip(partial, texts.candidates, strict=True)
+            for draft, candidates, lists in zip(
+                partial, texts.candidates, texts.n_best, strict=True
+            )
         ]
         if not sets.sha256:
             return finished
@@ -178,6 +195,38 @@ class Scorer(Closing):
             replace(scores, predictions_sha256=sha256)
             for scores, sha256 in zip(finished, sets.sha256, strict=True)
         ]
+
+    def _add_spice(
+        self, spice: Spice, metrics: ReferenceMetrics, drafts: Sequence[Draft], texts: "_Tokenized"
+    ) -> None:
+        """SPICE, SPIDEr and SPIDEr-max; all texts in one request, so that none is parsed twice."""
+        further = [
+            further_ranks(own, lists) if self._spider_max else []
+            for own, lists in zip(texts.candidates, texts.n_best, strict=True)
+        ]
+        files = [*texts.candidates, *(rank for ranks in further for rank in ranks)]
+        long = too_long(texts.references, files)
+        if self._long_captions:
+            long[:] = False
+        say_left_out(long[: len(drafts)], texts.clips)
+        values = iter(spice_values(spice, texts.references, files, long))
+        for draft in drafts:
+            draft.add_spider(next(values))
+        for draft, ranks in zip(drafts, further, strict=True):
+            if ranks:
+                spider = [(metrics.cider_d(rank) + next(values)) / 2 for rank in ranks]
+                # NaN, of a caption without SPICE, stays: the best of the others may not be the best
+                draft.add_mean("spider_max", np.maximum.reduce([draft.per_clip["spider"], *spider]))
+
+    def _why_no_max(self, lists: NBest) -> dict[str, str]:
+        """Why a file with n-best lists has no SPIDEr-max; {} for others."""
+        if not self._spider_max or not any(lists):
+            return {}
+        if self._spice is None:
+            return {"spider_max": "needs SPICE"}
+        without = sum(not texts for texts in lists)
+        reason = f"{without:,} of {len(lists):,} clips have no n-best list"
+        return {"spider_max": reason} if without else {}
 
     def _meteor_scores(
         self, candidates: Sequence[str], references: Sequence[Sequence[str]], weights: np.ndarray
@@ -192,11 +241,15 @@ class _Tokenized:
     """The texts of predictions files, tokenised by one Java process, references once."""
 
     def __init__(self, sets: PredictionSets) -> None:
-        flat = [text for texts in sets.references for text in texts]
-        flat += [text for candidates in sets.candidates for text in candidates]
-        tokens = iter(tokenize(flat))
+        n_best = sets.n_best or tuple(tuple(() for _ in sets.clips) for _ in sets.candidates)
+        lists = [*sets.references, *sets.candidates, *chain.from_iterable(n_best)]
+        tokens = iter(tokenize(list(chain.from_iterable(lists))))
+        self.clips = sets.clips
         self.references = [[next(tokens) for _ in texts] for texts in sets.references]
         self.candidates = [[next(tokens) for _ in sets.clips] for _ in sets.candidates]
+        self.n_best: list[NBest] = [
+            [[next(tokens) for _ in texts] for texts in file] for file in n_best
+        ]
         blank = [
             clip for clip, texts in zip(sets.clips, self.references, strict=True) if not all(texts)
         ]
@@ -205,55 +258,3 @@ class _Tokenized:
                 f"warning: {len(blank)} clips have a reference without words, the first is "
                 f"{blank[0]!r}; it counts as a reference, as in pycocoevalcap"
             )
-
-
-class _Draft:
-    """Gathers one file's scores metric by metric."""
-
-    def __init__(self, weights: np.ndarray) -> None:
-        self._weights = weights
-        self._corpus: dict[str, float] = {}
-        self.per_clip: dict[str, np.ndarray] = {}
-        self._intervals: dict[str, tuple[float, float]] = {}
-
-    def add_bleu(self, metrics: ReferenceMetrics, candidates: Sequence[str]) -> None:
-        corpus, clips, statistics = metrics.bleu(candidates)
-        draws = corpus_bleu(statistics, self._weights)
-        for order in range(BLEU_ORDER):
-            self.add(f"bleu_{order + 1}", corpus[order], clips[:, order], draws[:, order])
-
-    def add_mean(self, name: str, clips: np.ndarray) -> None:
-        """A metric whose corpus value is the mean over clips; NaN is a clip without a value."""
-        present = clips[np.isfinite(clips)]
-        corpus = present.mean() if len(present) else np.nan
-        self.add(name, corpus, clips, weighted_means(clips, self._weights))
-
-    def finish(self, clips: tuple[str, ...], not_available: dict[str, str]) -> Scores:
-        """All of it; a metric that clips lack is none of the whole and stands under `without`."""
-        lacking = {name: int(np.isnan(values).sum()) for name, values in self.per_clip.items()}
-        without = {
-            name: Without(clips=count, value=self._corpus[name], interval=self._intervals[name])
-            for name, count in lacking.items()
-            if count and name in _NEEDS_SPICE and count < len(clips)
-        }
-        reasons = {name: in_words(item) for name, item in without.items()}
-        reasons |= {
-            name: "no clip has a value"
-            for name, count in lacking.items()
-            if count == len(clips) and name in _NEEDS_SPICE
-        }
-        names = [name for name in METRICS if name in self._corpus and name not in reasons]
-        return Scores(
-            clips=clips,
-            corpus={name: self._corpus[name] for name in names},
-            per_clip={name: self.per_clip[name] for name in METRICS if name in self.per_clip},
-            intervals={name: self._intervals[name] for name in names},
-            not_available=not_available | reasons,
-            without=without,
-        )
-
-    def add(self, name: str, corpus: float, clips: np.ndarray, draws: np.ndarray) -> None:
-        """A metric with its corpus value, float64 [clips], and float64 [draws] of the corpus'."""
-        self._corpus[name] = float(corpus)
-        self.per_clip[name] = clips
-        self._intervals[name] = interval(draws)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from evaluate.scores.cli import Cache, WithSpice, not_available
+from evaluate.scores.cli import not_available
+from evaluate.scores.cli_options import Cache, WithFense, WithSpice
 from features.common.console import json_text, log, progress, say
 from features.common.options import AsJson
 
@@ -24,6 +25,7 @@ def human_command(
         Path, typer.Argument(metavar="CAPTIONS.csv", help="AudioCaps' or Clotho's captions file.")
     ],
     spice: WithSpice = True,
+    fense: WithFense = None,
     cache: Cache = True,
     as_json: AsJson = False,
 ) -> None:
@@ -40,7 +42,7 @@ def human_command(
 
     rounds = leave_one_out(read_captions(captions), captions)
     log("METEOR takes some 10 s to start")
-    with new_scorer(Wanted(spice=spice, cache=cache)) as scorer:
+    with new_scorer(Wanted(spice=spice, fense=fense, cache=cache)) as scorer:
         scores = [scorer.score(sets)[0] for sets in progress(rounds, what="human", unit="rounds")]
     mean, _ = mean_and_std([item.corpus for item in scores])
     named = {f"round {number}": item for number, item in enumerate(scores, start=1)}
@@ -58,7 +60,8 @@ def human_command(
     rows = [["", *(METRICS[name] for name in mean)]]
     rows.append([captions.name, *(percent(value, decimals=2) for value in mean.values())])
     if all_of_audiocaps(scores[0].clips):
-        rows.append(["paper, AudioCaps test", *(f"{paper[name]:.1f}" for name in mean)])
+        cells = [f"{paper[name]:.1f}" if name in paper else "–" for name in mean]
+        rows.append(["paper, AudioCaps test", *cells])
     say(f"{len(scores[0].clips):,} clips, each of {len(rounds)} captions against the others, × 100")
     say(aligned(rows, terminal_width()))
     for line in not_available(named):

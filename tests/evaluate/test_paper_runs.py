@@ -9,6 +9,7 @@ import pytest
 from evaluate import evaluation, paper_runs
 from evaluate.cli import app
 from evaluate.paper_runs import Experiments, paper_recipes, run_experiments
+from evaluate.scores.score import Wanted
 from features.common.errors import ConfigError, TagbartError
 from tests.train.toy import random_clips, settings, write_features
 
@@ -34,7 +35,7 @@ def asked(toy_features, tmp_path, shared_meteor):
         recipes=("vggish", "yamnet"),
         seeds=(0, 1),
         settings=SETTINGS,
-        spice=False,
+        wanted=Wanted(spice=False, fense=False),
     )
 
 

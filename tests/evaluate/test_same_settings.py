@@ -10,6 +10,7 @@ from evaluate.cli import app
 from evaluate.evaluation import EvaluationJob, caption_split
 from evaluate.same_settings import NAME, check_same_settings, note_settings
 from evaluate.scores.results import Origin
+from evaluate.scores.score import Wanted
 from features.common.errors import RunError
 
 
@@ -68,7 +69,7 @@ def test_a_run_that_is_not_there_is_said_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked = EvaluationJob(
         run=Path("some/demo"), features=tmp_path, split="test", out=tmp_path / "out", device="cpu",
-        options=DecodingOptions(), exports=(), spice=False, as_json=False,
+        options=DecodingOptions(), exports=(), wanted=Wanted(spice=False), as_json=False,
     )  # fmt: skip
     with pytest.raises(RunError, match="hf download some/demo --local-dir demo"):
         caption_split(asked)

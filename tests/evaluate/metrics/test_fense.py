@@ -14,6 +14,8 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from evaluate.metrics import fense
 from evaluate.metrics.child import ScoreError
+from evaluate.metrics.spice import jars
+from evaluate.scores import score
 from evaluate.scores.score import Wanted, new_scorer
 
 
@@ -30,7 +32,8 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_tenth_of_spider_is_left_where_the_fluency_detector_objects():
-    values = fense.Fense(fense=np.zeros(2), error=np.array([0.0, 1.0]))
+    nought = np.zeros(2)
+    values = fense.Fense(fense=nought, similarity=nought, error=np.array([0.0, 1.0]))
     np.testing.assert_allclose(values.spider_fl(np.array([0.5, 0.5])), [0.5, 0.05])
 
 
@@ -40,6 +43,44 @@ def test_without_the_package_asking_for_fense_ends_at_once(monkeypatch):
         ScoreError, match=r"FENSE: aac-metrics is not installed; .*make setup-fense"
     ):
         new_scorer(Wanted(fense=True))
+
+
+class HalfSpice:
+    """SPICE that gives every clip 1/2."""
+
+    def scores(self, references, candidates):
+        return [np.full(len(file), 0.5) for file in candidates]
+
+    def close(self) -> None: ...
+
+
+def test_fense_and_its_parts_come_by_themselves_where_they_are_there(monkeypatch, shared_meteor):
+    found = fense.Fense(
+        fense=np.array([0.08, 0.6]), similarity=np.array([0.8, 0.6]), error=np.array([1.0, 0.0])
+    )
+    monkeypatch.setattr(fense, "missing", lambda: None)
+    monkeypatch.setattr(fense, "fense_values", lambda references, candidates: [found])
+    monkeypatch.setattr(jars, "missing", lambda: None)
+    monkeypatch.setattr(score, "new_spice", lambda cache: HalfSpice())
+    texts = ["dogs", "cats"], [["a bird"], ["wind"]]  # no word shared: CIDEr-D 0, SPIDEr 1/4
+    scores = score.score_texts(*texts)
+    assert scores.corpus["fense"] == pytest.approx(0.34)
+    assert scores.corpus["sbert_sim"] == pytest.approx(0.7)
+    assert scores.corpus["fer"] == 0.5
+    assert scores.corpus["spider_fl"] == pytest.approx((0.025 + 0.25) / 2)
+    assert scores.intervals["fer"] == (0, 1)
+    scores = score.score_texts(*texts, Wanted(fense=False))
+    assert "fense" not in scores.corpus and "fer" not in scores.per_clip
+    assert scores.not_available == {"fense": "left out as asked"}
+
+
+def test_where_fense_is_not_there_scores_come_without_and_say_how_to_get_it(
+    monkeypatch, shared_meteor
+):
+    monkeypatch.setattr(util, "find_spec", lambda name: None)
+    scores = score.score_texts(["dogs"], [["a bird"]], Wanted(spice=False))
+    assert "make setup-fense" in scores.not_available["fense"]
+    assert "fense" not in scores.corpus
 
 
 def test_the_lock_has_the_part_that_make_setup_fense_installs():
@@ -96,14 +137,14 @@ def test_values_come_back_per_file_and_the_worker_may_not_use_the_network():
     answer = (
         "import json, os, sys; assert os.environ['HF_HUB_OFFLINE'] == '1'\n"
         "files = json.loads(sys.stdin.readline())['candidates']\n"
-        "print(json.dumps({'values': [{'fense': [len(c) for c in f], 'error': [0] * len(f)}"
-        " for f in files]}))"
+        "print(json.dumps({'values': [{'fense': [len(c) for c in f], 'error': [0] * len(f),"
+        " 'similarity': [-len(c) for c in f]} for f in files]}))"
     )
     first, second = fense.fense_values(
         [["r"], ["r"]], [["a", "bb"], ["", "c"]], command=python(answer)
     )
     assert (first.fense.tolist(), second.fense.tolist()) == ([1, 2], [0, 1])
-    assert first.error.tolist() == [0, 0]
+    assert (first.error.tolist(), second.similarity.tolist()) == ([0, 0], [0, -1])
 
 
 @pytest.fixture
@@ -146,6 +187,9 @@ def test_aac_metrics_itself_answers_with_weights_in_the_places_that_are_looked_a
     np.testing.assert_allclose(first.fense, 1 - fense.PENALTY * first.error, atol=1e-6)
     assert set(first.error) | set(second.error) <= {0.0, 1.0}
     assert (second.fense < 1).all()
+    for file in (first, second):
+        expected = file.similarity * (1 - fense.PENALTY * file.error)
+        np.testing.assert_allclose(file.fense, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -113,3 +113,17 @@ def test_the_longest_text_is_named_by_its_clip():
         candidates=(("x", "word " * 9), ("y", "z")),
     )
     assert sets.longest() == "the longest text is a caption of clip 'b', 9 words"
+
+
+def test_n_best_lists_are_read_as_texts_or_as_objects_with_one(tmp_path):
+    kept = [
+        record("x") | {"n_best": [{"text": "a dog", "logprob": -1}, {"text": "dogs"}]},
+        record("y") | {"n_best": ["a cat"]},
+        record("z"),
+    ]
+    path = lines(tmp_path / "a.jsonl", *kept)
+    assert read_sets([path]).n_best == ((("a dog", "dogs"), ("a cat",), ()),)
+    for wrong in ("a dog", [3], [{"caption": "a dog"}]):
+        lines(path, record("x") | {"n_best": wrong})
+        with pytest.raises(PredictionsError, match=r"line 1, clip 'x': \"n_best\" is no list"):
+            read_sets([path])

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluate.metrics.spice import jars
 from evaluate.metrics.spice.client import Spice
 from evaluate.metrics.tokenizer import tokenize
 from evaluate.scores.predictions import PredictionSets, read_predictions, read_sets
 from evaluate.scores.results import Without
-from evaluate.scores.score import Scorer
+from evaluate.scores.score import Scorer, Wanted, new_scorer
 from tests.evaluate.metrics.spice.conftest import graph_classes, hand_parsed
 
 WITHOUT_SPICE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider_d")
@@ -19,7 +20,7 @@ WITHOUT_SPICE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "c
 @pytest.fixture
 def scorer(shared_meteor: None) -> Scorer:
     """A scorer on the shared METEOR, without SPICE."""
-    return Scorer(spice=None, why_no_spice="get them with: make setup-spice")
+    return Scorer(spice=None)
 
 
 @pytest.fixture(scope="session")
@@ -109,11 +110,14 @@ def test_a_set_of_one_clip_has_scores(scorer):
     assert scores.corpus["cider_d"] == 0  # a word in every clip (all one of them) weighs nothing
 
 
-def test_without_the_jars_spice_and_spider_are_absent_and_say_why(scorer):
+def test_without_the_jars_spice_and_spider_are_absent_and_say_why(shared_meteor, monkeypatch):
+    monkeypatch.setattr(jars, "missing", lambda: "get them with: make setup-spice")
+    scorer = new_scorer(Wanted(fense=False))
     [scores, _] = scorer.score(EDGES)
     assert scores.not_available == {
         "spice": "get them with: make setup-spice",
         "spider": "needs SPICE",
+        "fense": "left out as asked",
     }
     assert not {"spice", "spider"} & scores.per_clip.keys()
 
@@ -133,7 +137,7 @@ def test_spider_is_the_mean_of_cider_d_and_spice_per_clip(shared_meteor, tmp_pat
 
 
 class HalfEach:
-    """SPICE that gives every clip 1/2 and remembers what it was asked; NaN for the text "odd"."""
+    """SPICE that gives every clip 1/2, and NaN for the text "odd"; remembers what it was asked."""
 
     def __init__(self) -> None:
         self.asked: list = []
@@ -160,6 +164,47 @@ def test_a_metric_that_a_clip_lacks_is_never_the_value_of_the_whole(shared_meteo
     assert np.isnan(first.per_clip["spice"]).tolist() == [True, False, False]
     assert second.corpus["spice"] == 0.5
     assert second.without == {}
+
+
+class FirstWord:
+    """SPICE that gives a caption the number that it begins with."""
+
+    def scores(self, references, candidates):
+        return [np.array([float(text.split()[0]) for text in file]) for file in candidates]
+
+    def close(self) -> None: ...
+
+
+# CIDEr-D of captions that share no word with their references is 0: SPIDEr is half of SPICE.
+NO_WORD_SHARED = {"clips": ("a", "b"), "references": (("rain",), ("wind",))}
+
+
+def test_spider_max_is_the_mean_of_each_clips_best_candidate(shared_meteor):
+    sets = PredictionSets(
+        **NO_WORD_SHARED,
+        candidates=(("2 dogs", "4 cats"), ("6 dogs", "8 cats")),
+        n_best=(
+            (("2 dogs", "6 owls", "4 owls"), ("4 cats", "3 owls")),
+            (("6 dogs",), ("8 cats",)),
+        ),
+    )
+    several, single = Scorer(spice=FirstWord()).score(sets)
+    assert several.per_clip["spider"].tolist() == [1, 2]
+    assert several.per_clip["spider_max"].tolist() == [3, 2]
+    assert several.corpus["spider_max"] == 2.5
+    assert several.intervals["spider_max"] == (2, 3)
+    assert single.per_clip["spider_max"].tolist() == single.per_clip["spider"].tolist() == [3, 4]
+
+
+def test_spider_max_needs_a_list_of_every_clip_and_spice(shared_meteor):
+    lists = (("2 dogs", "6 owls"), ())
+    sets = PredictionSets(**NO_WORD_SHARED, candidates=(("2 dogs", "4 cats"),), n_best=(lists,))
+    [scores] = Scorer(spice=FirstWord()).score(sets)
+    assert scores.not_available == {"spider_max": "1 of 2 clips have no n-best list"}
+    [scores] = Scorer(spice=None).score(sets)
+    assert scores.not_available == {"spider_max": "needs SPICE"}
+    [scores] = Scorer(spice=FirstWord(), spider_max=False).score(sets)
+    assert "spider_max" not in scores.per_clip and scores.not_available == {}
 
 
 LONG = " ".join(["rain"] * 201)
