@@ -68,7 +68,7 @@ setup-tensorflow: .venv/part-tensorflow  ## add TensorFlow: reads TF-Hub's Saved
 setup-page: .venv/part-page  ## add what the web page needs
 setup-spice: setup  ## add SPICE and SPIDEr: CoreNLP's jars, by Maven where it is (384 MB)
 	$(PY) -m evaluate fetch spice
-setup-fense: .venv/part-fense  ## add FENSE and SPIDEr-FL, for evaluate score --fense
+setup-fense: .venv/part-fense  ## add FENSE and SPIDEr-FL; weights: evaluate fetch fense
 setup-datasets: .venv/part-datasets  ## add pyarrow, for data sets in parquet
 setup-cluster: .venv/part-cluster  ## add Ray, for --engine ray
 setup-development: .venv/part-development  ## add pytest, ruff, mypy

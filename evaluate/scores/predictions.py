@@ -177,11 +177,12 @@ def _n_best(where: str, found: Any) -> tuple[str, ...]:
     """The texts of an n-best list, whose items are texts or objects with a "text"."""
     items = found if isinstance(found, list) else [None]
     texts = [item.get("text") if isinstance(item, dict) else item for item in items]
-    if not all(isinstance(text, str) for text in texts):
+    captions = tuple(text for text in texts if isinstance(text, str))
+    if len(captions) < len(items):
         raise PredictionsError(
             f'{where}: "n_best" is no list of captions (texts, or objects with a "text")'
         )
-    return tuple(texts)
+    return captions
 
 
 def _text(where: str, record: dict[str, Any], key: str) -> str:
