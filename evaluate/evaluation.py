@@ -5,10 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluate.captions.generate import Caption, caption_clips
-from evaluate.captions.options import DecodingOptions
+from evaluate.captions.candidate import Caption
+from evaluate.captions.choosing.by_ear import Ear
+from evaluate.captions.generate import caption_clips
+from evaluate.captions.options import CLAP, DecodingOptions
 from evaluate.captions.search import open_run
 from evaluate.exports import COCO_NAME, DCASE_NAME, write_coco, write_dcase
+from evaluate.metrics.clap import default_folder
 from evaluate.same_settings import check_same_settings, note_settings
 from evaluate.scores.cli import score_table
 from evaluate.scores.predictions import Prediction, read_sets, write_predictions
@@ -37,7 +40,8 @@ _NO_DECISION = ("batch_size", "n_best")
 class EvaluationJob:
     """What `python -m evaluate run` was asked for; `exports` names further forms of captions,
     `device` None is this machine's own (train/model/device.py); `wanted` are the metrics;
-    `overwrite` replaces an evaluation of other settings."""
+    `overwrite` replaces an evaluation of other settings; `clap` is CLAP's folder, None for the
+    usual one."""
 
     run: Path
     features: Path
@@ -49,6 +53,7 @@ class EvaluationJob:
     wanted: Wanted
     as_json: bool
     overwrite: bool = False
+    clap: Path | None = None
 
 
 def evaluate(asked: EvaluationJob) -> None:
@@ -89,7 +94,10 @@ def caption_split(asked: EvaluationJob) -> int:
     made = origin(asked)
     if not asked.overwrite:
         check_same_settings(asked.out, made, asked.features)
-    captions = caption_features(run, features, asked.options)
+    ear = None
+    if asked.options.choose == CLAP:
+        ear = Ear.load(asked.clap or default_folder(), features, str(run.model.device))
+    captions = caption_features(run, features, asked.options, ear)
     note_settings(asked.out, made, asked.features)
     scored = write_captions(asked, features, captions)
     if not scored:
@@ -130,12 +138,14 @@ def score_folders(folders: Mapping[Path, Origin], wanted: Wanted) -> list[Scores
     return found
 
 
-def caption_features(run: Run, features: Features, options: DecodingOptions) -> list[Caption]:
+def caption_features(
+    run: Run, features: Features, options: DecodingOptions, ear: Ear | None = None
+) -> list[Caption]:
     """Caption every clip of a split, with progress on stderr."""
     clips = (features[index] for index in range(len(features)))
-    total = len(features) * (1 + options.tag_draws)
+    total = len(features) * options.passes
     with progress(total=total, what="caption", unit="captions") as bar:
-        return caption_clips(run, clips, options, done=bar.update)
+        return caption_clips(run, clips, options, ear=ear, done=bar.update)
 
 
 def write_captions(asked: EvaluationJob, features: Features, captions: Sequence[Caption]) -> int:
@@ -144,12 +154,13 @@ def write_captions(asked: EvaluationJob, features: Features, captions: Sequence[
     Returns:
         How many captions have references.
     """
+    by_ear = asked.options.choose == CLAP  # even a single one's numbers are of interest
     predictions = [
         Prediction(
             clip=caption.clip,
             candidate=caption.text,
             references=features[caption.clip].captions,
-            more=_n_best(caption) if asked.options.n_best > 1 else {},
+            more=_n_best(caption) if asked.options.n_best > 1 or by_ear else {},
         )
         for caption in captions
     ]
@@ -173,10 +184,11 @@ def write_captions(asked: EvaluationJob, features: Features, captions: Sequence[
 
 def as_record(options: DecodingOptions) -> dict[str, Any]:
     """What decides the captions, for scores.json: results that share it are of one kind."""
-    record = {key: value for key, value in asdict(options).items() if key not in _NO_DECISION}
-    if not options.tag_draws:
-        record = {key: value for key, value in record.items() if key not in ("choose", "seed")}
-    return record
+    unused = {*_NO_DECISION}
+    if options.choose != CLAP:
+        unused |= {"candidates", "choose_weight"}
+        unused |= set() if options.tag_draws else {"choose", "seed"}
+    return {key: value for key, value in asdict(options).items() if key not in unused}
 
 
 def _n_best(caption: Caption) -> dict[str, Any]:

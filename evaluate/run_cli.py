@@ -9,7 +9,9 @@ import typer
 
 from evaluate.captions.cli_options import (
     Beams,
+    Candidates,
     Choose,
+    ChooseWeight,
     Device,
     LengthPenalty,
     MaxLength,
@@ -21,6 +23,7 @@ from evaluate.captions.cli_options import (
     TagDraws,
     computing,
     decoding_options,
+    hearing,
     searching,
 )
 from evaluate.scores.cli_options import Cache, SpiderMax, WithFense, WithSpice
@@ -45,7 +48,10 @@ def run_command(
     batch_size: Annotated[
         int | None, computing(help="Prompts decoded together.", show_default="32, on a GPU 256")
     ] = None,
-    n_best: Annotated[int, written(help="Captions with probabilities per clip.")] = 1,
+    n_best: Annotated[
+        int | None,
+        written(help="Captions with probabilities per clip.", show_default="1, chosen by ear all"),
+    ] = None,
     export: Annotated[
         list[Export] | None,
         written(help="Write captions.coco.json or captions.dcase.csv too; may be repeated."),
@@ -75,6 +81,16 @@ def run_command(
     tag_draws: TagDraws = 0,
     choose: Choose = "consensus",
     seed: Seed = 0,
+    candidates: Candidates = 50,
+    choose_weight: ChooseWeight = 0.3,
+    clap: Annotated[
+        Path | None,
+        hearing(
+            help="Folder of the CLAP that made the features' stream: its text tower chooses, and "
+            "scores CLAPScore.",
+            show_default="weights/clap",
+        ),
+    ] = None,
     as_json: Annotated[bool, written("--json", help="Print JSON for a program.")] = False,
     overwrite: Annotated[
         bool, written("--overwrite", help="Replace an evaluation of other settings in OUT.")
@@ -100,12 +116,14 @@ def run_command(
     options = decoding_options(
         search,
         published=run if published_decoding else None,
-        n_best=n_best,
+        n_best=n_best if n_best is not None else candidates if choose == "clap" else 1,
         batch_size=batch_size,
         precision=precision,
         tag_draws=tag_draws,
         choose=choose,
         seed=seed,
+        candidates=candidates,
+        choose_weight=choose_weight,
     )
     from evaluate.evaluation import EvaluationJob, evaluate
     from evaluate.scores.score import Wanted
@@ -125,5 +143,6 @@ def run_command(
             wanted=Wanted(spice=spice, fense=fense, cache=cache, spider_max=spider_max),
             as_json=as_json,
             overwrite=overwrite,
+            clap=clap,
         )
     )

@@ -121,10 +121,7 @@ class _ClipBeams:
         size = self._options.no_repeat_ngram
         if not size:
             return banned
-        tokens = [node.token for node in self.running[beam].back()][::-1]
-        starts = range(len(tokens) - size + 1)
-        tail = tokens[len(tokens) - size + 1 :]
-        return banned + [tokens[i + size - 1] for i in starts if tokens[i : i + size - 1] == tail]
+        return banned + repeats([node.token for node in self.running[beam].back()][::-1], size)
 
     def _nothing_better(self, length: int) -> bool:
         if len(self._ended) < self._options.beams:
@@ -136,6 +133,15 @@ class _ClipBeams:
 
     def _score(self, total: float, length: int) -> float:
         return self._options.rank(total, length - 1)
+
+
+def repeats(tokens: Sequence[int], size: int) -> list[int]:
+    """Tokens that would end an n-gram which stands in `tokens` already; none for size 0."""
+    if not size:
+        return []
+    starts = range(len(tokens) - size + 1)
+    tail = tokens[len(tokens) - size + 1 :]
+    return [tokens[i + size - 1] for i in starts if tokens[i : i + size - 1] == tail]
 
 
 def _hypothesis(score: float, end: _Node) -> Hypothesis:

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from evaluate.captions.generate import Caption, caption_clips
+from evaluate.captions.candidate import Caption
+from evaluate.captions.generate import caption_clips
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.search import open_run
 from extract.sound.audio import Audio, load_audio

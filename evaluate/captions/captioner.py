@@ -10,8 +10,8 @@ from typing import Any, overload
 
 import numpy as np
 
+from evaluate.captions.candidate import Candidate
 from evaluate.captions.caption import Listener, Said, Window, find_audio, load_listener
-from evaluate.captions.generate import Candidate
 from evaluate.captions.options import DecodingOptions
 from extract.sound.audio import Audio, load_audio
 from features.common.errors import ClipError, ConfigError

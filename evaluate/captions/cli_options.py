@@ -16,6 +16,7 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trai
 computing = partial(typer.Option, rich_help_panel="Computing")
 searching = partial(typer.Option, rich_help_panel="Search")
 prompting = partial(typer.Option, rich_help_panel="Several prompts per clip")
+hearing = partial(typer.Option, rich_help_panel="Chosen by ear (--choose clap)")
 Device = Annotated[
     str | None,
     computing(
@@ -59,11 +60,18 @@ TagDraws = Annotated[
 Choose = Annotated[
     str,
     prompting(
-        metavar="consensus|likelihood",
-        help="How one caption is picked; likelihood is that given the likeliest tags.",
+        metavar="consensus|likelihood|clap",
+        help="How one caption is picked; likelihood is that given the likeliest tags, clap (of "
+        "`evaluate run`) hears candidates for these.",
     ),
 ]
-Seed = Annotated[int, prompting(help="Draws the tags.")]
+Seed = Annotated[int, prompting(help="Draws the tags, or candidates.")]
+Candidates = Annotated[
+    int, hearing(help="Captions to choose from: those of the search, the others drawn.")
+]
+ChooseWeight = Annotated[
+    float, hearing(help="How much likelihood counts; CLAP's cosine has the rest of 1.")
+]
 
 
 def decoding_options(

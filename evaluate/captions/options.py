@@ -10,7 +10,8 @@ from features.common.errors import ConfigError
 PRECISIONS = ("float32", "bf16", "int8")
 CONSENSUS = "consensus"
 LIKELIHOOD = "likelihood"
-CHOICES = (CONSENSUS, LIKELIHOOD)
+CLAP = "clap"
+CHOICES = (CONSENSUS, LIKELIHOOD, CLAP)
 
 # What the paper's code sets, and inherits from its library and from bart-large and bart-base as far
 # as known.
@@ -40,15 +41,18 @@ class DecodingOptions:
         min_length: no EOS before this many tokens stand, counted in the same way.
         no_repeat_ngram: no n-gram of this many tokens occurs twice; 0 allows all.
         early_stopping: done as soon as `beams` hypotheses are finished, better ones or not.
-        n_best: most captions to return per clip, at most `beams`.
+        n_best: most captions to return per clip, at most `beams`, or `candidates` for "clap".
         batch_size: prompts decoded together, None for what suits the device
             (evaluate/captions/search.py); the captions do not depend on it.
         precision: what weights are kept and multiplied in: "float32", "bf16", or on a CPU "int8"
             (evaluate/captions/precision.py).
         tag_draws: prompts of drawn tags to decode besides the one of the likeliest tags.
         choose: how to pick among the captions of several prompts: "consensus", or "likelihood"
-            under the prompt of the likeliest tags.
-        seed: of the drawn tags.
+            under the prompt of the likeliest tags; or "clap": among candidates for the likeliest
+            tags, by listening again (evaluate/captions/choosing/by_ear.py).
+        seed: of the drawn tags, or candidates.
+        candidates: for "clap", those of the search and so many drawn that they are as many.
+        choose_weight: for "clap", how much likelihood counts; the cosine has the rest of 1.
     """
 
     beams: int = 4
@@ -63,17 +67,21 @@ class DecodingOptions:
     tag_draws: int = 0
     choose: str = CONSENSUS
     seed: int = 0
+    candidates: int = 50
+    choose_weight: float = 0.3
 
     def __post_init__(self) -> None:
         least = {"beams": 1, "max_length": 3, "n_best": 1, "batch_size": 1}
-        for name in (*least, "min_length", "no_repeat_ngram", "tag_draws", "seed"):
+        for name in (*least, "min_length", "no_repeat_ngram", "tag_draws", "seed", "candidates"):
             value = getattr(self, name)
             if value is not None and value < least.get(name, 0):
                 raise ConfigError(f"{name} is {value}, expected at least {least.get(name, 0)}")
             largest = _LARGEST_SEED if name == "seed" else _LARGEST_COUNT
             if value is not None and value > largest:
                 raise ConfigError(f"{name} is {value}, expected at most {largest}")
-        for name, most in (("min_length", "max_length"), ("n_best", "beams")):
+        pool = "candidates" if self.choose == CLAP else "beams"
+        orders = [("min_length", "max_length"), ("n_best", pool)]
+        for name, most in orders + [("beams", pool)] * (pool != "beams"):
             if getattr(self, name) > getattr(self, most):
                 raise ConfigError(
                     f"{name} is {getattr(self, name)}, more than {most} = {getattr(self, most)}"
@@ -81,8 +89,20 @@ class DecodingOptions:
         require_precision(self.precision)
         if self.choose not in CHOICES:
             raise ConfigError(f"choose is {self.choose!r}, expected one of {', '.join(CHOICES)}")
+        if self.choose == CLAP and self.tag_draws:
+            raise ConfigError(
+                "choose is 'clap', which has candidates of its own; leave out tag_draws "
+                f"({self.tag_draws}), or choose by consensus or likelihood"
+            )
+        if not 0 <= self.choose_weight <= 1:
+            raise ConfigError(f"choose_weight is {self.choose_weight}, expected 0 to 1")
         if not isfinite(self.length_penalty):
             raise ConfigError(f"length_penalty is {self.length_penalty}, expected a number")
+
+    @property
+    def passes(self) -> int:
+        """How often a clip is decoded: a prompt each, and once more to draw candidates."""
+        return 1 + self.tag_draws + (self.choose == CLAP)
 
     def rank(self, logprob: float, tokens: int) -> float:
         """What captions are ordered by: log-probability / tokens ** length_penalty.

@@ -11,6 +11,7 @@ from torch.nn import functional
 from transformers import BartForConditionalGeneration
 
 from evaluate.captions.beam import Hypothesis, SpecialTokens, beam_search
+from evaluate.captions.choosing.nucleus import draw_captions, numbers
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.precision import logits_in_parts, narrow
 from features.common.errors import ConfigError
@@ -71,6 +72,26 @@ class Searcher:
                 for member, hypotheses in zip(members, of_batch, strict=True):
                     found[member] = hypotheses
                 self.done(len(members))
+        return found
+
+    def draw(self, block: Block, member: int, key: np.uint64) -> list[Hypothesis]:
+        """As many drawn captions of one clip as its candidates lack.
+
+        It is decoded by itself: a clip's captions are the same to the last bit whatever comes with
+        it.
+
+        Args:
+            block: one prompt per clip.
+            member: the clip's place in it.
+            key: of train.data.draws.clip_keys.
+        """
+        options = self.options
+        with self._memory_watched():
+            states, mask = self._encode(block, np.array([member]))
+            draws = options.candidates - options.beams
+            uniform = numbers(options.seed, key, draws, options.max_length)
+            found = draw_captions(self.run.model.bart, states, mask, options, uniform)
+        self.done(1)
         return found
 
     def judge(self, block: Block, pools: Sequence[Sequence[Hypothesis]]) -> list[list[Hypothesis]]:

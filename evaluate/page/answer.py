@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from evaluate.captions.candidate import Caption
 from evaluate.captions.caption import LEAST_S, Listener, Window
-from evaluate.captions.generate import Caption, caption_clips
+from evaluate.captions.generate import caption_clips
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.precision import precision_of
 from evaluate.page.limits import MB, Limits

@@ -39,7 +39,7 @@ class System:
         predictions: by clip id, in the file's order.
         result: its scores.json; None for a baseline that was not scored.
         clip_scores: clip id: metric: value; a value that is not there is NaN.
-        n_best: clip id: records of evaluate.captions.generate.Candidate.as_json; empty if not kept.
+        n_best: clip id: records of Candidate.as_json (evaluate/captions/candidate.py), if kept.
     """
 
     label: str

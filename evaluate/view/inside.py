@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from evaluate.captions.beam import SpecialTokens
-from evaluate.captions.generate import ClipLike
+from evaluate.captions.candidate import ClipLike
 from train.data.prompts import NO_ROW
 from train.run_folder.checkpoint import Run
 

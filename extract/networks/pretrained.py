@@ -6,11 +6,9 @@ from typing import Any, TypeVar, cast
 
 import torch
 from transformers import PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
-from features.common.checksum import sha256_of
 from features.common.errors import WeightsError
-
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -28,6 +26,7 @@ def load_folder(kind: type[Model], folder: Path, *, surplus: tuple[str, ...] = (
             transformers would go on with random ones.
     """
     _check_kind(kind, folder)
+    transformers_logging.disable_progress_bar()
     try:
         loaded: Any = kind.from_pretrained(
             folder,
@@ -54,18 +53,6 @@ def load_folder(kind: type[Model], folder: Path, *, surplus: tuple[str, ...] = (
     ):
         raise WeightsError(f"{folder}: not the weights of {kind.__name__} ({said}); get it again")
     return cast(Model, model.eval())
-
-
-def sha256_of_weights(folder: Path) -> str:
-    """Checksum of the file that holds a folder's weights.
-
-    Raises:
-        WeightsError: if it holds none.
-    """
-    for name in WEIGHT_FILES:
-        if (folder / name).is_file():
-            return sha256_of(folder / name)
-    raise WeightsError(f"{folder}: holds neither {' nor '.join(WEIGHT_FILES)}; get it again")
 
 
 def _check_kind(kind: type[PreTrainedModel], folder: Path) -> None:

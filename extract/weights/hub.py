@@ -5,7 +5,9 @@ from pathlib import Path
 
 import huggingface_hub
 
+from features.common.checksum import sha256_of
 from features.common.download import DownloadError
+from features.common.errors import WeightsError
 
 _TEXTS = (
     "config.json",
@@ -52,3 +54,15 @@ def fetch_folder(repository: str, target: Path) -> None:
         ) from error
     shutil.rmtree(draft / ".cache", ignore_errors=True)
     draft.replace(target)
+
+
+def sha256_of_weights(folder: Path) -> str:
+    """Checksum of the file that holds a folder's weights.
+
+    Raises:
+        WeightsError: if it holds none.
+    """
+    for name in WEIGHT_FILES:
+        if (folder / name).is_file():
+            return sha256_of(folder / name)
+    raise WeightsError(f"{folder}: holds neither {' nor '.join(WEIGHT_FILES)}; get it again")

@@ -13,6 +13,7 @@ from features.common.publish import write_json
 from features.reader import Features
 from features.spec import Index, SplitEntry, StreamSpec
 from features.writer import ShardWriter
+from tests.evaluate.clap_fixtures import clap_folder, heard_features  # noqa: F401
 from tests.evaluate.scores.scoring_fixtures import (  # noqa: F401
     corenlp,
     meteor,
@@ -72,13 +73,24 @@ SPECS = (stream("yamnet", "tag_logits", len(TAGS), 0.96), stream("panns", "embed
 def tiny_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A features folder: split `test` of twelve clips, the last without captions."""
     root = tmp_path_factory.mktemp("features")
+    write_features(root)
+    return root
+
+
+def write_features(
+    root: Path, further: StreamSpec | None = None, rows_of: Sequence[np.ndarray] = ()
+) -> None:
+    """Write that folder, with a further stream if there is one: rows [T, D] by clip."""
     rng = np.random.default_rng(0)
-    writer = ShardWriter("test", SPECS)
+    specs = (*SPECS, further) if further else SPECS
+    writer = ShardWriter("test", specs)
     for number, text in enumerate(CAPTIONS):
         rows = {
             "yamnet": rng.normal(-4, 3, (2 + number, len(TAGS))).astype(np.float32),
             "panns": rng.normal(0, 1, (1, 16)).astype(np.float32),
         }
+        if further:
+            rows[further.name] = rows_of[number]
         captions = [text] if number < len(CAPTIONS) - 1 else []
         writer.add(f"clip_{number}", f"test/clip_{number}.wav", 10.0, captions, rows)
     entry = SplitEntry(
@@ -87,9 +99,8 @@ def tiny_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
         clips_missing=0,
         clips_failed=0,
     )
-    streams = {spec.name: spec.attrs() for spec in SPECS}
+    streams = {spec.name: spec.attrs() for spec in specs}
     write_json(root / "features.json", Index(streams=streams, splits={"test": entry}).to_json())
-    return root
 
 
 @pytest.fixture(scope="session")

@@ -61,8 +61,13 @@ def test_published_decoding_follows_the_checkpoint(tmp_path, checkpoint, most, p
         ({"tag_draws": -1}, "tag_draws is -1"),
         ({"no_repeat_ngram": -1}, "no_repeat_ngram is -1"),
         ({"precision": "float16"}, "expected one of float32, bf16, int8"),
-        ({"choose": "luck"}, "expected one of consensus, likelihood"),
+        ({"choose": "luck"}, "expected one of consensus, likelihood, clap"),
         ({"length_penalty": float("nan")}, "length_penalty is nan"),
+        ({"choose": "clap", "candidates": 3}, "beams is 4, more than candidates = 3"),
+        ({"choose": "clap", "n_best": 51}, "n_best is 51, more than candidates = 50"),
+        ({"choose": "clap", "tag_draws": 2}, "has candidates of its own; leave out tag_draws"),
+        ({"choose_weight": 1.1}, "choose_weight is 1.1, expected 0 to 1"),
+        ({"choose_weight": float("nan")}, "choose_weight is nan"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named(setting, said):

@@ -6,29 +6,19 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+from transformers import ClapFeatureExtractor, ClapModel
 
 from extract.networks import clap
 from extract.networks.clap import ClapAudio
 from extract.streams import load_encoders
 from features.common.errors import WeightsError
+from tests.tiny_clap import save_tiny_clap
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A small CLAP with random weights, saved as transformers saves one."""
-    torch.manual_seed(0)
-    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-            "intermediate_size": 16, "vocab_size": 50}  # fmt: skip
-    audio = {"hidden_size": 64, "patch_embeds_hidden_size": 8, "depths": [1, 1, 1, 1],
-             "num_attention_heads": [2, 2, 2, 2]}  # fmt: skip
-    model = ClapModel(ClapConfig(text_config=text, audio_config=audio, projection_dim=24)).eval()
-    for name, buffer in model.named_buffers():
-        if name.endswith("running_var"):
-            buffer.uniform_(50, 500)  # of decibels, as a trained batch norm has it
     path = tmp_path_factory.mktemp("clap-weights") / "clap"
-    model.save_pretrained(path)
-    ClapFeatureExtractor(truncation="rand_trunc").save_pretrained(path)
+    save_tiny_clap(path)
     return path
 
 

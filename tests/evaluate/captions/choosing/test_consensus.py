@@ -2,7 +2,7 @@
 
 import pytest
 
-from evaluate.captions.consensus import expected_agreement
+from evaluate.captions.choosing.consensus import expected_agreement
 
 
 def agreement(first: str, second: str) -> float:
