@@ -84,6 +84,11 @@ def find_draft(task: ShardTask, out: Path, encoders: Mapping[str, Encoder]) -> D
     return None
 
 
+def draft_mark(task: ShardTask, out: Path) -> DoneMark | None:
+    """The mark of a shard's draft as it stands, whether or not it can be gone on with."""
+    return DoneMark.read(_paths(task, out)[1])
+
+
 def forget_draft(task: ShardTask, out: Path) -> None:
     """Delete a shard's draft, if there is one."""
     for path in reversed(_paths(task, out)):  # the mark first: without it, the rest is nothing

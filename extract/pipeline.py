@@ -13,8 +13,9 @@ import torch
 from extract.dump.clips import PlannedClip
 from extract.gathering import OpenShard, as_stored, find_draft, forget_draft, work_of
 from extract.shards import DoneMark, ShardTask
-from extract.sound.decode import Heard, Settings, decoded, resample_all
+from extract.sound.decode import Settings, decoded, resample_all, ring_for
 from extract.sound.endings import GO_ON
+from extract.sound.ring import Heard, Ring
 from extract.streams import Encoder
 from features.common.errors import ClipError, TagbartError
 
@@ -48,27 +49,32 @@ class _Batch:
 
     Attributes:
         shard: whose they are.
+        ring: where the sound lies.
         heard: how many of its clips were heard when the batch was complete.
         failed: clips heard meanwhile that have no sound, and why.
         clips, durations_s: those that have.
         sounds: theirs, until the device has them.
+        slots: to be given back once the device has read them.
         rows: by stream, none without sounds.
         last: whether the shard ends with it.
     """
 
     shard: OpenShard
+    ring: Ring
     heard: int
     failed: list[tuple[PlannedClip, str]] = field(default_factory=list)
     clips: list[PlannedClip] = field(default_factory=list)
     durations_s: list[float] = field(default_factory=list)
     sounds: list[Heard] = field(default_factory=list)
+    slots: list[int] = field(default_factory=list)
     rows: dict[str, _Rows] = field(default_factory=dict)
     last: bool = False
 
     def add(self, clip: PlannedClip, sound: Heard) -> None:
         """Take the next clip of the shard in."""
         self.heard += 1
-        if sound.waveform is None:
+        self.slots.append(sound.slot)
+        if sound.failure:
             self.failed.append((clip, sound.failure))
             return
         self.clips.append(clip)
@@ -79,7 +85,7 @@ class _Batch:
         """Start to encode it."""
         if not self.sounds:
             return
-        native = [sound.waveform.to(device, non_blocking=True) for sound in self.sounds]  # type: ignore[union-attr]
+        native = self.ring.waveforms(self.sounds, device)
         rates_hz = [sound.sample_rate_hz for sound in self.sounds]
         self.sounds = []
         by_rate = {
@@ -120,16 +126,22 @@ def make_shards(
     # Looked for once: what is decoded and what is waited for must be the same clips.
     drafts = [find_draft(task, out, encoders) for task in tasks]
     works = (work_of(task, out, draft) for task, draft in zip(tasks, drafts, strict=True))
-    sounds = decoded(dump, (clip.path or "" for work in works for clip in work.clips), settings)
+    paths = (clip.path or "" for work in works for clip in work.clips)
     opened = (
         OpenShard(work_of(task, out, draft), out, encoders)
         for task, draft in zip(tasks, drafts, strict=True)
     )
+    with ring_for(settings) as ring:
+        sounds = decoded(dump, paths, settings, ring)
+        yield from _made(_batches(opened, sounds, ring, settings, heard), out)
+
+
+def _made(batches: Iterator[_Batch], out: Path) -> Iterator[DoneMark]:
     folder = _inode(out)
     at_work: OpenShard | None = None
     launched: _Batch | None = None
     try:
-        for batch in _batches(opened, sounds, settings, heard):
+        for batch in batches:
             at_work = batch.shard
             # The device works on this batch while the one before is brought home.
             if launched is not None:
@@ -152,13 +164,14 @@ def make_shards(
 def _batches(
     opened: Iterable[OpenShard],
     sounds: Iterator[Heard],
+    ring: Ring,
     settings: Settings,
     heard: Callable[[int], object],
 ) -> Iterator[_Batch]:
     """Hear the clips of every shard in turn; each shard ends with a batch marked `last`."""
     for shard in opened:
         heard(shard.heard)
-        batch = _Batch(shard=shard, heard=shard.heard)
+        batch = _Batch(shard=shard, ring=ring, heard=shard.heard)
         for clip in shard.clips:
             batch.add(clip, next(sounds))
             heard(1)
@@ -166,7 +179,7 @@ def _batches(
             if full or sum(batch.durations_s) >= MAX_BATCH_S:
                 batch.launch(settings.device)
                 yield batch
-                batch = _Batch(shard=shard, heard=batch.heard)
+                batch = _Batch(shard=shard, ring=ring, heard=batch.heard)
         batch.launch(settings.device)
         batch.last = True
         yield batch
@@ -178,6 +191,7 @@ def _store(batch: _Batch) -> None:
     for clip, reason in batch.failed:
         shard.note_failure(clip, reason)
     home = {name: rows.numpy() for name, rows in batch.rows.items()}
+    batch.ring.give_back(batch.slots)  # with the rows here, the device has read them
     for i, clip in enumerate(batch.clips):
         values = {name: rows[i] for name, rows in home.items()}
         if shard.kept is not None:

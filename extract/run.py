@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from extract.dump.splits import SplitRule
 from extract.gathering import forget_if_finished
 from extract.index import publish_index
 from extract.lock import only_run
+from extract.networks.running import compiling_pays
 from extract.pipeline import make_shards
+from extract.precision import PRECISIONS, check_precision, own_precision, settled
 from extract.shards import (
     DEFAULT_SHARD_CLIPS,
     DoneMark,
@@ -34,7 +36,6 @@ from features.common.errors import DONE, SOME_CLIPS_FAILED, ConfigError, Tagbart
 from features.common.memory import keep_freed_memory
 from features.spec import DTYPES, INDEX_NAME, Index
 
-PRECISIONS = ("float32", "bf16")
 ENGINES = ("local", "ray")
 
 
@@ -51,7 +52,8 @@ class Extraction:
         rule: how clips are divided where the captions name no splits.
         streams: names out of `extract.streams.STREAMS`.
         weights: folder with the networks' files.
-        precision: of the networks' arithmetic.
+        precision: of the networks' arithmetic; None for what the folder was begun in, or what suits
+            the device.
         dtype: of the stored values.
         shard_clips: clips listed per shard.
         part: (i, n), do only every n-th shard from the i-th on; for several machines.
@@ -67,7 +69,7 @@ class Extraction:
     splits: tuple[str, ...] | None = None
     rule: SplitRule = field(default_factory=SplitRule)
     streams: tuple[str, ...] = ("yamnet", "vggish", "panns")
-    precision: str = "float32"
+    precision: str | None = None
     dtype: str = "float16"
     shard_clips: int = DEFAULT_SHARD_CLIPS
     part: tuple[int, int] = (1, 1)
@@ -80,7 +82,7 @@ class Extraction:
             raise ConfigError(
                 f"--streams is {','.join(self.streams)!r}, expected some of {','.join(STREAMS)}"
             )
-        if self.precision not in PRECISIONS:
+        if self.precision not in (*PRECISIONS, None):
             raise ConfigError(f"--precision is {self.precision!r}, expected one of {PRECISIONS}")
         if self.dtype not in DTYPES:
             raise ConfigError(f"--dtype is {self.dtype!r}, expected one of {DTYPES}")
@@ -90,6 +92,7 @@ class Extraction:
         if not 1 <= number <= of:
             raise ConfigError(f"--part is {number}/{of}, expected i/n with 1 <= i <= n")
         _check_device(self.settings.device, self.engine)
+        check_precision(self.precision or "", self.settings.device, self.out)
 
     def encoder_options(self) -> dict[str, Any]:
         """The arguments of `load_encoders`."""
@@ -151,6 +154,7 @@ def extract(config: Extraction) -> int:
             f"{config.out}: cannot be the output folder ({error.strerror})"
         ) from error
     with plain_endings(config.out), only_run(config.out, config.part):
+        config = _with_precision(config, tasks)
         for task in own:
             task.mend(config.out)
             forget_if_finished(task, config.out)
@@ -161,8 +165,11 @@ def extract(config: Extraction) -> int:
         torch.set_num_threads(config.settings.threads)
         keep_freed_memory()
         # A cluster's workers load their own; here it is their specs alone that are wanted.
-        own_device = {} if config.engine == "local" else {"device": "cpu"}
-        encoders = load_encoders(**(config.encoder_options() | own_device))
+        clips = sum(task.present for task in todo)
+        here: dict[str, Any] = {"compiled": compiling_pays(clips, config.settings.device)}
+        if config.engine == "ray":
+            here = {"device": "cpu"}
+        encoders = load_encoders(**(config.encoder_options() | here))
         check_same_settings(config.out, tasks, [encoder.spec for encoder in encoders.values()])
         if todo:
             _say_if_ffmpeg_is_needed(todo)
@@ -179,6 +186,21 @@ def extract(config: Extraction) -> int:
     log(f"part {number} of {of} is done; the part that ends last writes {INDEX_NAME}")
     failed = any(not item.missing for mark in marks if mark for item in mark.failures)
     return SOME_CLIPS_FAILED if failed else DONE
+
+
+def _with_precision(config: Extraction, tasks: Sequence[ShardTask]) -> Extraction:
+    device = config.settings.device
+    precision = settled(
+        config.precision,
+        config.out,
+        tasks,
+        parts=config.part[1],
+        own=own_precision(device, config.engine),
+    )
+    check_precision(precision, device, config.out)
+    if precision not in (config.precision, "float32"):
+        log(f"networks compute in {precision}")
+    return replace(config, precision=precision)
 
 
 def _make(todo: Sequence[ShardTask], config: Extraction, encoders: dict[str, Encoder]) -> None:

@@ -5,7 +5,7 @@ weights is in extract/networks/releases.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from extract.networks import (
     yamnet,
 )
 from extract.networks.folding import prepared
+from extract.networks.running import Compiled, arithmetic, check_tf32
 from extract.sound.resample import RESAMPLER
 from extract.weights.state_dicts import Loaded, load_network
 from features.common.errors import ConfigError, WeightsError
@@ -73,6 +74,8 @@ class Stream:
             that hears clips whole, pieces [1, n_i] of any length, of which it makes [1, T_i, D].
         sources: file or folder in the weights folder → what reads it, the first there is taken.
         batch_windows: windows computed together on a CPU, about 10 s of sound by 8.
+        precisions: what its network's arithmetic may be besides float32. Those that make tags stay
+            in float32, since tags are choices; the others take TF32.
         heard_audiocaps: of each source, "yes" or "no": whether the network learnt from AudioCaps'
             test clips, which are all in AudioSet's training set; absent where that is unknown.
     """
@@ -84,7 +87,12 @@ class Stream:
     cut: Callable[[Tensor], Windows]
     sources: Mapping[str, Callable[[Path], Loaded]]
     batch_windows: int
+    precisions: tuple[str, ...] = ()
     heard_audiocaps: Mapping[str, str] = field(default_factory=dict)
+
+    def precision(self, asked: str) -> str:
+        """What it computes in when this precision is asked for."""
+        return asked if asked in self.precisions else "float32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +101,8 @@ class WindowEncoder:
 
     Attributes:
         spec: what its rows are.
-        network: windows [N, samples] → rows [N, D], or [N, R, D] where a window makes several.
+        network: windows [N, samples] → rows [N, D], or [N, R, D] where a window makes several; a
+            module, or a `Compiled` one.
         cut: waveform [n] → windows [T, samples], or several such of different lengths.
         batch_windows: the most that the network gets at once.
         step: it gets multiples of so many, the last ones silent, whose rows are dropped. cuDNN
@@ -102,10 +111,15 @@ class WindowEncoder:
     """
 
     spec: StreamSpec
-    network: nn.Module
+    network: Callable[[Tensor], Tensor]
     cut: Callable[[Tensor], Windows]
     batch_windows: int
     step: int = 1
+
+    def compiled(self) -> "WindowEncoder":
+        """The same with its network compiled."""
+        assert isinstance(self.network, nn.Module)
+        return replace(self, network=Compiled(self.network, self.batch_windows))
 
     @torch.inference_mode()
     def encode(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
@@ -133,8 +147,7 @@ class WindowEncoder:
         count = len(windows)
         if missing := -count % self.step:
             windows = nn.functional.pad(windows, (0, 0, 0, missing))
-        # float32 means float32: no TF32 in the convolutions. Tuning pays as shapes repeat.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+        with arithmetic(tf32=self.spec.precision == "tf32"):
             parts = [self.network(part).float() for part in windows.split(self.batch_windows)]
         return torch.cat(parts)[:count]
 
@@ -144,7 +157,13 @@ def _as_list(windows: Windows) -> Sequence[Tensor]:
 
 
 def load_encoders(
-    names: Sequence[str], weights: Path, *, device: str, precision: str, dtype: str
+    names: Sequence[str],
+    weights: Path,
+    *,
+    device: str,
+    precision: str,
+    dtype: str,
+    compiled: bool = False,
 ) -> dict[str, Encoder]:
     """Load the networks of some streams.
 
@@ -152,20 +171,26 @@ def load_encoders(
         names: out of STREAMS.
         weights: folder with their files.
         device: where they run, `cpu` or `cuda`.
-        precision: `float32` or `bf16`, of their arithmetic; front ends and YAMNet stay float32.
+        precision: of their arithmetic: `float32`; `tf32`, which a CPU has not, so that the encoders
+            are good for their specs alone there; or `bf16`, where front ends stay float32. Streams
+            that have no such precision stay float32.
         dtype: that their rows are stored in; it goes into the spec only.
+        compiled: whether networks are compiled for full batches, at the first one.
 
     Raises:
-        ConfigError: for an unknown name.
+        ConfigError: for an unknown name, or `tf32` on a GPU that has none.
         WeightsError: if files are missing, damaged, or hold other weights.
     """
     unknown = [name for name in names if name not in STREAMS]
     if unknown:
         raise ConfigError(f"no stream {', '.join(unknown)}; there are {', '.join(STREAMS)}")
-    return {
+    if precision == "tf32":
+        check_tf32(device)
+    encoders = {
         name: _encoder(name, weights, device=device, precision=precision, dtype=dtype)
         for name in names
     }
+    return {name: item.compiled() if compiled else item for name, item in encoders.items()}
 
 
 def load_weights(name: str, weights: Path) -> Loaded:
@@ -184,8 +209,9 @@ def load_weights(name: str, weights: Path) -> Loaded:
     )
 
 
-def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: str) -> Encoder:
+def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: str) -> WindowEncoder:
     stream, loaded = STREAMS[name], load_weights(name, weights)
+    precision = stream.precision(precision)
     source = next(file for file in stream.sources if (weights / file).exists())
     network = prepared(loaded.module, device=device, precision=precision)
     with torch.inference_mode():
@@ -200,7 +226,7 @@ def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: st
         window_s=stream.window_s,
         hop_s=stream.hop_s,
         resampler=RESAMPLER,
-        precision=precision if hasattr(network, "HALF") else "float32",
+        precision=precision,
         width=width,
         dtype=dtype,
         classes=loaded.classes if stream.kind == TAG_LOGITS else (),
@@ -244,6 +270,7 @@ STREAMS: dict[str, Stream] = {
             "vggish.safetensors": partial(load_network, build=vggish.VGGish),
         },
         batch_windows=80,
+        precisions=("tf32", "bf16"),
     ),
     "panns": Stream(
         kind=EMBEDDING,
@@ -256,6 +283,7 @@ STREAMS: dict[str, Stream] = {
             "panns.safetensors": partial(load_network, build=panns.WavegramLogmelCnn14),
         },
         batch_windows=8,
+        precisions=("tf32", "bf16"),
         heard_audiocaps={"Wavegram_Logmel_Cnn14_mAP=0.439.pth": "yes"},
     ),
     "convnext": Stream(
@@ -272,6 +300,7 @@ STREAMS: dict[str, Stream] = {
         }
         | {"convnext.safetensors": partial(load_network, build=convnext.ConvNeXt)},
         batch_windows=8,
+        precisions=("tf32",),
         # BL_AC: trained with AudioCaps' clips left out, by its maker's word.
         heard_audiocaps={
             "convnext_tiny_465mAP_BL_AC_75kit.pth": "no",
@@ -299,6 +328,7 @@ STREAMS: dict[str, Stream] = {
             "clap": partial(releases.transformers_folder, network="CLAP", read=clap.ClapAudio.read)
         },
         batch_windows=8,
+        precisions=("tf32",),
     ),
     "ast": Stream(
         kind=EMBEDDING,
@@ -310,5 +340,6 @@ STREAMS: dict[str, Stream] = {
             "ast": partial(releases.transformers_folder, network="AST", read=ast.AstAudio.read)
         },
         batch_windows=8,
+        precisions=("tf32",),
     ),
 }

@@ -8,9 +8,10 @@ not this network; the names below are those of the released checkpoint.
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from types import ModuleType
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -42,15 +43,45 @@ def panns_models() -> ModuleType:
     shell and leaves an empty file behind. The models use neither it nor matplotlib, which they
     import and which would write its own folders there.
     """
+    plots = {name: ModuleType(name) for name in ("matplotlib", "matplotlib.pyplot")}
+    with _in_place(_package() | plots):
+        return importlib.import_module("panns_inference.models")
+
+
+@contextmanager
+def models_stand_in() -> Iterator[None]:
+    """Within, whoever imports `panns_inference.models` gets ours, and runs no `__init__`."""
+    with _in_place({**_package(), "panns_inference.models": panns_models()}):
+        yield
+
+
+def _package() -> dict[str, ModuleType]:
+    """An empty package that stands in for `panns_inference`."""
     found = importlib.util.find_spec("panns_inference")
     if found is None or found.submodule_search_locations is None:
         raise ModuleNotFoundError("No module named 'panns_inference': run make setup")
     package = ModuleType("panns_inference")
     package.__path__ = list(found.submodule_search_locations)
-    plots = {name: ModuleType(name) for name in ("matplotlib", "matplotlib.pyplot")}
-    # The real packages stay importable for whoever asks for them next.
-    with patch.dict(sys.modules, {"panns_inference": package, **plots}):
-        return importlib.import_module("panns_inference.models")
+    return {"panns_inference": package}
+
+
+@contextmanager
+def _in_place(modules: dict[str, ModuleType]) -> Iterator[None]:
+    """Within, these stand in for modules of their names; the real ones stay importable for others.
+
+    What else is imported within stays, unlike with unittest's `patch.dict`.
+    """
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if name.startswith("panns_inference.")]:
+            del sys.modules[name]
+        for name, module in before.items():
+            sys.modules.pop(name, None)
+            if module is not None:
+                sys.modules[name] = module
 
 
 class WaveBlock(nn.Module):

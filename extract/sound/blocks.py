@@ -60,7 +60,7 @@ def read_blocks(
             be decoded here, truncated, of a senseless rate, without samples, or with samples that
             are not finite. What only decoding shows comes after the blocks before it.
     """
-    _check_file(path)
+    check_file(path)
     total = rate_hz = 0
     try:
         with path.open("rb") as file:
@@ -107,7 +107,7 @@ def check_rate(rate_hz: int) -> None:
         )
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
     try:
         status = path.stat()
     except OSError as error:  # a symlink loop or a link to nothing too

@@ -6,9 +6,11 @@ for parquet the row. Paths of files hold no double slash.
 
 import os
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 from extract.sound.audio import Audio, load_audio
 from extract.sound.parquet import ParquetSounds
@@ -16,6 +18,7 @@ from features.common.errors import ClipError, TagbartError
 
 MAX_BYTES = 0x7FFFF000  # of one sound: what one read gives at most
 _ONE_READER = Lock()  # threads share an open parquet file
+Sound = TypeVar("Sound")
 _PART = re.compile(r"(?P<container>.+?)//(?P<start>\d+)(\+(?P<size>\d+))?//(?P<name>.*)", re.DOTALL)
 
 
@@ -35,9 +38,15 @@ def is_contained(path: str) -> bool:
 
 
 def load_clip(dump: Path, path: str) -> Audio:
-    """Decode a clip of a dump.
+    """Decode a clip of a dump; see `clip_by`."""
+    return clip_by(load_audio, dump, path)
+
+
+def clip_by(load: Callable[[Path], Sound], dump: Path, path: str) -> Sound:
+    """What `load` makes of a clip's file.
 
     Args:
+        load: is told a file, which for a part of a container is one in memory.
         dump: folder that the path is relative to.
         path: as a plan or a shard has it.
 
@@ -46,34 +55,21 @@ def load_clip(dump: Path, path: str) -> Audio:
     """
     part = _PART.fullmatch(path)
     if part is None:
-        return load_audio(Path(os.path.join(dump, path)))  # noqa: PTH118 - no look at the path
+        return load(Path(os.path.join(dump, path)))  # noqa: PTH118 - no look at the path
     container = Path(os.path.join(dump, part["container"]))  # noqa: PTH118
     start = int(part["start"])
     if part["size"] is None:
         with _ONE_READER:
             content = _parquet(container)[start]
-        return load_bytes(content, part["name"])
-    return load_bytes(_read(container, start, int(part["size"])), part["name"])
-
-
-def load_bytes(content: bytes, name: str) -> Audio:
-    """Decode the bytes of a sound file.
-
-    They are shown to the decoders as a file in memory, so that there is one way to decode.
-
-    Args:
-        content: of the file.
-        name: of the file, for its ending.
-
-    Raises:
-        ClipError: if it cannot be used.
-    """
+    else:
+        content = _read(container, start, int(part["size"]))
+    # Shown to the decoders as a file in memory, so that there is one way to decode.
     descriptor = os.memfd_create("clip", os.MFD_CLOEXEC)
     try:
         with os.fdopen(descriptor, "wb", closefd=False) as file:
             file.write(content)
         # By this process's number, so that a program that it starts finds it, too.
-        return load_audio(Path(f"/proc/{os.getpid()}/fd/{descriptor}"))
+        return load(Path(f"/proc/{os.getpid()}/fd/{descriptor}"))
     finally:
         os.close(descriptor)
 

@@ -5,9 +5,9 @@ import re
 import signal
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from multiprocessing import active_children
 from pathlib import Path
@@ -17,18 +17,20 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from extract.sound.audio import Audio
-from extract.sound.contained import load_clip
+from extract.sound.audio import Audio, load_audio
+from extract.sound.contained import clip_by
 from extract.sound.endings import GO_ON, NO_SHARED_MEMORY
+from extract.sound.pcm16 import read_pcm16
 from extract.sound.resample import RESAMPLER, resample, resampled_length
+from extract.sound.ring import Heard, Ring
 from features.common.errors import ClipError, ConfigError, TagbartError
 
-# Clips that a worker hands over together: each hand-over costs the main process most of a
-# millisecond, which at 1,000 clips/s would be all of its time.
+# Clips that a worker hands over together: telling of them costs the main process a tenth of a
+# millisecond.
 CLIPS_PER_MESSAGE = 4
-# What each worker decodes ahead: 10 s of mono sound at 44.1 kHz take 1.8 MB a clip.
+# What each worker decodes ahead.
 MESSAGES_AHEAD = 2
 # For a message: a hundred times what four recordings of 1.5 h need, if the disk gives them.
 MESSAGE_LIMIT_S = 900.0
@@ -53,26 +55,12 @@ class Settings:
                 raise ConfigError(f"{option} is {getattr(self, name)}, expected at least {least}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Heard:
-    """A clip's decoded sound, or why there is none."""
-
-    waveform: torch.Tensor | None = None  # float32 [n], mono
-    sample_rate_hz: int = 0
-    failure: str = ""
-
-    @property
-    def duration_s(self) -> float:
-        return len(self.waveform) / self.sample_rate_hz if self.waveform is not None else 0.0
-
-
 class _Message(NamedTuple):
-    """Clips on their way from a worker. A named tuple, since the loader pins what it knows."""
+    """Clips on their way from a worker."""
 
-    sound: torch.Tensor  # float32, the waveforms one after the other
-    lengths: list[int]
-    rates_hz: list[int]
-    failures: list[str]
+    clips: list[Heard]
+    lengths: list[int]  # of what follows, 0 for what lies in a slot
+    sound: torch.Tensor | None  # float32, what found no room in slots, one after the other
 
 
 class _Decoder(Dataset):
@@ -82,8 +70,8 @@ class _Decoder(Dataset):
     touches, would be copied into each worker page by page.
     """
 
-    def __init__(self, dump: Path, paths: Iterable[str]) -> None:
-        self.dump = dump
+    def __init__(self, dump: Path, paths: Iterable[str], ring: Ring) -> None:
+        self.dump, self.ring = dump, ring
         self.blob = bytearray()
         ends = array("q")
         for path in paths:
@@ -94,50 +82,90 @@ class _Decoder(Dataset):
     def __len__(self) -> int:
         return len(self.ends)
 
-    def __getitem__(self, index: int) -> Audio | str:
-        """A file's sound, or why there is none."""
+    def __getitem__(self, place: tuple[int, int]) -> tuple[Heard, Audio | None]:
+        """A file's sound in a slot, or beside what is said of it, or why there is none."""
+        index, slot = place
         start = int(self.ends[index - 1]) if index else 0
-        path = bytes(self.blob[start : int(self.ends[index])])
+        path = os.fsdecode(bytes(self.blob[start : int(self.ends[index])]))
         try:
-            return load_clip(self.dump, os.fsdecode(path))
+            return clip_by(lambda file: self._load(file, slot), self.dump, path)
         except ClipError as error:
-            return str(error)
+            return Heard(failure=str(error), slot=slot), None
+
+    def _load(self, file: Path, slot: int) -> tuple[Heard, Audio | None]:
+        if slot >= 0 and (read := read_pcm16(file, self.ring.int16(slot))):
+            return Heard(**read._asdict(), slot=slot), None
+        audio: Audio | None = load_audio(file)
+        assert audio is not None
+        heard = Heard(frames=len(audio.waveform), sample_rate_hz=audio.sample_rate_hz, slot=slot)
+        if slot >= 0 and len(room := self.ring.float32(slot)) >= heard.frames:
+            room[: heard.frames] = audio.waveform
+            audio = None
+        return heard, audio
 
 
-def decoded(dump: Path, paths: Iterable[str], settings: Settings) -> Iterator[Heard]:
+class _InSlots(Sampler):
+    """Messages to be made: numbers of files, each with the slot that it may use.
+
+    The loader asks for one when it sends it to a worker, so a slot that is free by then is free.
+    """
+
+    def __init__(self, files: int, ring: Ring) -> None:
+        self.files, self.ring = files, ring
+
+    def __len__(self) -> int:
+        return -(-self.files // CLIPS_PER_MESSAGE)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for start in range(0, self.files, CLIPS_PER_MESSAGE):
+            end = min(start + CLIPS_PER_MESSAGE, self.files)
+            yield [(index, self.ring.take()) for index in range(start, end)]
+
+
+def ring_for(settings: Settings) -> Ring:
+    """A slot for each clip on its way: those decoded ahead, and two batches on the device."""
+    ahead = max(1, settings.workers * MESSAGES_AHEAD) * CLIPS_PER_MESSAGE
+    return Ring(ahead + 2 * settings.batch_clips)
+
+
+def decoded(dump: Path, paths: Iterable[str], settings: Settings, ring: Ring) -> Iterator[Heard]:
     """Decode files in their order, ahead of the caller by some files per worker.
+
+    Args:
+        dump: folder that the paths are relative to.
+        paths: of the clips.
+        settings: how many workers.
+        ring: slots for their sound, which the caller gives back.
 
     Raises:
         RuntimeError: if a worker process is ended from outside; see `plain_endings`.
         TagbartError: if one gives nothing for MESSAGE_LIMIT_S.
     """
+    decoder = _Decoder(dump, paths, ring)
     loader = DataLoader(
-        _Decoder(dump, paths),
-        batch_size=CLIPS_PER_MESSAGE,
+        decoder,
+        batch_sampler=_InSlots(len(decoder), ring),
         collate_fn=_together,
         num_workers=settings.workers,
         prefetch_factor=MESSAGES_AHEAD if settings.workers else None,
-        # A copy from memory that is not pinned would wait for all that the device has to do.
-        pin_memory=settings.device != "cpu",
         # Forked, so that a worker's parent is this process: it ends soon after this one does.
         multiprocessing_context="fork" if settings.workers else None,
         worker_init_fn=_be_a_worker,
         timeout=MESSAGE_LIMIT_S if settings.workers else 0,
     )
-    for message in _in_time(loader):
+    for message in _in_time(loader, lambda: ring.lock_pages(settings.device)):
+        if message.sound is None:
+            yield from message.clips
+            continue
         waveforms = message.sound.split(message.lengths)
-        for waveform, rate_hz, failure in zip(
-            waveforms, message.rates_hz, message.failures, strict=True
-        ):
-            if failure:
-                yield Heard(failure=failure)
-            else:
-                yield Heard(waveform=waveform, sample_rate_hz=rate_hz)
+        for clip, waveform in zip(message.clips, waveforms, strict=True):
+            yield replace(clip, waveform=waveform) if len(waveform) else clip
 
 
-def _in_time(loader: DataLoader) -> Iterator[_Message]:
+def _in_time(loader: DataLoader, forked: Callable[[], object]) -> Iterator[_Message]:
     before = set(active_children())
     messages = iter(loader)
+    forked()
     while True:
         try:
             message = next(messages)
@@ -160,14 +188,17 @@ def _in_time(loader: DataLoader) -> Iterator[_Message]:
         yield message
 
 
-def _together(clips: list[Audio | str]) -> _Message:
-    """Clips as one message, its sound in shared memory if a worker sends it.
+def _together(clips: list[tuple[Heard, Audio | None]]) -> _Message:
+    """Clips as one message; sound that lies in no slot goes in shared memory if a worker sends it.
 
-    Their waveforms are used up on the way, so that hours of sound are never there twice.
+    Its waveforms are used up on the way, so that hours of sound are never there twice.
     """
-    lengths = [0 if isinstance(clip, str) else len(clip.waveform) for clip in clips]
+    heard = [clip for clip, _ in clips]
+    lengths = [0 if audio is None else len(audio.waveform) for _, audio in clips]
     total = sum(lengths)
-    if total and get_worker_info() is not None:
+    if not total:
+        return _Message(heard, lengths, None)
+    if get_worker_info() is not None:
         # Done here and not by the queue, whose thread would lose the clips and leave the reader
         # waiting; and without `share_memory_`, which would copy what is not filled yet.
         try:
@@ -177,15 +208,10 @@ def _together(clips: list[Audio | str]) -> _Message:
         sound = torch.empty(0).set_(storage, 0, (total,), (1,))
     else:
         sound = torch.empty(total)
-    for clip, place in zip(clips, sound.split(lengths), strict=True):
-        if isinstance(clip, Audio):
-            _move(clip.waveform, place)
-    return _Message(
-        sound=sound,
-        lengths=lengths,
-        rates_hz=[0 if isinstance(clip, str) else clip.sample_rate_hz for clip in clips],
-        failures=[clip if isinstance(clip, str) else "" for clip in clips],
-    )
+    for (_, audio), place in zip(clips, sound.split(lengths), strict=True):
+        if audio is not None:
+            _move(audio.waveform, place)
+    return _Message(heard, lengths, sound)
 
 
 def _move(waveform: np.ndarray, place: torch.Tensor) -> None:

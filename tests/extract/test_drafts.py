@@ -60,13 +60,13 @@ def run(tiny_weights):
 def decoded(monkeypatch):
     """The paths that are decoded, as they are."""
     paths = []
-    load = extract.sound.decode.load_clip
+    by = extract.sound.decode.clip_by
 
-    def counting(dump, path):
+    def counting(load, dump, path):
         paths.append(path)
-        return load(dump, path)
+        return by(load, dump, path)
 
-    monkeypatch.setattr(extract.sound.decode, "load_clip", counting)
+    monkeypatch.setattr(extract.sound.decode, "clip_by", counting)
     return paths
 
 

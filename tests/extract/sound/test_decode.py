@@ -9,7 +9,6 @@ import pytest
 import resampy
 import soundfile
 import torch
-from torch.utils.data._utils.pin_memory import pin_memory
 
 from extract.sound import decode
 from extract.sound.audio import Audio
@@ -19,7 +18,9 @@ from extract.sound.decode import (
     _together,
     decoded,
     resample_all,
+    ring_for,
 )
+from extract.sound.ring import Heard
 from features.common.errors import ConfigError, TagbartError
 from tests.extract.command import RATE_HZ
 
@@ -38,24 +39,16 @@ def test_clips_come_in_their_order_with_reasons_where_the_bad_ones_stood(tmp_pat
             soundfile.write(tmp_path / name, samples, RATE_HZ, "FLOAT")
         else:
             (tmp_path / name).touch()
-    heard = decoded(tmp_path, lengths, Settings(workers=workers))
-    for number, (name, clip) in enumerate(zip(lengths, heard, strict=True)):
-        if lengths[name]:
-            expected = np.full(lengths[name], number / 100, np.float32)
-            np.testing.assert_array_equal(clip.waveform, expected)
-            assert clip.sample_rate_hz == RATE_HZ and clip.failure == ""
-        else:
-            assert clip.waveform is None and clip.failure == "empty file"
-
-
-def test_the_sound_of_a_message_is_what_the_loader_pins(monkeypatch: pytest.MonkeyPatch):
-    pinned = []
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda it: pinned.append(len(it)) or it + 1)
-    clips = [Audio(waveform=np.zeros(n), sample_rate_hz=RATE_HZ) for n in (3, 4)]
-    message = pin_memory(_together([*clips, "why"]))
-    assert pinned == [7]
-    assert torch.equal(message.sound, torch.ones(7))
-    assert message.lengths == [3, 4, 0] and message.failures == ["", "", "why"]
+    settings = Settings(workers=workers)
+    with ring_for(settings) as ring:
+        heard = list(decoded(tmp_path, lengths, settings, ring))
+        for number, (name, clip) in enumerate(zip(lengths, heard, strict=True)):
+            if lengths[name]:
+                expected = np.full(lengths[name], number / 100, np.float32)
+                np.testing.assert_array_equal(ring.waveforms([clip], "cpu")[0], expected)
+                assert clip.sample_rate_hz == RATE_HZ and clip.failure == ""
+            else:
+                assert clip.frames == 0 and clip.failure == "empty file"
 
 
 def test_a_long_recording_is_moved_piece_by_piece(monkeypatch):
@@ -63,7 +56,10 @@ def test_a_long_recording_is_moved_piece_by_piece(monkeypatch):
     lengths = (99, 100, 101, 350)
     clips = [np.arange(length, dtype=np.float32) for length in lengths]
     expected = np.concatenate(clips)
-    message = _together([Audio(waveform=clip, sample_rate_hz=RATE_HZ) for clip in clips])
+    audios = [Audio(waveform=clip, sample_rate_hz=RATE_HZ) for clip in clips]
+    message = _together(
+        [(Heard(frames=len(clip)), audio) for clip, audio in zip(clips, audios, strict=True)]
+    )
     np.testing.assert_array_equal(message.sound, expected)
     assert message.lengths == list(lengths)
 
@@ -73,7 +69,9 @@ def test_a_stopped_worker_is_ended_and_said(tmp_path, monkeypatch):
     for number in range(40 * CLIPS_PER_MESSAGE):
         (tmp_path / f"{number}.wav").touch()
     before = set(active_children())
-    heard = decoded(tmp_path, [path.name for path in tmp_path.iterdir()], Settings(workers=1))
+    settings = Settings(workers=1)
+    names = [path.name for path in tmp_path.iterdir()]
+    heard = decoded(tmp_path, names, settings, ring_for(settings))
     assert next(heard).failure == "empty file"
     workers = set(active_children()) - before
     for worker in workers:
