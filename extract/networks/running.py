@@ -88,10 +88,9 @@ class Compiled:
             with models_stand_in():
                 return self._quick(windows)
         except Exception as error:  # of any compiler's kind; what else is wrong comes again below
-            reason = str(error).strip().splitlines()
-            log(
-                f"{type(self.network).__name__} is not compiled ({type(error).__name__}: "
-                f"{reason[0] if reason else ''}): it goes on as it is, slower"
-            )
+            cause = getattr(error, "inner_exception", error)
+            reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+            name = type(self.network).__name__
+            log(f"{name} is not compiled ({reason}): it goes on as it is, slower")
             self._quick = self.network
             return self.network(windows)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-import extract.run
+import extract.pipeline as extract_pipeline
 from extract.sound.endings import plain_endings
+from extract.sound.ring import Ring
 from features.common.errors import TagbartError
 from features.verify import verify
 from tests.extract.command import extract, only_error, options, start_warm, write_clips
@@ -103,7 +104,7 @@ def test_an_output_folder_taken_away_is_one_clear_line(running):
     assert running.again().code == 0 and verify(running.out) == []
 
 
-def test_a_full_disk_is_one_clear_line_and_a_rerun_completes(tiny_weights, tmp_path):
+def test_a_full_disk_is_one_clear_line_and_a_rerun_completes(tiny_weights, tmp_path, monkeypatch):
     dump, out = tmp_path / "dump", tmp_path / "out"
     write_clips(dump, 12)
     chosen = {"shard_clips": 6, "streams": "vggish"}
@@ -111,8 +112,9 @@ def test_a_full_disk_is_one_clear_line_and_a_rerun_completes(tiny_weights, tmp_p
         line = only_error(extract("run", dump, *options(out, tiny_weights, workers=0, **chosen)))
     assert "File too large; make room" in line
     assert list(out.glob("*/*")) == []
-    # The sound of a clip comes from the workers through files in memory.
-    with largest_file(2_000):
+    # The sound of a clip that finds no slot comes from the workers through files in memory.
+    with largest_file(2_000), monkeypatch.context() as patch:
+        patch.setattr(extract_pipeline, "ring_for", lambda settings: Ring(0))
         line = only_error(extract("run", dump, *options(out, tiny_weights, workers=1, **chosen)))
     assert "/dev/shm is full" in line
     done = extract("run", dump, *options(out, tiny_weights, **chosen))

@@ -1,0 +1,127 @@
+"""The arithmetic of a folder: as asked, as begun, or the device's own; one for all machines."""
+
+import json
+
+import pytest
+import torch
+
+import extract.run
+from extract.precision import own_precision, settled
+from extract.run import Extraction
+from extract.shards import ShardTask
+from extract.sound.decode import Settings
+from features.common.errors import ConfigError
+from features.spec import Index
+from tests.extract.command import extract as run_extract
+from tests.extract.command import only_error, options, write_clips
+
+
+@pytest.fixture(scope="module")
+def dump(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dump")
+    write_clips(folder, 4, seconds=0.1)
+    return folder
+
+
+def made_in(out) -> dict[str, str]:
+    return {name: attrs["precision"] for name, attrs in Index.read(out).streams.items()}
+
+
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this machine take itself for one with a GPU, and compute as it can."""
+    monkeypatch.setattr(extract.run, "own_precision", lambda device, engine: "tf32")
+    monkeypatch.setattr(extract.run, "check_precision", lambda precision, device, out: None)
+
+
+def test_the_default_is_float32_on_a_cpu_and_tf32_on_gpus_that_have_it(monkeypatch):
+    for capability, precision in (((7, 5), "float32"), ((8, 0), "tf32"), ((9, 0), "tf32")):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, of=capability: of)
+        assert own_precision("cuda", "local") == precision
+    assert own_precision("cpu", "local") == own_precision("cpu", "ray") == "float32"
+    # The machine that starts a cluster's work may have no GPU.
+    assert own_precision("cuda", "ray") == "tf32"
+
+
+def test_shards_say_what_they_were_made_in_and_tags_are_float32(
+    dump, tiny_weights, tmp_path, monkeypatch
+):
+    as_on_a_gpu(monkeypatch)
+    done = run_extract("run", dump, *options(tmp_path / "out", tiny_weights))
+    assert done.code == 0 and "networks compute in tf32" in done.stderr
+    expected = {"yamnet": "float32", "vggish": "tf32", "panns": "tf32"}
+    assert made_in(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("begun", ["float32", "bf16"])
+def test_a_folder_goes_on_with_the_precision_that_it_was_begun_in(
+    dump, tiny_weights, tmp_path, monkeypatch, begun
+):
+    arguments = options(tmp_path / "out", tiny_weights, shard_clips=2)
+    first = {"precision": begun, "streams": "yamnet,vggish"}
+    assert (
+        run_extract(
+            "run", dump, *options(tmp_path / "out", tiny_weights, shard_clips=2, **first)
+        ).code
+        == 0
+    )
+    as_on_a_gpu(monkeypatch)
+    (tmp_path / "out" / "all" / "00001.json").unlink()
+    again = {"streams": "yamnet,vggish"}
+    assert (
+        run_extract(
+            "run", dump, *options(tmp_path / "out", tiny_weights, shard_clips=2, **again)
+        ).code
+        == 0
+    )
+    assert run_extract("run", dump, *arguments).code == 0  # with a stream more
+    assert made_in(tmp_path / "out") == {"yamnet": "float32", "vggish": begun, "panns": begun}
+
+
+def test_a_draft_counts_as_begun(dump, tiny_weights, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    chosen = {"streams": "vggish", "precision": "bf16"}
+    assert run_extract("run", dump, *options(out, tiny_weights, **chosen)).code == 0
+    (out / "all" / "00000.h5").rename(out / "all" / ".00000.h5.draft")
+    (out / "all" / "00000.json").rename(out / "all" / ".00000.json.draft")
+    task = ShardTask("all", 0, [], 2000)
+    assert settled(None, out, [task], parts=1, own="tf32") == "bf16"
+
+
+def test_one_that_knows_float32_alone_says_nothing_of_the_others(dump, tiny_weights, tmp_path):
+    out = tmp_path / "out"
+    assert run_extract("run", dump, *options(out, tiny_weights, streams="yamnet")).code == 0
+    task = ShardTask("all", 0, [], 2000)
+    assert settled(None, out, [task], parts=1, own="tf32") == "tf32"
+
+
+def test_the_parts_of_a_run_settle_it_before_any_of_them_has_a_shard(tmp_path):
+    assert settled(None, tmp_path, [], parts=3, own="tf32") == "tf32"
+    # A part on a machine of another kind, and one that says the same.
+    assert settled(None, tmp_path, [], parts=3, own="float32") == "tf32"
+    assert settled("tf32", tmp_path, [], parts=3, own="float32") == "tf32"
+    with pytest.raises(ConfigError, match=r"begun in tf32 .* now asked for bf16; use --precision"):
+        settled("bf16", tmp_path, [], parts=3, own="tf32")
+    assert [path.name for path in tmp_path.iterdir()] == [".precision"]
+
+
+def test_tf32_on_a_cpu_is_refused(dump, tiny_weights, tmp_path, monkeypatch):
+    line = only_error(
+        run_extract("run", dump, *options(tmp_path / "asked", tiny_weights, precision="tf32"))
+    )
+    assert "only NVIDIA GPUs have it" in line and "--precision float32" in line
+    out = tmp_path / "begun"
+    with monkeypatch.context() as patch:
+        as_on_a_gpu(patch)
+        assert run_extract("run", dump, *options(out, tiny_weights, streams="vggish")).code == 0
+    (out / "all" / "00000.json").write_text(
+        json.dumps(json.loads((out / "all" / "00000.json").read_text()) | {"planned": "others"})
+    )
+    line = only_error(run_extract("run", dump, *options(out, tiny_weights, streams="vggish")))
+    assert str(out) in line and "the folder was begun in it" in line
+
+
+def test_an_unknown_precision_is_refused_with_those_there_are(tmp_path):
+    folders = {"dump": tmp_path, "out": tmp_path, "weights": tmp_path}
+    with pytest.raises(ConfigError, match=r"float32.*tf32.*bf16"):
+        Extraction(**folders, precision="fp16")
+    Extraction(**folders, precision="tf32", engine="ray", settings=Settings(device="cuda"))
