@@ -4,7 +4,9 @@ files ─decode (workers)─▶ waveforms ─resample, encode (device)─▶ row
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +28,9 @@ MAX_BATCH_S = 640.0
 class _Rows:
     """One stream's rows of a batch, on their way from the device to main memory."""
 
-    def __init__(self, rows: Sequence[torch.Tensor]) -> None:
+    def __init__(self, rows: Sequence[torch.Tensor], dtype: str) -> None:
         self.counts = [len(of_clip) for of_clip in rows]
-        joined = torch.cat(list(rows)).float()
+        joined = torch.cat(list(rows)).to(getattr(torch, dtype))
         # Asked for now: a copy asked for later would wait for the batch launched in between.
         self.joined = joined.to("cpu", non_blocking=True)
         # A wait that sleeps: the processor's time belongs to decoding.
@@ -37,10 +39,10 @@ class _Rows:
             self.arrived.record(torch.cuda.current_stream(joined.device))
 
     def numpy(self) -> list[np.ndarray]:
-        """float32 [T, D] per clip, once they are here."""
+        """[T, D] per clip in the type that is stored, once they are here."""
         if self.arrived is not None:
             self.arrived.synchronize()
-        return [rows.numpy() for rows in self.joined.split(self.counts)]
+        return np.split(self.joined.numpy(), np.cumsum(self.counts[:-1]))
 
 
 @dataclass(kw_only=True)
@@ -93,7 +95,8 @@ class _Batch:
             for to_hz in {encoder.spec.sample_rate_hz for encoder in self.shard.new.values()}
         }
         for name, encoder in self.shard.new.items():
-            self.rows[name] = _Rows(encoder.encode(by_rate[encoder.spec.sample_rate_hz]))
+            rows = encoder.encode(by_rate[encoder.spec.sample_rate_hz])
+            self.rows[name] = _Rows(rows, encoder.spec.dtype)
 
 
 def make_shards(
@@ -105,7 +108,7 @@ def make_shards(
     settings: Settings,
     heard: Callable[[int], object] = lambda clips: None,
 ) -> Iterator[DoneMark]:
-    """Make unfinished shards one after the other, with decoding ahead across their borders.
+    """Make unfinished shards one after the other, across whose borders work goes on.
 
     Args:
         tasks: the shards to make. Streams that a shard holds already are kept, not computed again.
@@ -137,28 +140,41 @@ def make_shards(
 
 
 def _made(batches: Iterator[_Batch], out: Path) -> Iterator[DoneMark]:
+    """Bring batches home and publish their shards.
+
+    A shard is written while the next is computed, since a GPU would stand still meanwhile. So a
+    kill costs the one being written and the one being computed, at most.
+    """
     folder = _inode(out)
-    at_work: OpenShard | None = None
+    begun: list[OpenShard] = []  # and not standing yet
     launched: _Batch | None = None
-    try:
-        for batch in batches:
-            at_work = batch.shard
-            # The device works on this batch while the one before is brought home.
-            if launched is not None:
-                _store(launched)
-            launched = batch
-            if batch.last:
-                # Nothing of the next shard is computed before this one stands, so that a kill
-                # costs one shard at most. Decoding goes on meanwhile.
-                _store(batch)
-                launched = None
-                mark = _publish(batch.shard, out, folder)
-                at_work = None
-                yield mark
-    except BaseException:  # Ctrl-C, a lost worker, a full GPU: what is gathered is whole
-        if at_work is not None and _inode(out) == folder:
-            at_work.leave_draft(out)
-        raise
+    writing: Future[DoneMark] | None = None  # of the first of them
+    with ThreadPoolExecutor(max_workers=1) as aside:
+        try:
+            for batch in chain(batches, (None,)):
+                if batch is not None and batch.shard not in begun:
+                    begun.append(batch.shard)
+                # The device works on this batch while the one before is brought home.
+                if launched is not None:
+                    _store(launched)
+                ended = launched.shard if launched is not None and launched.last else None
+                if writing is not None and (ended or writing.done()):
+                    mark, writing = writing.result(), None
+                    del begun[0]
+                    yield mark
+                if ended is not None:
+                    writing = aside.submit(_publish, ended, out, folder)
+                launched = batch
+            if writing is not None:
+                yield writing.result()
+        except BaseException:  # Ctrl-C, a lost worker, a full GPU: what is gathered is whole
+            aside.shutdown()
+            if writing is not None and writing.exception() is None:
+                del begun[0]
+            if _inode(out) == folder:
+                for shard in begun:
+                    shard.leave_draft(out)
+            raise
 
 
 def _batches(

@@ -140,7 +140,8 @@ class WindowEncoder:
             for i, part in zip(group, made.split([len(blocks[i]) for i in group]), strict=True):
                 rows[i] = part.flatten(0, -2)
         ordered = iter(rows)
-        return [torch.cat(list(islice(ordered, len(cut)))) for cut in cuts]
+        parts = (list(islice(ordered, len(cut))) for cut in cuts)
+        return [part[0] if len(part) == 1 else torch.cat(part) for part in parts]
 
     def _rows(self, windows: Tensor) -> Tensor:
         """[N, samples] → [N, D] or [N, R, D], in batches of at most `batch_windows`."""

@@ -48,7 +48,7 @@ class StreamSpec:
         window_s: seconds of sound behind a row.
         hop_s: seconds from a row to the next.
         resampler: library, version and filter.
-        precision: of the network's arithmetic, `float32` or `bf16`.
+        precision: of the network's arithmetic, `float32`, `tf32` or `bf16`.
         width: D, columns of `values`.
         dtype: of `values`, `float16` or `float32`.
         classes: D display names for tag_logits, empty for embeddings.

@@ -50,7 +50,7 @@ class ShardWriter:
             path: its audio file, relative to the dump.
             duration_s: length of the decoded audio.
             captions: none, one or several.
-            values: per stream, float [T, D] with T at least 1.
+            values: per stream, float [T, D] with T at least 1, not to be changed later.
 
         Raises:
             ValueError: if the streams or their shapes are not those declared.
@@ -64,7 +64,7 @@ class ShardWriter:
             if rows.ndim != 2 or rows.shape[0] < 1 or rows.shape[1] != spec.width:
                 raise ValueError(f"{clip}: {name} has shape {rows.shape}, not [T, {spec.width}]")
             with np.errstate(over="ignore"):  # looked at in the next line
-                stored[name] = rows.astype(spec.dtype)
+                stored[name] = rows.astype(spec.dtype, copy=False)
             if not np.isfinite(stored[name]).all():
                 raise ClipError(f"{name} gave values that {spec.dtype} cannot hold")
         self._ids.append(clip)

@@ -1,5 +1,6 @@
 """How networks run on a GPU: in which arithmetic, and compiled for the batch that most are."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -85,7 +86,7 @@ class Compiled:
     def _first(self, windows: Tensor) -> Tensor:
         try:
             # Compiling imports the modules of a network by their names.
-            with models_stand_in():
+            with models_stand_in(), warnings.catch_warnings(action="ignore"):
                 return self._quick(windows)
         except Exception as error:  # of any compiler's kind; what else is wrong comes again below
             cause = getattr(error, "inner_exception", error)

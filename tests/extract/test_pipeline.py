@@ -1,8 +1,10 @@
 """Shards are made one after the other, whatever the batches; encoders see each clip once."""
 
+import pytest
 import torch
 
 from extract.dump.plan import read_dump
+from extract.gathering import OpenShard
 from extract.pipeline import make_shards
 from extract.shards import plan_shards
 from extract.sound.decode import Settings
@@ -47,16 +49,39 @@ def run(folder, *, clips, shard_clips, batch_clips, heard):
     )
 
 
-def test_nothing_of_a_shard_is_computed_before_the_one_before_it_stands(tmp_path):
+def test_a_shard_is_written_while_the_next_is_computed_and_stands_before_the_one_after(tmp_path):
     seen = []
 
     def heard(lengths):
         seen.append((len(lengths), len(list((tmp_path / "out/all").glob("*.json")))))
 
-    marks = list(run(tmp_path, clips=11, shard_clips=4, batch_clips=3, heard=heard))
-    assert [mark.entry.clips for mark in marks] == [4, 4, 3]
-    # Batches of three, cut where a shard ends, and the finished shards at each of them.
-    assert [batch for batch in seen if batch[0]] == [(3, 0), (1, 0), (3, 1), (1, 1), (3, 2)]
+    marks = list(run(tmp_path, clips=14, shard_clips=4, batch_clips=2, heard=heard))
+    assert [mark.entry.clips for mark in marks] == [4, 4, 4, 2]
+    batches = [batch for batch in seen if batch[0]]
+    # Batches of two, cut where a shard ends.
+    assert [clips for clips, _ in batches] == [2] * 7
+    for number, (_, standing) in enumerate(batches):
+        # A shard's second batch is computed when the last but one stands: a kill costs two at most.
+        assert number // 2 - 1 - (number % 2 == 0) <= standing <= number // 2
+
+
+def test_a_shard_that_cannot_be_written_ends_the_run_and_the_next_leaves_a_draft(
+    tmp_path, monkeypatch
+):
+    publish = OpenShard.publish
+
+    def full(self, out):
+        if self.task.number == 1:
+            raise OSError(28, "No space left on device")
+        return publish(self, out)
+
+    monkeypatch.setattr(OpenShard, "publish", full)
+    made = run(tmp_path, clips=12, shard_clips=4, batch_clips=2, heard=lambda lengths: None)
+    with pytest.raises(OSError, match="No space left"):
+        list(made)
+    names = {path.name for path in (tmp_path / "out/all").iterdir()}
+    assert {"00000.h5", "00000.json", ".00001.h5.draft", ".00001.json.draft"} <= names
+    assert "00001.h5" not in names and "00002.h5" not in names
 
 
 def test_every_row_belongs_to_its_clip_whatever_the_batches(tmp_path):
