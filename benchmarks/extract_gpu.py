@@ -8,10 +8,8 @@ need 1.8 MB each. The networks have random weights, which run as fast.
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 from unittest.mock import patch
@@ -30,9 +28,9 @@ from extract.networks.panns import WavegramLogmelCnn14
 from extract.networks.vggish import VGGish
 from extract.networks.yamnet import YAMNet
 from extract.pipeline import make_shards
-from extract.shards import DEFAULT_SHARD_CLIPS, plan_shards
+from extract.shards import plan_shards
 from extract.sound.decode import Settings, decoded, ring_for
-from extract.streams import Encoder, load_encoders
+from extract.streams import load_encoders
 from extract.weights.state_dicts import save_network
 from features.common.console import progress
 from features.common.machine import cores
@@ -40,34 +38,11 @@ from features.common.memory import keep_freed_memory
 from features.spec import ShardEntry
 from features.writer import ShardWriter
 
-TARGETS = {"tf32": 1_700, "bf16": 2_200}  # clips/s on an H200; an H100 takes a tenth more time
 PROFILED = 1024  # clips, after the timed ones: profiling slows down
+# Before them: full batches, and one of 16 clips, as 2,000 clips of a shard end.
+WARMING = 5 * 64 + 16
 RATE_HZ, SECONDS = 44_100, 10
 STREAMS = ("yamnet", "vggish", "panns")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """What was measured of one precision.
-
-    Attributes:
-        precision: what was asked for.
-        clips_per_s: from files to published shards.
-        ready_s: until the first full batch was through: starting CUDA, compiling, cuDNN's tuning.
-        device_ms: a clip keeps the device busy.
-        main_ms: a clip keeps the main process busy, all its threads together. Above 1,000 divided
-            by the rate it may be the limit, since Python runs one thread at a time.
-        publishing_s: of a full shard.
-        decoding_clips_per_s: into the ring alone.
-    """
-
-    precision: str
-    clips_per_s: float
-    ready_s: float
-    device_ms: float
-    main_ms: float
-    publishing_s: float
-    decoding_clips_per_s: float
 
 
 def main(
@@ -75,117 +50,111 @@ def main(
     precision: Annotated[str, typer.Option(help="float32, tf32 or bf16.")] = "tf32",
     folder: Annotated[Path | None, typer.Option(help="Where; a temporary folder if not.")] = None,
     device: Annotated[str, typer.Option(help="cpu tries the bench itself out.")] = "cuda",
-    compiled: Annotated[bool, typer.Option(help="Compile, as large dumps do.")] = True,
 ) -> None:
     """Make the files, extract them, and print the figures."""
     print(header("extract_gpu"))
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        root = Path(place)
-        names = write_clips(root / "dump", clips)
-        write_random_weights(root / "weights")
-        figures = measure(root, names, precision=precision, device=device, compiled=compiled)
-    rate = figures.clips_per_s
-    print(f"  {clips:,} files to shards, {precision}: {rate:,.0f} clips/s")
-    if precision in TARGETS:
-        print(f"  target on an H200: {TARGETS[precision]:,} clips/s")
-    print(f"  ready for the first full batch in {figures.ready_s:.1f} s")
-    if device != "cpu":
-        busy_ms = figures.device_ms
-        print(f"  device busy {busy_ms:.3f} ms a clip, idle {1 - busy_ms * rate / 1e3:.0%}")
-        print(f"  the device alone would do {1e3 / busy_ms:,.0f} clips/s")
-    print(f"  main process busy {figures.main_ms:.3f} ms of processor time a clip")
-    print(f"  a shard of {DEFAULT_SHARD_CLIPS:,} is published in {figures.publishing_s:.3f} s")
-    print(f"  decoding alone: {figures.decoding_clips_per_s:,.0f} clips/s")
+        measure_extraction(Path(place), clips, precision, device)
 
 
-def measure(
-    root: Path, names: list[str], *, precision: str, device: str, compiled: bool
-) -> Figures:
-    """Extract ROOT/dump by the networks in ROOT/weights and say how long it took.
+def measure_extraction(
+    root: Path,
+    clips: int,
+    precision: str,
+    device: str,
+    write_weights: Callable[[Path], object] | None = None,
+) -> dict[str, float]:
+    """Make files, extract them, and print the figures, which are returned too.
 
     Args:
-        root: a folder with what `write_clips` and `write_random_weights` wrote.
-        names: of the files.
-        precision: float32, tf32 or bf16.
-        device: `cuda`, or `cpu` to try this out.
-        compiled: whether the networks are compiled.
+        root: an empty folder.
+        clips: files to make.
+        precision: of the networks.
+        device: "cuda"; "cpu" tries the bench itself out.
+        write_weights: of other networks than those of full size.
     """
     # As `python -m extract run --device cuda` does.
     settings = Settings(device=device, workers=max(1, cores() - 2), batch_clips=64, threads=1)
     torch.set_num_threads(settings.threads)
     keep_freed_memory()
+    names = write_clips(root / "dump", clips)
+    (write_weights or write_random_weights)(root / "weights")
     encoders = load_encoders(
         STREAMS,
         root / "weights",
         device=device,
         precision=precision,
         dtype="float16",
-        compiled=compiled,
+        compiled=device != "cpu",  # as for large dumps
     )
+
+    def extract(part: list[str], out: str) -> float:
+        """Seconds from files to published shards."""
+        (root / out / "all").mkdir(parents=True)
+        plan = Plan(kind="bench", splits={"all": [PlannedClip(name, name) for name in part]})
+        tasks = plan_shards(plan)
+        start = time.perf_counter()
+        with progress(total=len(part), what=out, unit="clips") as bar:
+            for _ in make_shards(
+                tasks,
+                dump=root / "dump",
+                out=root / out,
+                encoders=encoders,
+                settings=settings,
+                heard=bar.update,
+            ):
+                pass
+        return time.perf_counter() - start
+
     few = names[:PROFILED]
-    extract = partial(_extract, root, encoders, settings)
-    ready_s = extract(few[: 2 * settings.batch_clips], f"{precision} warming")
-    extract(few[:336], f"{precision} warm")  # and the batch that a shard of 2,000 ends with
+    # Networks are compiled, cuDNN chooses its algorithms.
+    ready_s = extract(few[:WARMING], "warming")
     main_s = -time.process_time()
-    with _publishing() as published:
-        seconds = extract(names, f"{precision} timed")
+    with _publishing() as publishing_s:
+        seconds = extract(names, "timed")
     main_s += time.process_time()
-    busy_s = _device_seconds(lambda: extract(few, f"{precision} profiled")) / len(few)
-    return Figures(
-        precision=precision,
-        clips_per_s=len(names) / seconds,
-        ready_s=ready_s,
-        device_ms=1e3 * busy_s,
-        main_ms=1e3 * main_s / len(names),
-        publishing_s=max(published),
-        decoding_clips_per_s=len(names) / _decoding_s(root, names, settings),
-    )
-
-
-def _extract(
-    root: Path, encoders: dict[str, Encoder], settings: Settings, part: list[str], out: str
-) -> float:
-    """Seconds from files to published shards."""
-    (root / out / "all").mkdir(parents=True)
-    plan = Plan(kind="bench", splits={"all": [PlannedClip(name, name) for name in part]})
-    tasks = plan_shards(plan)
-    start = time.perf_counter()
-    with progress(total=len(part), what=out, unit="clips") as bar:
-        for _ in make_shards(
-            tasks,
-            dump=root / "dump",
-            out=root / out,
-            encoders=encoders,
-            settings=settings,
-            heard=bar.update,
-        ):
-            pass
-    return time.perf_counter() - start
+    busy_s = _device_seconds(lambda: extract(few, "profiled")) / len(few)
+    with ring_for(settings) as ring:
+        start = time.perf_counter()
+        for clip in decoded(root / "dump", names, settings, ring):
+            ring.give_back([clip.slot])
+        decoding = clips / (time.perf_counter() - start)
+    rate = clips / seconds
+    print(f"  {clips:,} files to shards in {seconds:.1f} s, {precision}: {rate:,.0f} clips/s")
+    print(f"  {min(WARMING, clips)} clips before, to be ready: {ready_s:.1f} s")
+    if device == "cuda":
+        idle = 1 - busy_s * rate
+        print(f"  device busy {1e3 * busy_s:.3f} ms per clip, idle {idle:.0%} of the time")
+        print(f"  the device alone would do {1 / busy_s:,.0f} clips/s")
+    # All its threads together; of those that run Python one runs at a time.
+    print(f"  main process busy {1e3 * main_s / clips:.3f} ms of processor time per clip")
+    print(f"  a shard is written in {max(publishing_s):.3f} s, beside the computing")
+    print(f"  decoding alone, {settings.workers} processes: {decoding:,.0f} clips/s", flush=True)
+    return {
+        "clips_per_s": rate,
+        "ready_s": ready_s,
+        "device_ms": 1e3 * busy_s,
+        "main_process_ms": 1e3 * main_s / clips,
+        "publishing_s": max(publishing_s),
+        "decoding_clips_per_s": decoding,
+    }
 
 
 @contextmanager
 def _publishing() -> Iterator[list[float]]:
     """Seconds that each shard took to be written, as they come."""
     seconds: list[float] = []
-    write = ShardWriter.publish
+    publish = ShardWriter.publish
 
     def timed(self: ShardWriter, path: Path) -> ShardEntry:
         start = time.perf_counter()
         try:
-            return write(self, path)
+            return publish(self, path)
         finally:
             seconds.append(time.perf_counter() - start)
 
     with patch.object(ShardWriter, "publish", timed):
         yield seconds
-
-
-def _decoding_s(root: Path, names: list[str], settings: Settings) -> float:
-    with ring_for(settings) as ring:
-        start = time.perf_counter()
-        for clip in decoded(root / "dump", names, settings, ring):
-            ring.give_back([clip.slot])
-        return time.perf_counter() - start
 
 
 def write_clips(folder: Path, count: int) -> list[str]:
