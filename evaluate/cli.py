@@ -4,6 +4,7 @@ A command imports what it needs when it runs: `score` must load no torch.
 """
 
 from evaluate.captions.cli import caption_command
+from evaluate.choose_weight_cli import choose_weight_command
 from evaluate.demo_cli import demo_command
 from evaluate.metrics.cli import fetch_command
 from evaluate.page.cli import serve_command
@@ -22,6 +23,7 @@ for _name, _command, _panel in (
     ("score", score_command, "Scores"),
     ("human", human_command, "Scores"),
     ("table", table_command, "Scores"),
+    ("choose-weight", choose_weight_command, "Scores"),
     ("paper", paper_command, "Scores"),
     ("report", report_command, "To look at"),
     ("dataset", dataset_command, "To look at"),

@@ -40,8 +40,7 @@ _NO_DECISION = ("batch_size", "n_best")
 class EvaluationJob:
     """What `python -m evaluate run` was asked for; `exports` names further forms of captions,
     `device` None is this machine's own (train/model/device.py); `wanted` are the metrics;
-    `overwrite` replaces an evaluation of other settings; `clap` is CLAP's folder, None for the
-    usual one."""
+    `overwrite` replaces an evaluation of other settings."""
 
     run: Path
     features: Path
@@ -53,7 +52,6 @@ class EvaluationJob:
     wanted: Wanted
     as_json: bool
     overwrite: bool = False
-    clap: Path | None = None
 
 
 def evaluate(asked: EvaluationJob) -> None:
@@ -63,6 +61,8 @@ def evaluate(asked: EvaluationJob) -> None:
         TagbartError: if run, features or references cannot be used as asked, or the folder holds
             captions of other settings.
     """
+    if asked.wanted.clap:
+        asked.wanted.clap.missing()  # said before the captions are made, not after
     scored = caption_split(asked)
     if not scored:
         return
@@ -96,7 +96,9 @@ def caption_split(asked: EvaluationJob) -> int:
         check_same_settings(asked.out, made, asked.features)
     ear = None
     if asked.options.choose == CLAP:
-        ear = Ear.load(asked.clap or default_folder(), features, str(run.model.device))
+        clap = asked.wanted.clap
+        folder = clap.folder if clap else default_folder()
+        ear = Ear.load(folder, features, str(run.model.device))
     captions = caption_features(run, features, asked.options, ear)
     note_settings(asked.out, made, asked.features)
     scored = write_captions(asked, features, captions)

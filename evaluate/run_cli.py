@@ -23,10 +23,9 @@ from evaluate.captions.cli_options import (
     TagDraws,
     computing,
     decoding_options,
-    hearing,
     searching,
 )
-from evaluate.scores.cli_options import Cache, SpiderMax, WithFense, WithSpice
+from evaluate.scores.cli_options import Cache, Clap, SpiderMax, WithFense, WithSpice
 
 written = partial(typer.Option, rich_help_panel="What is written")
 
@@ -83,14 +82,7 @@ def run_command(
     seed: Seed = 0,
     candidates: Candidates = 50,
     choose_weight: ChooseWeight = 0.3,
-    clap: Annotated[
-        Path | None,
-        hearing(
-            help="Folder of the CLAP that made the features' stream: its text tower chooses, and "
-            "scores CLAPScore.",
-            show_default="weights/clap",
-        ),
-    ] = None,
+    clap: Clap = None,
     as_json: Annotated[bool, written("--json", help="Print JSON for a program.")] = False,
     overwrite: Annotated[
         bool, written("--overwrite", help="Replace an evaluation of other settings in OUT.")
@@ -126,23 +118,25 @@ def run_command(
         choose_weight=choose_weight,
     )
     from evaluate.evaluation import EvaluationJob, evaluate
+    from evaluate.metrics.clap import clap_source
     from evaluate.scores.score import Wanted
     from features.spec import Index
     from train.run_folder.checkpoint import require_run
 
     require_run(run)  # what is said first, whatever else is wrong
+    split = Index.read(features).split_name(features, split)
+    ear = clap_source(features, split, clap)
     evaluate(
         EvaluationJob(
             run=run,
             features=features,
-            split=Index.read(features).split_name(features, split),
+            split=split,
             out=out,
             device=device,
             options=options,
             exports=tuple(item.value for item in export or ()),
-            wanted=Wanted(spice=spice, fense=fense, cache=cache, spider_max=spider_max),
+            wanted=Wanted(spice=spice, fense=fense, cache=cache, spider_max=spider_max, clap=ear),
             as_json=as_json,
             overwrite=overwrite,
-            clap=clap,
         )
     )

@@ -17,7 +17,7 @@ from evaluate.metrics.child import ROOT, LineProcess, ScoreError, module
 from extract.weights.hub import sha256_of_weights
 from features.common.errors import FormatError, WeightsError
 from features.reader import Features
-from features.spec import EMBEDDING, StreamSpec
+from features.spec import EMBEDDING, Index, StreamSpec
 
 STREAM = "clap"
 TIMEOUT_S = 1800.0  # on a CPU a thousand captions take half a minute
@@ -26,6 +26,23 @@ TIMEOUT_S = 1800.0  # on a CPU a thousand captions take half a minute
 def default_folder() -> Path:
     """Where `python -m extract fetch clap` puts it."""
     return Path(os.environ.get("TAGBART_WEIGHTS") or "weights") / STREAM
+
+
+def clap_source(features: Path, split: str, folder: Path | None) -> "ClapSource | None":
+    """Where CLAPScore comes from; None where the features have no `clap` stream and nobody named a
+    folder, which insists on it.
+
+    Raises:
+        FormatError: if there are no such features.
+    """
+    if folder is None and STREAM not in Index.read(features).streams:
+        return None
+    return ClapSource(
+        folder=folder or default_folder(),
+        features=features,
+        split=split,
+        required=folder is not None,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +65,15 @@ class ClapSource:
         """Why CLAPScore cannot be computed, None where it can.
 
         Raises:
-            FormatError: if there are no such features.
+            FormatError: if there are no such features, or it is required and they lack the stream.
+            WeightsError: if it is required and the folder is not that of the stream.
         """
+        features = Features(self.features, self.split)
         try:
-            check_same_clap(self.folder, Features(self.features, self.split))
+            check_same_clap(self.folder, features)
         except (FormatError, WeightsError) as error:
+            if self.required:
+                raise
             return str(error)
         return None
 
@@ -88,6 +109,11 @@ def audio_vector(rows: np.ndarray) -> np.ndarray:
     """A clip's vector: the mean of its rows [T, D], at length 1; float64 [D]."""
     mean = rows.astype(np.float64).mean(axis=0)
     return mean / max(np.linalg.norm(mean), np.finfo(np.float64).tiny)
+
+
+def combined(likelihood: float, cosine: float, weight: float) -> float:
+    """What candidates are ranked by, the highest first (evaluate/captions/choosing/by_ear.py)."""
+    return weight * likelihood + (1 - weight) * cosine
 
 
 def clap_scores(

@@ -25,6 +25,7 @@ from features.common.reading import check_ordinary, parse_json
 
 # What clips are ranked by: the first of these that every folder has.
 _RANKING = ("spider", "cider_d", *METRICS)
+_HEARD = ("likelihood", "cosine", "combined")  # of candidates that were chosen by ear
 # Captions without references, and a copy of predictions.jsonl, are no further systems.
 _NO_SYSTEM = (PREDICTIONS_NAME, "unscored.jsonl")
 
@@ -251,7 +252,10 @@ def _checked_n_best(path: Path, record: dict[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(n_best, list) or not all(
         isinstance(item, dict)
         and isinstance(item.get("text"), str)
-        and type(item.get("probability")) in (int, float)
+        and all(
+            type(item.get(key)) in (int, float)
+            for key in ("probability", *(_HEARD if "combined" in item else ()))
+        )
         for item in n_best
     ):
         raise TagbartError(

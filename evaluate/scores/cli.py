@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evaluate.scores.cli_options import Cache, LongCaptions, SpiderMax, WithFense, WithSpice
+from evaluate.scores.cli_options import (
+    Cache,
+    Clap,
+    LongCaptions,
+    SpiderMax,
+    WithFense,
+    WithSpice,
+    scored,
+)
 from features.common.console import json_text, log, say
 from features.common.errors import ConfigError
 from features.common.options import AsJson
@@ -36,6 +44,12 @@ def score_command(
     spider_max: SpiderMax = True,
     cache: Cache = True,
     long_captions: LongCaptions = False,
+    features: Annotated[
+        Path | None,
+        scored(help="Features of these clips: CLAPScore too, by their stream clap."),
+    ] = None,
+    split: Annotated[str, scored(help="Split of the features.")] = "test",
+    clap: Clap = None,
     as_json: AsJson = False,
 ) -> None:
     """Score predictions: BLEU-1…4, METEOR, ROUGE-L, CIDEr-D; SPICE, SPIDEr, FENSE where possible.
@@ -51,10 +65,13 @@ def score_command(
 
     Example: python -m evaluate score runs/a/test/predictions.jsonl --out scores
     """
+    from evaluate.metrics.clap import ClapSource, default_folder
     from evaluate.scores.foreign import read_foreign_sets
     from evaluate.scores.predictions import read_sets
     from evaluate.scores.score import Wanted, new_scorer
 
+    if clap and features is None:
+        raise ConfigError("--clap scores by the stream of features; name them by --features")
     names = short_names(files)
     record = None if out is None else _kept_record(out, names, files)
     sets = read_foreign_sets(files, references) if references else read_sets(files)
@@ -64,6 +81,11 @@ def score_command(
         cache=cache,
         long_captions=long_captions,
         spider_max=spider_max,
+        clap=None
+        if features is None
+        else ClapSource(
+            folder=clap or default_folder(), features=features, split=split, required=True
+        ),
     )
     with new_scorer(wanted) as scorer:
         log(f"scoring {len(files)} × {len(sets.clips):,} captions; METEOR takes some 10 s to start")

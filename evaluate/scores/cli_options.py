@@ -1,6 +1,7 @@
 """Options that every command which scores shares: the metrics that need more than `make setup`."""
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,4 +27,11 @@ SpiderMax = Annotated[
 LongCaptions = Annotated[
     bool,
     scored("--long-captions", help="SPICE for captions of more than 200 words too: minutes each."),
+]
+Clap = Annotated[
+    Path | None,
+    scored(
+        help="Folder of the CLAP that made the features' stream; its text tower is used.",
+        show_default="weights/clap",
+    ),
 ]

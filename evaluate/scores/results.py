@@ -54,6 +54,7 @@ METRICS = {
     "sbert_sim": "SBERT-sim",
     "fer": "FER",
     "spider_fl": "SPIDEr-FL",
+    "clap_score": "CLAPScore",
 }
 LOWER_IS_BETTER = ("fer",)  # the share of captions that FENSE's fluency detector objects to
 

@@ -3,25 +3,24 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 
 from evaluate.metrics import fense
 from evaluate.metrics.bleu_rouge_cider import ReferenceMetrics
 from evaluate.metrics.child import Closing, ScoreError
+from evaluate.metrics.clap import ClapSource, clap_scores
 from evaluate.metrics.meteor import Meteor, additive
 from evaluate.metrics.spice import jars
 from evaluate.metrics.spice.client import Spice, new_spice
-from evaluate.metrics.tokenizer import tokenize
 from evaluate.metrics.wording import wording
 from evaluate.scores.bootstrap import draw_weights
 from evaluate.scores.computing.draft import Draft
 from evaluate.scores.computing.left_out import say_left_out, spice_values, too_long
 from evaluate.scores.computing.n_best import NBest, further_ranks
+from evaluate.scores.computing.tokenized import TokenizedSets
 from evaluate.scores.predictions import PredictionSets
 from evaluate.scores.results import Scores
-from features.common.console import log
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +34,7 @@ class Wanted:
         cache: False keeps no parses of SPICE on disk and uses none from there.
         long_captions: True gives SPICE to clips with captions beyond MOST_WORDS words too.
         spider_max: False leaves SPIDEr-max out where there are n-best lists.
+        clap: where CLAPScore comes from, None for none.
     """
 
     spice: bool = True
@@ -42,6 +42,7 @@ class Wanted:
     cache: bool = True
     long_captions: bool = False
     spider_max: bool = True
+    clap: ClapSource | None = None
 
 
 def new_scorer(wanted: Wanted | None = None) -> "Scorer":
@@ -51,29 +52,35 @@ def new_scorer(wanted: Wanted | None = None) -> "Scorer":
         wanted: all that can be computed here when None.
 
     Raises:
-        ScoreError: if FENSE is insisted on and its package or weights are missing.
+        ScoreError: if FENSE or CLAPScore is insisted on and what it needs is missing.
     """
     wanted = wanted or Wanted()
     why_no_fense = "left out as asked" if wanted.fense is False else fense.missing()
     if wanted.fense and why_no_fense:
         raise ScoreError(f"FENSE: {why_no_fense}")
+    why_no_clap = wanted.clap.missing() if wanted.clap else None
     why_no_spice = jars.missing() if wanted.spice else "left out as asked"
     return Scorer(
         spice=None if why_no_spice else new_spice(cache=wanted.cache),
-        not_available=_lacking(why_no_spice, why_no_fense),
+        not_available=_lacking(why_no_spice, why_no_fense, why_no_clap),
         use_fense=not why_no_fense,
         long_captions=wanted.long_captions,
         spider_max=wanted.spider_max,
+        clap=None if why_no_clap else wanted.clap,
     )
 
 
-def _lacking(why_no_spice: str | None, why_no_fense: str | None) -> dict[str, str]:
+def _lacking(
+    why_no_spice: str | None, why_no_fense: str | None, why_no_clap: str | None
+) -> dict[str, str]:
     """Why metrics are not there, by metric; FENSE's parts go without saying."""
-    found = {"spice": why_no_spice, "spider": "needs SPICE"} if why_no_spice else {}
+    found: dict[str, str | None] = {}
+    found |= {"spice": why_no_spice, "spider": "needs SPICE"} if why_no_spice else {}
     if why_no_fense:
         found["fense"] = why_no_fense
     elif why_no_spice:
         found["spider_fl"] = "needs SPICE"
+    found["clap_score"] = why_no_clap
     return {name: why for name, why in found.items() if why}
 
 
@@ -120,6 +127,7 @@ class Scorer(Closing):
         use_fense: bool = False,
         long_captions: bool = False,
         spider_max: bool = True,
+        clap: ClapSource | None = None,
     ) -> None:
         """Nothing starts but METEOR.
 
@@ -128,9 +136,11 @@ class Scorer(Closing):
             not_available: why metrics are left out, by metric, for the record.
             use_fense: compute FENSE, which must be there.
             long_captions, spider_max: see Wanted.
+            clap: where CLAPScore comes from, which must be there; None for no CLAPScore.
         """
         self._spice, self._use_fense, self._long_captions = spice, use_fense, long_captions
         self._not_available, self._spider_max = dict(not_available or {}), spider_max
+        self._clap = clap
         self._meteor = Meteor()
         self._pool = ThreadPoolExecutor(1)
 
@@ -152,7 +162,7 @@ class Scorer(Closing):
         Raises:
             ScoreError: if a scorer's process fails, hangs, or answers something else.
         """
-        texts = _Tokenized(sets)
+        texts = TokenizedSets(sets)
         weights = draw_weights(len(sets.clips))
         # METEOR works in a process of its own: it goes on while Python counts n-grams. One
         # thread talks to it, one file after the other.
@@ -175,6 +185,10 @@ class Scorer(Closing):
                     draft.add_mean(name, values)
                 if self._spice is not None:
                     draft.add_mean("spider_fl", file.spider_fl(draft.per_clip["spider"]))
+        if self._clap is not None:
+            found_by_ear = clap_scores(self._clap, sets.clips, sets.candidates)
+            for draft, values in zip(partial, found_by_ear, strict=True):
+                draft.add_mean("clap_score", values)
         for draft, future in zip(partial, meteor, strict=True):
             try:
                 draft.add("meteor", *future.result())
@@ -197,7 +211,7 @@ class Scorer(Closing):
         ]
 
     def _add_spice(
-        self, spice: Spice, metrics: ReferenceMetrics, drafts: Sequence[Draft], texts: "_Tokenized"
+        self, spice: Spice, metrics: ReferenceMetrics, drafts: Sequence[Draft], texts: TokenizedSets
     ) -> None:
         """SPICE, SPIDEr and SPIDEr-max; all texts in one request, so that none is parsed twice."""
         further = [
@@ -235,26 +249,3 @@ class Scorer(Closing):
         clips, corpus = self._meteor.scores(statistics)
         draws, _ = self._meteor.scores(weights @ additive(statistics))
         return corpus, clips, draws
-
-
-class _Tokenized:
-    """The texts of predictions files, tokenised by one Java process, references once."""
-
-    def __init__(self, sets: PredictionSets) -> None:
-        n_best = sets.n_best or tuple(tuple(() for _ in sets.clips) for _ in sets.candidates)
-        lists = [*sets.references, *sets.candidates, *chain.from_iterable(n_best)]
-        tokens = iter(tokenize(list(chain.from_iterable(lists))))
-        self.clips = sets.clips
-        self.references = [[next(tokens) for _ in texts] for texts in sets.references]
-        self.candidates = [[next(tokens) for _ in sets.clips] for _ in sets.candidates]
-        self.n_best: list[NBest] = [
-            [[next(tokens) for _ in texts] for texts in file] for file in n_best
-        ]
-        blank = [
-            clip for clip, texts in zip(sets.clips, self.references, strict=True) if not all(texts)
-        ]
-        if blank:
-            log(
-                f"warning: {len(blank)} clips have a reference without words, the first is "
-                f"{blank[0]!r}; it counts as a reference, as in pycocoevalcap"
-            )

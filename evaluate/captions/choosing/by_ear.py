@@ -23,7 +23,7 @@ from evaluate.captions.candidate import (
     text_of,
 )
 from evaluate.captions.search import Searcher
-from evaluate.metrics.clap import STREAM, audio_vector, check_same_clap
+from evaluate.metrics.clap import STREAM, audio_vector, check_same_clap, combined
 from evaluate.metrics.clap_text import ClapText
 from features.reader import Features
 from train.data.batches import Block
@@ -33,11 +33,6 @@ from train.data.draws import clip_keys
 def likelihood(hypothesis: Hypothesis) -> float:
     """Mean log-probability of the tokens behind BOS, which is forced."""
     return hypothesis.logprob / (len(hypothesis.tokens) - 1)
-
-
-def combined(likelihood: float, cosine: float, weight: float) -> float:
-    """What candidates are ranked by, the highest first."""
-    return weight * likelihood + (1 - weight) * cosine
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,11 @@ class _Borrowed:
 @pytest.fixture
 def shared_meteor(meteor: Meteor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every scorer made during the test talks to the shared METEOR."""
+    share_meteor(meteor, monkeypatch)
+
+
+def share_meteor(meteor: Meteor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it is undone, every scorer that is made talks to one METEOR."""
     monkeypatch.setattr(score, "Meteor", lambda: _Borrowed(meteor))
 
 

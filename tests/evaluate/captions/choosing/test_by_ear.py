@@ -10,9 +10,10 @@ from transformers import AutoTokenizer, ClapModel
 
 from evaluate.captions import int8
 from evaluate.captions.beam import Hypothesis
-from evaluate.captions.choosing.by_ear import Ear, combined, likelihood
+from evaluate.captions.choosing.by_ear import Ear, likelihood
 from evaluate.captions.generate import caption_clips
 from evaluate.captions.options import DecodingOptions
+from evaluate.metrics.clap import combined
 from features.common.errors import ConfigError
 from features.reader import Features
 
