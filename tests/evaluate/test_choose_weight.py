@@ -94,8 +94,10 @@ def test_the_report_shows_the_numbers_beside_the_rivals(chosen, tmp_path):
 
 
 def test_score_computes_clapscore_from_features(
-    chosen, heard_features, clap_folder, meteor, capsys
+    chosen, heard_features, clap_folder, shared_meteor, capsys, monkeypatch
 ):
+    tower = ClapText.read(clap_folder)  # here, which spares a process
+    monkeypatch.setattr(clap, "text_vectors", lambda _, texts: tower.vectors(texts).numpy())
     path = chosen / "predictions.jsonl"
     evaluate(
         "score", path, "--features", heard_features, "--clap", clap_folder, "--no-spice",
