@@ -8,6 +8,8 @@ import pytest
 from evaluate.choose_weight import Candidate, best, read_candidates
 from evaluate.choose_weight_cli import weights_table
 from evaluate.cli import app
+from evaluate.metrics import clap
+from evaluate.metrics.clap_text import ClapText
 from evaluate.report.build import build_report
 from evaluate.report.material import Sources
 from evaluate.scores.predictions import PredictionsError
