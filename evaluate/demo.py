@@ -1,22 +1,19 @@
 """`python -m evaluate demo`: the whole journey on synthetic clips, then how good it is.
 
-The stages are the commands that a user would type. What is added here is the comparison: two
-baselines without a model, and the model with every clip's features taken from another clip.
+The stages are the commands that a user would type. What is added here is the comparison with two
+baselines without a model, and with the model under the conditions of `--listen-check`.
 """
 
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
 import numpy as np
 
 from evaluate.captions.cli import counted
-from evaluate.captions.generate import caption_clips
-from evaluate.captions.options import DecodingOptions
+from evaluate.listen_check import FOLDER as LISTEN_CHECK
 from evaluate.scores.cli import not_available
 from evaluate.scores.layout import aligned, percent, terminal_width
 from evaluate.scores.predictions import (
@@ -39,6 +36,13 @@ from train.run_folder.checkpoint import FINISHED_NAME, Run, load_run
 ROOT = Path(__file__).parent.parent
 DEMO_WEIGHTS = ROOT / "extract" / "demo_weights"
 SPLIT = "test"
+# Row of the table: condition of the listen-check.
+WITH_OTHER_AUDIO = {
+    "features shuffled": "shuffled",
+    "digital silence": "silent",
+    "nothing heard": "missing",
+    "tags alone": "tags",
+}
 EXAMPLES = {"a good clip": 0.9, "a middling one": 0.5, "a bad one": 0.1}
 
 
@@ -60,7 +64,9 @@ def demo(folder: Path, *, clips: int, seed: int) -> None:
     if not (run / FINISHED_NAME).exists():
         resume = ["--resume"] if (run / RECIPE_NAME).exists() else []
         _stage("train", "run", features, "--out", run, "--recipe", "demo", *resume)
-    _stage("evaluate", "run", run, features, "--split", SPLIT, "--out", evaluation, "--n-best", 4)
+    asked = ["--split", SPLIT, "--out", evaluation, "--n-best", 4]
+    asked += ["--listen-check", "--weights", _shown(DEMO_WEIGHTS)]
+    _stage("evaluate", "run", run, features, *asked)
     _compare(load_run(run), features, evaluation)
     log(f"the demo took {monotonic() - start:.0f} s in {folder}")
 
@@ -82,17 +88,15 @@ def _stage(*arguments: object) -> None:
 
 
 def _compare(run: Run, root: Path, evaluation: Path) -> None:
-    """Score model, baselines and shuffled features together, and print what there is to see."""
+    """Score model, conditions and baselines together, and print what there is to see."""
     test, train = Features(root, SPLIT), Features(root, "train")
-    model = {
-        clip: item.candidate
-        for clip, item in read_predictions(evaluation / PREDICTIONS_NAME).items()
-    }
-    log("\ncaptioning once more, with the test clips' features shuffled among the clips")
-    shuffled = caption_clips(run, swapped([test[i] for i in range(len(test))]), DecodingOptions())
+    model = _captions(evaluation)
     rows = {
         "trained model": model,
-        "features shuffled": {caption.clip: caption.text for caption in shuffled},
+        **{
+            label: _captions(evaluation / LISTEN_CHECK / name)
+            for label, name in WITH_OTHER_AUDIO.items()
+        },
         "nearest training clip": nearest_captions(train, test, run.recipe.inputs.audio),
         "commonest caption": dict.fromkeys(test.ids, commonest_caption(train)),
     }
@@ -113,6 +117,12 @@ def _compare(run: Run, root: Path, evaluation: Path) -> None:
     say(_summary(scores, len(test)))
     say(_examples(run, test, model, scores["trained model"]))
     say(_where_next(evaluation))
+
+
+def _captions(folder: Path) -> dict[str, str]:
+    """The captions of an evaluation folder, by clip id."""
+    predictions = read_predictions(folder / PREDICTIONS_NAME)
+    return {clip: item.candidate for clip, item in predictions.items()}
 
 
 def _prediction(clip: Clip, candidate: str) -> Prediction:
@@ -144,15 +154,6 @@ def _directions(clips: Features, stream: str) -> np.ndarray:
         [clips[i].streams[stream].mean(axis=0, dtype=np.float64) for i in range(len(clips))]
     )
     return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-
-
-def swapped(clips: Sequence[Clip]) -> list[Clip]:
-    """Every clip with the features of another one: half the list further on."""
-    half = len(clips) // 2
-    return [
-        replace(clip, streams=clips[(i + half) % len(clips)].streams)
-        for i, clip in enumerate(clips)
-    ]
 
 
 def _summary(scores: dict[str, Scores], clips: int) -> str:

@@ -1,10 +1,11 @@
 """From a run and a split of features to an evaluation folder: captions, then their scores."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from evaluate import listen_check
 from evaluate.captions.candidate import Caption
 from evaluate.captions.choosing.by_ear import Ear
 from evaluate.captions.generate import caption_clips
@@ -40,7 +41,8 @@ _NO_DECISION = ("batch_size", "n_best")
 class EvaluationJob:
     """What `python -m evaluate run` was asked for; `exports` names further forms of captions,
     `device` None is this machine's own (train/model/device.py); `wanted` are the metrics;
-    `overwrite` replaces an evaluation of other settings."""
+    `overwrite` replaces an evaluation of other settings; `listen_check` captions under other audio,
+    too (evaluate/listen_check.py), with the networks in the folder `weights`."""
 
     run: Path
     features: Path
@@ -52,6 +54,8 @@ class EvaluationJob:
     wanted: Wanted
     as_json: bool
     overwrite: bool = False
+    listen_check: bool = False
+    weights: Path = Path("weights")
 
 
 def evaluate(asked: EvaluationJob) -> None:
@@ -63,17 +67,45 @@ def evaluate(asked: EvaluationJob) -> None:
     """
     if asked.wanted.clap:
         asked.wanted.clap.missing()  # said before the captions are made, not after
+    if asked.listen_check:
+        listen_check.check_possible(asked.options)
     scored = caption_split(asked)
     if not scored:
         return
-    log(f"scoring {scored:,} captions; METEOR takes some 10 s to start")
     made = origin(asked)
-    [scores] = score_folders({asked.out: made}, asked.wanted)
+    conditions, why_not = _listen(asked, made) if asked.listen_check else ({}, {})
+    log(f"scoring {scored:,} captions; METEOR takes some 10 s to start")
+    scores, *others = score_folders({asked.out: made, **conditions}, asked.wanted)
+    check = None
+    if asked.listen_check:
+        named = dict(zip((folder.name for folder in conditions), others, strict=True))
+        check = listen_check.write_check(asked.out, scores, named, why_not)
+    note_scores(asked.out, made)
     if asked.as_json:
         result = to_json(as_result(scores, PREDICTIONS_NAME, made))
-        print(json_text(result))
-    else:
-        say(score_table({str(asked.out): scores}))
+        print(json_text(result if check is None else {**result, "listen_check": check}))
+        return
+    say(score_table({str(asked.out): scores}))
+    if check is not None:
+        say(listen_check.as_text(check))
+
+
+def _listen(asked: EvaluationJob, made: Origin) -> tuple[dict[Path, Origin], dict[str, str]]:
+    """Caption the split under the conditions of `--listen-check`; their folders, and why not all
+    of them are there."""
+    listening = listen_check.Listening(
+        run=open_run(asked.run, asked.device, asked.options.precision),
+        features=Features(asked.features, asked.split),
+        options=asked.options,
+        weights=asked.weights,
+    )
+    captions, why_not = listening.caption()
+    written = listen_check.write_captions(asked.out, listening.features, captions)
+    folders = {
+        folder: replace(made, decoding={**made.decoding, listen_check.FOLDER: folder.name})
+        for folder in written
+    }
+    return folders, why_not
 
 
 def caption_split(asked: EvaluationJob) -> int:
@@ -120,7 +152,7 @@ def origin(asked: EvaluationJob) -> Origin:
 
 
 def score_folders(folders: Mapping[Path, Origin], wanted: Wanted) -> list[Scores]:
-    """Score the predictions of evaluation folders, which share their clips and references.
+    """Score the predictions of evaluation folders, which share clips and references; in place.
 
     Args:
         folders: each with where its captions came from.
@@ -133,11 +165,15 @@ def score_folders(folders: Mapping[Path, Origin], wanted: Wanted) -> list[Scores
         found = scorer.score(read_sets([folder / PREDICTIONS_NAME for folder in folders]))
     for (folder, made), scores in zip(folders.items(), found, strict=True):
         write_results(folder, scores, predictions=PREDICTIONS_NAME, evaluation=made)
-        run = Path(made.run)
-        if (run / FINISHED_NAME).is_file():
-            note_evaluation(run, folder)
-            write_model_card(run)  # it lists the scores
     return found
+
+
+def note_scores(folder: Path, made: Origin) -> None:
+    """List an evaluation folder's scores in its run's model card."""
+    run = Path(made.run)
+    if (run / FINISHED_NAME).is_file():
+        note_evaluation(run, folder)
+        write_model_card(run)
 
 
 def caption_features(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evaluate.captions.options import DecodingOptions
-from evaluate.evaluation import EvaluationJob, caption_split, origin, score_folders
+from evaluate.evaluation import EvaluationJob, caption_split, note_scores, origin, score_folders
 from evaluate.scores import table
 from evaluate.scores.paper import TABLES
 from evaluate.scores.results import PREDICTIONS_NAME, is_scored
@@ -146,6 +146,8 @@ def _score(evaluations: Sequence[EvaluationJob], wanted: Wanted) -> None:
     if origins:
         log(f"scoring the captions of {len(origins)} runs; METEOR takes some 10 s to start")
         score_folders(origins, wanted)
+        for folder, made in origins.items():
+            note_scores(folder, made)
 
 
 def _write_tables(asked: Experiments, runs: Sequence[Path]) -> None:

@@ -26,6 +26,7 @@ from evaluate.captions.cli_options import (
     searching,
 )
 from evaluate.scores.cli_options import Cache, Clap, SpiderMax, WithFense, WithSpice
+from features.common.options import Weights
 
 written = partial(typer.Option, rich_help_panel="What is written")
 
@@ -83,6 +84,14 @@ def run_command(
     candidates: Candidates = 50,
     choose_weight: ChooseWeight = 0.3,
     clap: Clap = None,
+    listen_check: Annotated[
+        bool,
+        written(
+            "--listen-check",
+            help="Caption once more with other audio and with none: does the run listen?",
+        ),
+    ] = False,
+    weights: Weights = Path("weights"),
     as_json: Annotated[bool, written("--json", help="Print JSON for a program.")] = False,
     overwrite: Annotated[
         bool, written("--overwrite", help="Replace an evaluation of other settings in OUT.")
@@ -92,6 +101,9 @@ def run_command(
 
     Tags are each row's likeliest, as in the paper. Clips without references are captioned, but not
     scored: they go to OUT/unscored.jsonl.
+
+    --listen-check scores the run under shuffled and silent audio, with none, and by its tags alone
+    (docs/scoring.md); silence needs the run's networks, in the folder of --weights.
 
     Next: python -m evaluate report OUT --out REPORT --features FEATURES --audio DUMP
 
@@ -138,5 +150,7 @@ def run_command(
             wanted=Wanted(spice=spice, fense=fense, cache=cache, spider_max=spider_max, clap=ear),
             as_json=as_json,
             overwrite=overwrite,
+            listen_check=listen_check,
+            weights=weights,
         )
     )

@@ -9,7 +9,7 @@ import numpy as np
 from evaluate.report.charts import Bar, Dot, Span, bar_edges, forest, histogram, scatter
 from evaluate.report.folders import Study, System
 from evaluate.report.material import Material
-from evaluate.scores.bootstrap import draw_weights, interval, weighted_means
+from evaluate.scores.bootstrap import draw_weights, interval, paired, weighted_means
 from evaluate.scores.results import LOWER_IS_BETTER, METRICS
 from evaluate.view.words import words
 
@@ -26,12 +26,12 @@ def differences(study: Study) -> list[dict[str, Any]]:
             values = column(system, study, name) - column(first, study, name)
             if np.isfinite(values).any():
                 gains = -values if name in LOWER_IS_BETTER else values
-                low, high = interval(weighted_means(values, weights))
+                mean, low, high = paired(values, weights)
                 rows.append(
                     {
                         "system": system.label,
                         "metric": METRICS[name],
-                        "mean": float(np.nanmean(values)),
+                        "mean": mean,
                         "low": low,
                         "high": high,
                         "better": int((gains > 0).sum()),

@@ -37,6 +37,17 @@ def weighted_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.divide(sums, counts, out=np.full(len(weights), np.nan), where=counts > 0)
 
 
+def paired(differences: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
+    """Mean of clips' differences between two systems, and its interval.
+
+    Args:
+        differences: float64 [clips], NaN for a clip of which one system has no value.
+        weights: float64 [draws, clips].
+    """
+    low, high = interval(weighted_means(differences, weights))
+    return float(np.nanmean(differences)), low, high
+
+
 def interval(draws: np.ndarray) -> tuple[float, float]:
     """The bounds between which the middle 95 % of the draws lie."""
     tail = 100 * (1 - LEVEL) / 2

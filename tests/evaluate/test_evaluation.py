@@ -13,7 +13,9 @@ from evaluate.captions.cli_options import decoding_options
 from evaluate.captions.options import DecodingOptions
 from evaluate.cli import app
 from evaluate.evaluation import as_record
+from evaluate.report.folders import read_clip_scores
 from evaluate.scores.results import read_results
+from features.common.checksum import sha256_of
 from features.common.errors import ConfigError, FormatError, TagbartError
 from tests.evaluate.conftest import CAPTIONS
 from train.run_folder.checkpoint import own_decoding
@@ -32,6 +34,7 @@ def evaluated(tiny_run_folder, tiny_features, tmp_path_factory):
     """The evaluation folder and what the command said."""
     out = tmp_path_factory.mktemp("out")
     options = ["--n-best", 2, "--export", "coco", "--export", "dcase", "--no-spice"]
+    options += ["--listen-check", "--weights", out / "none"]
     done = run_command("run", tiny_run_folder, tiny_features, "--out", out, *options)
     assert done.returncode == 0, done.stderr
     return out, done
@@ -68,6 +71,33 @@ def test_a_clip_without_references_is_captioned_but_not_scored(evaluated):
     [record] = [json.loads(line) for line in (out / "unscored.jsonl").read_text().splitlines()]
     assert (record["clip"], record["candidate"]) == ("clip_11", CAPTIONS[-1])
     assert "1 clip has no references" in done.stderr
+
+
+def test_the_listen_check_stands_beside_the_scores_and_in_folders_of_its_own(evaluated):
+    out, done = evaluated
+    assert "Does it listen? 11 clips" in done.stdout
+    assert "digital silence: not done (needs the run's networks, see --weights" in done.stdout
+    record = json.loads((out / "listen-check.json").read_text())
+    assert list(record["conditions"]) == ["shuffled", "missing", "tags"]
+    assert list(record["not_done"]) == ["silent"]
+    assert record["sha256"]["predictions"] == sha256_of(out / "predictions.jsonl")
+    assert record["own"]["corpus"] == read_results(out).corpus
+    for name, condition in record["conditions"].items():
+        folder = out / "listen-check" / name
+        result = read_results(folder)
+        assert result.corpus == condition["corpus"]
+        assert result.evaluation.decoding["listen-check"] == name
+        own, other = (
+            [clip["rouge_l"] for clip in read_clip_scores(path / "scores.csv").values()]
+            for path in (out, folder)
+        )
+        expected = sum(other) / len(other) - sum(own) / len(own)
+        assert condition["differences"]["rouge_l"]["mean"] == pytest.approx(expected)
+    # The run knows its clips by heart, so with another's audio it says the other's caption: clip
+    # i that of clip i + 6 of 12.
+    lines = (out / "listen-check" / "shuffled" / "predictions.jsonl").read_text().splitlines()
+    said = {record["clip"]: record["candidate"] for record in map(json.loads, lines)}
+    assert said == {f"clip_{i}": CAPTIONS[(i + 6) % 12] for i in range(11)}
 
 
 def test_exports_hold_every_clip(evaluated):

@@ -125,19 +125,21 @@ class TagTokens:
 
         Args:
             tags: int [sum of rows], the tag of every row.
-            rows: int [n], rows of each clip, at least 1.
+            rows: int [n], rows of each clip; the prompt of none is BOS and EOS.
             max_tokens: longest prompt; whole tags are dropped from the end until it fits.
         """
         first_row = np.cumsum(rows) - rows
+        first_tag = first_row[rows > 0]
         entry = tags + len(self.names)
-        entry[first_row] -= len(self.names)
+        entry[first_tag] -= len(self.names)
         count = self.count[entry]
         # Tokens from the clip's first tag to the end of this one.
         reach = np.cumsum(count)
-        reach -= np.repeat(reach[first_row] - count[first_row], rows)
+        reach -= np.repeat(reach[first_tag] - count[first_tag], rows[rows > 0])
         kept = reach + 2 <= max_tokens
         dropped = len(tags) - int(np.count_nonzero(kept))
-        length = 2 + np.add.reduceat(np.where(kept, count, 0), first_row)
+        length = np.full(len(rows), 2, np.int64)
+        length[rows > 0] += np.add.reduceat(np.where(kept, count, 0), first_tag)
         prompt_start = np.cumsum(length) - length
         row = np.arange(len(tags)) - np.repeat(first_row, rows)
         into = np.repeat(prompt_start + 1, rows) + reach - count

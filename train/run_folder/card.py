@@ -164,8 +164,24 @@ def _scores_of(folder: Path, scores: dict[str, Any]) -> str:
              scores["not_available"].items()]  # fmt: skip
     return (
         f"`{folder.name}`, {scores['clips']:,} clips, × 100, with 95 % intervals over "
-        "clips:\n\n" + _table(("metric", "score", "interval"), rows)
+        "clips:\n\n" + _table(("metric", "score", "interval"), rows) + _listening(folder, scored)
     )
+
+
+def _listening(folder: Path, scored: str | None) -> str:
+    """A line of the listen-check of the captions that were scored; "" where there is none."""
+    path = folder / "listen-check.json"
+    check = _read(path) if path.is_file() else {}
+    if not scored or check.get("sha256", {}).get("predictions") != scored:
+        return ""
+    metric = "spider" if "spider" in check["own"]["corpus"] else "cider_d"
+    values = [f"as it is {100 * check['own']['corpus'][metric]:.1f}"]
+    values += [
+        f"{item['audio']} {100 * item['corpus'][metric]:.1f} "
+        f"({_interval(item['intervals'][metric])})"
+        for item in check["conditions"].values()
+    ]
+    return f"\n\nDoes it listen? {metric} with other audio: {', '.join(values)}."
 
 
 def evaluations(run: Path) -> list[Path]:

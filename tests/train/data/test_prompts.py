@@ -55,6 +55,22 @@ def test_all_classes_in_random_sequences_equal_the_text_tokenised_whole(tokenize
 
 
 @pytest.mark.real_data
+def test_clips_without_a_tag_have_a_prompt_of_bos_and_eos_wherever_they_stand(tokenizer, classes):
+    tags = TagTokens.encode(tokenizer, classes)
+    some = tags.prompts(np.array([3, 7, 9]), np.array([2, 1]), max_tokens=128)
+    between = tags.prompts(np.array([3, 7, 9]), np.array([0, 2, 0, 1, 0]), max_tokens=128)
+    first, second = some.length
+    assert between.length.tolist() == [2, first, 2, second, 2]
+    kept = [*range(2, 2 + first), *range(4 + first, 4 + first + second)]
+    np.testing.assert_array_equal(between.tokens[kept], some.tokens)
+    np.testing.assert_array_equal(between.tag_row[kept], some.tag_row)
+    ends = [tokenizer.bos_token_id, tokenizer.eos_token_id]
+    assert between.tokens[:2].tolist() == between.tokens[-2:].tolist() == ends
+    none = tags.prompts(np.array([], np.int64), np.array([0, 0]), max_tokens=128)
+    assert none.tokens.tolist() == ends * 2
+
+
+@pytest.mark.real_data
 def test_each_token_knows_its_row_and_separators_know_none(tokenizer, classes):
     tags = TagTokens.encode(tokenizer, classes)
     dog, fire = classes.index("Dog"), classes.index("Fire engine, fire truck (siren)")

@@ -58,6 +58,25 @@ def test_scores_in_the_run_folder_are_in_a_card_written_again(run, tmp_path):
     assert "not measured yet" not in text
 
 
+def test_the_listen_check_is_in_the_card_while_it_is_of_the_captions_that_were_scored(run):
+    import numpy as np
+
+    scores = Scores(clips=("a",), corpus={"cider_d": 0.5}, per_clip={"cider_d": np.zeros(1)},
+                    intervals={}, predictions_sha256="1" * 64)  # fmt: skip
+    write_results(run / "test", scores, predictions="predictions.jsonl")
+    own = {"corpus": {"cider_d": 0.5}, "intervals": {}}
+    other = {"audio": "silence", "corpus": {"cider_d": 0.1}, "intervals": {"cider_d": [0, 0.2]}}
+    check = {"sha256": {"predictions": "1" * 64}, "own": own, "conditions": {"silent": other}}
+    (run / "test" / "listen-check.json").write_text(json.dumps(check))
+    write_model_card(run)
+    line = "Does it listen? cider_d with other audio: as it is 50.0, silence 10.0 (0.0 to 20.0)."
+    assert line in (run / "README.md").read_text()
+    check["sha256"]["predictions"] = "2" * 64
+    (run / "test" / "listen-check.json").write_text(json.dumps(check))
+    write_model_card(run)
+    assert "Does it listen?" not in (run / "README.md").read_text()
+
+
 def test_scores_elsewhere_are_in_the_card_once_they_are_noted(run, tmp_path):
     import numpy as np
 
