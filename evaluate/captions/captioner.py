@@ -1,9 +1,9 @@
 """Captions from your own program: `Captioner("runs/yamnet-panns")("dog.wav").text`."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby, islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, overload
@@ -11,12 +11,14 @@ from typing import Any, overload
 import numpy as np
 
 from evaluate.captions.candidate import Candidate
-from evaluate.captions.caption import Listener, Said, Window, find_audio, load_listener
-from evaluate.captions.options import DecodingOptions
-from extract.sound.audio import Audio, load_audio
+from evaluate.captions.caption import find_audio, load_listener
+from evaluate.captions.hours.merging import runs
+from evaluate.captions.listener import Listener, Recording, Said, Window
+from evaluate.captions.options import SILENCE_DB, Cutting, DecodingOptions
+from extract.sound.ahead import Ended
+from extract.sound.audio import Audio
+from extract.sound.windows import WINDOW_S, Stretch, cut_windows
 from features.common.errors import ClipError, ConfigError
-
-_TOGETHER = 32  # windows captioned at once, of one sound or of several
 
 Sound = str | Path | np.ndarray
 
@@ -34,11 +36,11 @@ class WindowCaption:
     """What was said of one stretch of sound.
 
     Attributes:
-        text: the caption.
-        probability: of it, given the sound: the product of its tokens' probabilities.
+        text: the caption, or `[silence]`.
+        probability: of it, given the sound: the product of its tokens' probabilities; 1 of silence.
         start_s, end_s: of the stretch.
         tags: one for each row that the prompt was made of; none for audio alone.
-        n_best: the caption and its rivals, best first.
+        n_best: the caption and its rivals, best first; none of silence.
         features: rows [T, D] by stream, where they were asked for.
     """
 
@@ -50,10 +52,16 @@ class WindowCaption:
     n_best: tuple[Candidate, ...]
     features: Mapping[str, np.ndarray] | None = None
 
+    @property
+    def silent(self) -> bool:
+        return not self.n_best
+
 
 @dataclass(frozen=True, kw_only=True)
 class SoundCaption:
     """What was said of one sound: a caption for each 10 s of it.
+
+    Subtitles of it: `evaluate.captions.hours.forms.as_srt(said.stretches)`.
 
     Attributes:
         name: the file, or "" for samples.
@@ -67,6 +75,19 @@ class SoundCaption:
     def text(self) -> str:
         """The captions, a line each; for a sound of up to 11 s that is the caption."""
         return "\n".join(window.text for window in self.windows)
+
+    @property
+    def stretches(self) -> tuple[WindowCaption, ...]:
+        """The windows, neighbours that say the same as one: from the first's start to the last's
+        end, and all else as where it is least sure."""
+        return tuple(
+            replace(
+                min(run, key=lambda window: window.probability),
+                start_s=run[0].start_s,
+                end_s=run[-1].end_s,
+            )
+            for run in runs(self.windows)
+        )
 
     @property
     def probability(self) -> float:
@@ -97,6 +118,7 @@ class Captioner:
         weights: folder with the networks' weights; None for $TAGBART_WEIGHTS or `weights`.
         device: `cpu` or `cuda`; None for cuda where there is one.
         precision: of BART: `float32`, `bf16`, or `int8` on a CPU.
+        networks: precision of the networks that hear, `float32` or `bf16`.
         features: whether results hold the features too.
         **search: fields of evaluate.captions.options.DecodingOptions, such as beams or n_best.
 
@@ -113,6 +135,7 @@ class Captioner:
         weights: str | Path | None = None,
         device: str | None = None,
         precision: str = "float32",
+        networks: str = "float32",
         features: bool = False,
         **search: Any,
     ) -> None:
@@ -121,7 +144,7 @@ class Captioner:
             self.options = DecodingOptions(precision=precision, **search)
         except TypeError as error:  # an option that there is not
             raise ConfigError(str(error).rpartition(".")[2].replace("__init__() ", "")) from error
-        self.listener: Listener = load_listener(Path(run), folder, device, precision)
+        self.listener: Listener = load_listener(Path(run), folder, device, precision, networks)
         self.with_features = features
         self._turn = Lock()
 
@@ -131,6 +154,8 @@ class Captioner:
         sound: Sound,
         *,
         sample_rate: int | None = None,
+        hop_s: float = WINDOW_S,
+        silence_db: float = SILENCE_DB,
         failed: Callable[[str, str], object] | None = None,
     ) -> SoundCaption: ...
     @overload
@@ -139,6 +164,8 @@ class Captioner:
         sound: Sequence[Sound],
         *,
         sample_rate: int | None = None,
+        hop_s: float = WINDOW_S,
+        silence_db: float = SILENCE_DB,
         failed: Callable[[str, str], object] | None = None,
     ) -> list[SoundCaption]: ...
 
@@ -147,6 +174,8 @@ class Captioner:
         sound: Sound | Sequence[Sound],
         *,
         sample_rate: int | None = None,
+        hop_s: float = WINDOW_S,
+        silence_db: float = SILENCE_DB,
         failed: Callable[[str, str], object] | None = None,
     ) -> SoundCaption | list[SoundCaption]:
         """Caption one sound, a list of them, or all in a folder; windows of all share batches.
@@ -154,6 +183,9 @@ class Captioner:
         Args:
             sound: a file, a folder, samples [n] or [n, channels], or a list of files and samples.
             sample_rate: of samples, in Hz.
+            hop_s: from one window's start to the next, at most 10 s; less makes them overlap.
+            silence_db: windows whose samples all stay below this level are not captioned, in dB of
+                full scale; -inf for none.
             failed: told the name of a sound that cannot be used, and why, instead of ending; it has
                 no result then.
 
@@ -169,71 +201,62 @@ class Captioner:
         several = isinstance(sound, list | tuple) or (
             isinstance(sound, str | Path) and Path(sound).is_dir()
         )
+        cutting = Cutting(hop_s=hop_s, silence_db=silence_db)
         with self._turn:
-            found = [item for one in given for item in self._named(one)]
-            results = list(self._captions(found, sample_rate, failed))
+            found = [item for one in given for item in _recordings(one, sample_rate, cutting)]
+            results = list(self._captions(found, cutting, failed))
         if several:
             return results
         if not results:  # `failed` was told
-            raise ClipError(f"{found[0][0] or 'the samples'}: could not be used")
+            raise ClipError(f"{found[0].name or 'the samples'}: could not be used")
         return results[0]
-
-    def _named(self, sound: Sound) -> list[tuple[str, Path | np.ndarray]]:
-        if isinstance(sound, str | Path):
-            return [(str(path), path) for path in find_audio([Path(sound)])]
-        return [("", sound if isinstance(sound, np.ndarray) else np.asarray(sound))]
 
     def _captions(
         self,
-        sounds: Iterable[tuple[str, Path | np.ndarray]],
-        sample_rate: int | None,
+        recordings: Sequence[Recording],
+        cutting: Cutting,
         failed: Callable[[str, str], object] | None,
     ) -> Iterator[SoundCaption]:
-        names: dict[str, str] = {}  # by number: two sounds may have one name
-
-        def windows() -> Iterator[Window]:
-            for number, (name, sound) in enumerate(sounds):
-                try:
-                    audio = _decoded(sound, sample_rate)
-                except ClipError as error:
-                    if failed is None:
-                        raise ClipError(f"{name or 'the samples'}: {error}") from error
-                    failed(name, str(error))
-                    continue
-                names[str(number)] = name
-                yield from self.listener.hear(audio, str(number))
-
-        for number, parts in groupby(self._said(windows()), lambda pair: pair[0].file):
-            yield SoundCaption(
-                name=names[number],
-                windows=tuple(self._window(said, window) for said, window in parts),
-            )
-
-    def _said(self, windows: Iterator[Window]) -> Iterator[tuple[Said, Window]]:
-        while group := list(islice(windows, _TOGETHER)):
-            yield from zip(self.listener.say(group, self.options), group, strict=True)
+        windows: list[WindowCaption] = []
+        for number, item in self.listener.follow(recordings, self.options, cutting):
+            name = recordings[number].name
+            if not isinstance(item, Ended):
+                windows.append(self._window(*item))
+                continue
+            if not item.failure:
+                yield SoundCaption(name=name, windows=tuple(windows))
+            elif failed is None:
+                raise ClipError(f"{name or 'the samples'}: {item.failure}")
+            else:
+                failed(name, item.failure)
+            windows = []
 
     def _window(self, said: Said, window: Window) -> WindowCaption:
-        best = said.caption.n_best[0]
-        builder = self.listener.run.builder
-        scores = builder.tag_scores(window.streams)
+        features = window.streams if self.with_features else None
+        tags: tuple[Tag, ...] = ()
+        if said.caption is not None:
+            scores = self.listener.run.builder.tag_scores(window.streams)
+            pairs = zip(said.caption.tags, scores, strict=True)
+            tags = tuple(Tag(name=name, score=score) for name, score in pairs)
         return WindowCaption(
-            text=best.text,
-            probability=best.probability,
+            text=said.text if said.caption is None else said.caption.text,
+            probability=1.0 if said.caption is None else said.caption.n_best[0].probability,
             start_s=said.start_s,
             end_s=said.end_s,
-            tags=tuple(
-                Tag(name=name, score=score)
-                for name, score in zip(said.caption.tags, scores, strict=True)
-            ),
-            n_best=said.caption.n_best,
-            features=window.streams if self.with_features else None,
+            tags=tags,
+            n_best=() if said.caption is None else said.caption.n_best,
+            features=features,
         )
 
 
-def _decoded(sound: Path | np.ndarray, sample_rate: int | None) -> Audio:
-    if isinstance(sound, Path):
-        return load_audio(sound)
+def _recordings(sound: Sound, sample_rate: int | None, cutting: Cutting) -> list[Recording]:
+    if isinstance(sound, str | Path):
+        return [Recording.of_file(path, cutting) for path in find_audio([Path(sound)])]
     if sample_rate is None:
         raise ConfigError("samples need their rate: captioner(samples, sample_rate=44100)")
-    return Audio(waveform=sound, sample_rate_hz=sample_rate)
+    windows = partial(_windows_of, np.asarray(sound), sample_rate, cutting)
+    return [Recording(name="", windows=windows)]
+
+
+def _windows_of(samples: np.ndarray, sample_rate: int, cutting: Cutting) -> Iterator[Stretch]:
+    return cut_windows(Audio(waveform=samples, sample_rate_hz=sample_rate), hop_s=cutting.hop_s)

@@ -1,9 +1,7 @@
 """`python -m evaluate caption`."""
 
-import csv
-import io
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -22,17 +20,21 @@ from evaluate.captions.cli_options import (
     RunFolder,
     Seed,
     TagDraws,
+    computing,
     decoding_options,
 )
-from features.common.console import harmless, json_text, log, progress
+from evaluate.captions.hours.forms import csv_lines, record
+from features.common.console import harmless, json_text, log
 from features.common.errors import SOME_CLIPS_FAILED, ConfigError
 from features.common.options import Weights
 
 if TYPE_CHECKING:
-    from evaluate.captions.caption import Said
+    from evaluate.captions.listener import Listener, Said
+    from evaluate.captions.options import Cutting, DecodingOptions
 
 printed = partial(typer.Option, rich_help_panel="What is printed")
-CSV_COLUMNS = ("file", "start_s", "end_s", "caption", "probability", "tags")
+written = partial(typer.Option, rich_help_panel="Files for each recording, with --beside or --out")
+cut = partial(typer.Option, rich_help_panel="Windows")
 
 
 def caption_command(
@@ -43,11 +45,40 @@ def caption_command(
     weights: Weights = Path("weights"),
     device: Device = None,
     precision: Precision = "float32",
+    networks: Annotated[
+        str,
+        computing(
+            metavar="float32|bf16",
+            help="Arithmetic of the networks that hear; YAMNet's is float32.",
+        ),
+    ] = "float32",
     as_json: Annotated[bool, printed("--json", help="A JSON list, an object per window.")] = False,
-    as_csv: Annotated[bool, printed("--csv", help="CSV, a row per window.")] = False,
+    as_csv: Annotated[
+        bool, printed("--csv", help="CSV, a row per window; with --beside or --out a file.")
+    ] = False,
     n_best: Annotated[
         int, printed(help="Captions with probabilities per window (text and JSON).")
     ] = 1,
+    srt: Annotated[bool, written("--srt", help="Subtitles, SubRip.")] = False,
+    vtt: Annotated[bool, written("--vtt", help="Subtitles, WebVTT.")] = False,
+    labels: Annotated[bool, written("--labels", help="A label track for Audacity.")] = False,
+    jsonl: Annotated[bool, written("--jsonl", help="A JSON object per line.")] = False,
+    beside: Annotated[bool, written("--beside", help="Write them beside each recording.")] = False,
+    out: Annotated[
+        Path | None,
+        written(help="Write them here, in folders as the recordings'.", show_default=False),
+    ] = None,
+    hop: Annotated[
+        float | None,
+        cut(help="Seconds from a window's start to the next; less overlaps.", show_default="10"),
+    ] = None,
+    silence: Annotated[
+        float | None,
+        cut(
+            help="What stays below so many dB of full scale is marked as silence; -inf: nothing.",
+            show_default="-60",
+        ),
+    ] = None,
     beams: Beams = None,
     length_penalty: LengthPenalty = None,
     max_length: MaxLength = None,
@@ -58,10 +89,14 @@ def caption_command(
 ) -> None:
     """Caption any audio files, or all in a folder, and say which tags were heard.
 
-    Recordings longer than 10 s are captioned in windows of 10 s. Exit code 1: done, but some files
-    could not be used.
+    Recordings longer than 10 s, of any length, are captioned in windows of 10 s. With --srt, --vtt,
+    --labels, --jsonl or --csv and --beside or --out each recording gets files, in which neighbours
+    that say the same are one; recordings that have theirs are passed over. Exit code 1: done, but
+    some files could not be used.
 
     Example: python -m evaluate caption runs/demo rain.wav recordings --weights weights
+
+    Example: python -m evaluate caption runs/demo recordings --srt --csv --beside
     """
     search = {
         "beams": beams,
@@ -72,27 +107,82 @@ def caption_command(
     options = decoding_options(
         search, n_best=n_best, precision=precision, tag_draws=tag_draws, choose=choose, seed=seed
     )
-    if as_json and as_csv:
-        raise ConfigError("--json and --csv are two forms of one output; leave one out")
+    cutting = _cutting(hop, silence)
+    asked = {"srt": srt, "vtt": vtt, "labels": labels, "jsonl": jsonl, "csv": as_csv}
+    forms = [name for name, wanted in asked.items() if wanted]
+    _check_forms(forms, as_json=as_json, beside=beside, out=out)
     from evaluate.captions.caption import find_audio, load_listener
+    from evaluate.captions.hours.meter import Meter
 
-    files = find_audio(audio)
-    listener = load_listener(run, weights, device, precision)
+    into_files = beside or out is not None
+    act: Callable[..., object]
+    if into_files:
+        from evaluate.captions.hours.places import plan
+        from evaluate.captions.hours.writing import write_captions
+
+        jobs = plan(audio, forms, out)
+        todo = [job for job in jobs if job.missing]
+        if len(todo) < len(jobs):
+            log(f"{len(jobs) - len(todo):,} of {len(jobs):,} recordings have their files already")
+        files, act = [job.file for job in todo], partial(write_captions, todo)
+    else:
+        files = find_audio(audio)
+        act = partial(_print, files, as_json_list if as_json else csv_lines if as_csv else as_text)
+    if not files:
+        return
     lost: list[Path] = []
 
     def failed(file: Path, reason: str) -> None:
         lost.append(file)
         log(f"{file}: {reason}")
 
-    # What goes to a terminal is seen to come; what goes to a file needs a bar.
-    shown = files if sys.stdout.isatty() else progress(files, what="caption", unit="files")
-    said = listener.describe_files(shown, options, failed=failed)
-    write = as_json_list if as_json else as_csv_lines if as_csv else as_text
-    for line in write(said):
-        print(line if as_json else harmless(line), flush=True)
+    listener = load_listener(run, weights, device, precision, networks)
+    # Captions on a terminal are seen to come; what goes to a file needs a bar.
+    with Meter(files, shown=into_files or not sys.stdout.isatty()) as meter:
+        act(listener, options, cutting, failed=failed, watch=meter.watch)
+    if into_files:
+        log(f"{len(files) - len(lost):,} recordings, {meter.summary()}")
     if lost:
         log(f"{len(lost):,} of {len(files):,} files could not be used")
         raise typer.Exit(SOME_CLIPS_FAILED)
+
+
+def _print(
+    files: Sequence[Path],
+    write: "Callable[[Iterable[Said]], Iterator[str]]",
+    listener: "Listener",
+    options: "DecodingOptions",
+    cutting: "Cutting",
+    **told: Any,
+) -> None:
+    said = listener.describe_files(files, options, cutting=cutting, **told)
+    for line in write(said):
+        print(line if write is as_json_list else harmless(line), flush=True)
+
+
+def _cutting(hop: float | None, silence: float | None) -> "Cutting":
+    from evaluate.captions.options import Cutting
+
+    asked = {"hop_s": hop, "silence_db": silence}
+    return Cutting(**{name: value for name, value in asked.items() if value is not None})
+
+
+def _check_forms(forms: Sequence[str], *, as_json: bool, beside: bool, out: Path | None) -> None:
+    """Refuse combinations of output that mean nothing."""
+    into_files = beside or out is not None
+    if as_json and "csv" in forms and not into_files:
+        raise ConfigError("--json and --csv are two forms of one output; leave one out")
+    if beside and out is not None:
+        raise ConfigError("--beside and --out are two places for one output; leave one out")
+    if as_json and into_files:
+        raise ConfigError("--json is printed; for a file of each recording say --jsonl")
+    if into_files and not forms:
+        raise ConfigError(
+            "nothing to write; say which files: --srt, --vtt, --labels, --jsonl, --csv"
+        )
+    if not into_files and set(forms) - {"csv"}:
+        name = next(name for name in forms if name != "csv")
+        raise ConfigError(f"--{name} writes files; say where: --beside, or --out FOLDER")
 
 
 def as_text(said: "Iterable[Said]") -> Iterator[str]:
@@ -101,6 +191,9 @@ def as_text(said: "Iterable[Said]") -> Iterator[str]:
         yield file
         for item in windows:
             when = f"{clock(item.start_s)}–{clock(item.end_s)}"
+            if item.caption is None:
+                yield f"  {when:13}{item.text}"
+                continue
             for rank, candidate in enumerate(item.caption.n_best):
                 probability = f"  ({candidate.probability:.1%})" if item.caption.n_best[1:] else ""
                 yield f"  {'' if rank else when:13}{candidate.text}{probability}"
@@ -110,19 +203,7 @@ def as_text(said: "Iterable[Said]") -> Iterator[str]:
 
 def as_json_list(said: "Iterable[Said]") -> Iterator[str]:
     """One JSON list, an object per window."""
-    yield json_text([_record(item) for item in said])
-
-
-def as_csv_lines(said: "Iterable[Said]") -> Iterator[str]:
-    """CSV, a row per window, tags joined by "; "."""
-    yield ",".join(CSV_COLUMNS)
-    for item in said:
-        record = _record(item)
-        text = io.StringIO()
-        csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore", lineterminator="").writerow(
-            record | {"tags": "; ".join(record["tags"])}
-        )
-        yield text.getvalue()
+    yield json_text([record(item) for item in said])
 
 
 def counted(tags: Iterable[str]) -> str:
@@ -137,18 +218,3 @@ def clock(seconds: float) -> str:
     minutes, tenths = divmod(tenths, 600)
     whole, tenth = divmod(tenths, 10)
     return f"{minutes}:{whole:02}" + (f".{tenth}" if tenth else "")
-
-
-def _record(item: "Said") -> dict[str, Any]:
-    best = item.caption.n_best[0]
-    record = {
-        "file": item.file,
-        "start_s": round(item.start_s, 3),
-        "end_s": round(item.end_s, 3),
-        "caption": best.text,
-        "probability": best.probability,
-        "tags": list(item.caption.tags),
-    }
-    if len(item.caption.n_best) > 1:
-        record["n_best"] = [candidate.as_json() for candidate in item.caption.n_best]
-    return record

@@ -1,10 +1,14 @@
-"""How captions are decoded. Nothing is taken from a checkpoint's own generation settings."""
+"""How recordings are cut, and how captions are decoded.
+
+Nothing is taken from a checkpoint's own generation settings.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Self
 
+from extract.sound.windows import WINDOW_S
 from features.common.errors import ConfigError
 
 PRECISIONS = ("float32", "bf16", "int8")
@@ -12,6 +16,11 @@ CONSENSUS = "consensus"
 LIKELIHOOD = "likelihood"
 CLAP = "clap"
 CHOICES = (CONSENSUS, LIKELIHOOD, CLAP)
+
+# What stands where a caption would.
+SILENCE = "[silence]"
+NO_WORDS = "[no words]"
+SILENCE_DB = -60.0
 
 # What the paper's code sets, and inherits from its library and from bart-large and bart-base as far
 # as known.
@@ -27,6 +36,38 @@ PUBLISHED: dict[str, Any] = {
 _OUR_NAMES = {"no_repeat_ngram_size": "no_repeat_ngram"}
 _LARGEST_SEED = 2**64 - 1  # what generators take
 _LARGEST_COUNT = 2**31 - 1  # far beyond what fits into memory, and what arrays can count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutting:
+    """How a recording is cut into windows of 10 s, and which of them are silence.
+
+    Attributes:
+        hop_s: from one window's start to the next; less than 10 s makes windows overlap.
+        silence_db: a window is silence if not one of its samples reaches this level, in dB of full
+            scale; it is marked and not captioned, since a model always says something. The default
+            is ffmpeg silencedetect's own; quiet recordings of nature may want -80; -inf for none.
+    """
+
+    hop_s: float = WINDOW_S
+    silence_db: float = SILENCE_DB
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hop_s <= WINDOW_S:  # NaN is not
+            raise ConfigError(
+                f"hop is {self.hop_s} s, expected more than 0 and at most {WINDOW_S:g}, the "
+                "length of a window"
+            )
+        if not self.silence_db <= 0:
+            raise ConfigError(
+                f"silence is {self.silence_db} dB, expected 0 (full scale) or less, such as "
+                f"{SILENCE_DB:g}"
+            )
+
+    @property
+    def silent_below(self) -> float:
+        """The level as a share of full scale."""
+        return 10 ** (self.silence_db / 20)
 
 
 @dataclass(frozen=True, kw_only=True)

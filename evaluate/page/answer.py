@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from evaluate.captions.candidate import Caption
-from evaluate.captions.caption import LEAST_S, Listener, Window
 from evaluate.captions.generate import caption_clips
-from evaluate.captions.options import DecodingOptions
+from evaluate.captions.listener import Listener, Window
+from evaluate.captions.options import Cutting, DecodingOptions
 from evaluate.captions.precision import precision_of
 from evaluate.page.limits import MB, Limits
 from evaluate.report.pages import environment
@@ -24,11 +23,12 @@ from evaluate.view.pictures import save_spectrogram, spectrogram
 from evaluate.view.sounds import save_sound
 from evaluate.view.timeline import timeline
 from extract.sound.audio import Audio, load_audio
+from extract.sound.windows import LEAST_S, promised_s
 from features.common.errors import ClipError
 from features.spec import TAG_LOGITS
 
 N_BEST = 4
-SILENT = 1e-3  # of full scale, 60 dB below it: quieter than the noise of most recordings
+SILENT = Cutting().silent_below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +157,8 @@ def _accepted(file: Path, limits: Limits) -> Audio:
         raise ClipError(
             f"This file has {size_mb:.1f} MB; this page takes up to {limits.max_mb:g} MB."
         )
-    _check_length(_promised_s(file), limits)
+    # By the header too, so that hours of silence in a small file are not decoded first.
+    _check_length(promised_s(file), limits)
     try:
         audio = load_audio(file)
     except ClipError as error:
@@ -167,19 +168,6 @@ def _accepted(file: Path, limits: Limits) -> Audio:
         ) from error
     _check_length(audio.duration_s, limits)
     return audio
-
-
-def _promised_s(file: Path) -> float:
-    """What a header says, so that hours of silence in a small file are not decoded first.
-
-    0.0 where it says nothing: load_audio finds the words for that.
-    """
-    try:
-        info = soundfile.info(file)
-    except (soundfile.LibsndfileError, RuntimeError):
-        return 0.0
-    # A flac that was written to a pipe "has" 2 ** 63 - 1 samples.
-    return info.duration if info.frames < 2**62 else 0.0
 
 
 def _check_length(seconds: float, limits: Limits) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from evaluate.captions.caption import Listener, find_audio
+from evaluate.captions.caption import find_audio
+from evaluate.captions.listener import Listener
 from evaluate.page.answer import answer, as_html, as_record, as_text, who_speaks
 from evaluate.page.gate import KEPT_S, MOST_SOUNDS, OnlyFromHere, Uploads
 from evaluate.page.limits import MB, Limits

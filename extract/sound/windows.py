@@ -1,12 +1,20 @@
 """Recordings of any length as windows of some seconds, in constant memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
-from extract.sound.blocks import read_blocks
+from extract.sound.audio import Audio
+from extract.sound.blocks import Block, read_blocks
+
+WINDOW_S = 10.0  # what AudioCaps' clips last
+# A shorter rest joins the window before it: below this a network's window is mostly padding.
+LEAST_S = 1.0
+_BYTES_PER_S = 16_000  # of a file whose header does not say how long it lasts: 128 kbit/s
+_BLOCK = 1 << 20  # samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +33,19 @@ class Stretch:
     def end_s(self) -> float:
         return (self.start + len(self.waveform)) / self.sample_rate_hz
 
+    @property
+    def peak(self) -> float:
+        """Its loudest sample, 1 is full scale."""
+        # Without an array of absolute values.
+        return float(max(self.waveform.max(initial=0.0), -self.waveform.min(initial=0.0)))
+
 
 def read_windows(
-    path: Path, *, length_s: float = 10.0, hop_s: float | None = None, least_s: float = 1.0
+    path: Path,
+    *,
+    length_s: float = WINDOW_S,
+    hop_s: float | None = None,
+    least_s: float = LEAST_S,
 ) -> Iterator[Stretch]:
     """Decode a file and cut it into windows as it is decoded.
 
@@ -50,12 +68,49 @@ def read_windows(
             the windows before it, which are sound.
         ValueError: if the lengths make no windows.
     """
-    hop_s = length_s if hop_s is None else hop_s
+    return _cut(read_blocks(path), length_s, length_s if hop_s is None else hop_s, least_s)
+
+
+def cut_windows(audio: Audio, *, hop_s: float | None = None) -> Iterator[Stretch]:
+    """Windows of sound in memory, where `read_windows` cuts a file.
+
+    Raises:
+        ValueError: if the hop makes no windows.
+    """
+    waveform, rate_hz = audio.waveform, audio.sample_rate_hz
+    blocks = (
+        Block(waveform=waveform[at : at + _BLOCK], sample_rate_hz=rate_hz)
+        for at in range(0, len(waveform), _BLOCK)
+    )
+    return _cut(blocks, WINDOW_S, WINDOW_S if hop_s is None else hop_s, LEAST_S)
+
+
+def promised_s(path: Path) -> float:
+    """What a header says that a file lasts, nothing decoded; 0.0 where it says nothing."""
+    try:
+        info = soundfile.info(path)
+    except (soundfile.LibsndfileError, RuntimeError, OSError):
+        return 0.0
+    # A flac that was written to a pipe "has" 2 ** 63 - 1 samples.
+    return info.duration if info.frames < 2**62 else 0.0
+
+
+def guessed_s(path: Path) -> float:
+    """What a file lasts by its header, or else by its size: for progress, not to rely on."""
+    try:
+        return promised_s(path) or path.stat().st_size / _BYTES_PER_S
+    except OSError:
+        return 0.0
+
+
+def _cut(
+    blocks: Iterable[Block], length_s: float, hop_s: float, least_s: float
+) -> Iterator[Stretch]:
     if not 0 < hop_s <= length_s or least_s < 0:
         raise ValueError(f"no windows of {length_s} s every {hop_s} s")
     heard = np.empty(0, np.float32)  # from sample `start` on
     start = length = hop = least = rate_hz = 0
-    for block in read_blocks(path):
+    for block in blocks:
         if not rate_hz:
             rate_hz = block.sample_rate_hz
             length, hop, least = (round(s * rate_hz) for s in (length_s, hop_s, least_s))

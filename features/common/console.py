@@ -44,9 +44,9 @@ def harmless(text: str) -> str:
     return _STEERING.sub(lambda found: ascii(found.group())[1:-1], text)
 
 
-def json_text(value: Any) -> str:
-    """A result for programs: indented JSON that is as harmless on a terminal."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+def json_text(value: Any, *, indent: int | None = 2) -> str:
+    """A result for programs: indented JSON, or a line, that is as harmless on a terminal."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
     return _STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 

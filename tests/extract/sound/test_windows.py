@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from extract.sound.audio import Audio
 from extract.sound.files import libsndfile
-from extract.sound.windows import read_windows
+from extract.sound.windows import Stretch, cut_windows, guessed_s, promised_s, read_windows
 from features.common.errors import ClipError
 
 RATE_HZ = 4_000  # samples of a second
@@ -80,3 +81,27 @@ def test_a_hop_that_makes_no_windows_is_refused(hop_s, tmp_path):
     write(tmp_path / "a.wav", 1)
     with pytest.raises(ValueError, match="no windows"):
         list(read_windows(tmp_path / "a.wav", hop_s=hop_s))
+
+
+@pytest.mark.parametrize(("seconds", "hop_s"), [(10.9, None), (25.5, None), (13, 1)])
+def test_sound_in_memory_is_cut_where_its_file_is(seconds, hop_s, tmp_path):
+    samples = write(tmp_path / "a.wav", seconds)
+    audio = Audio(waveform=samples, sample_rate_hz=RATE_HZ)
+    of_file = read_windows(tmp_path / "a.wav", hop_s=hop_s)
+    for one, other in zip(cut_windows(audio, hop_s=hop_s), of_file, strict=True):
+        assert (one.start, one.sample_rate_hz) == (other.start, other.sample_rate_hz)
+        np.testing.assert_array_equal(one.waveform, other.waveform)
+
+
+def test_what_a_file_lasts_is_read_from_its_header_or_guessed_by_its_size(tmp_path):
+    write(tmp_path / "a.wav", 12.5)
+    assert promised_s(tmp_path / "a.wav") == guessed_s(tmp_path / "a.wav") == 12.5
+    (tmp_path / "b.m4a").write_bytes(bytes(160_000))  # 10 s at 128 kbit/s
+    assert promised_s(tmp_path / "b.m4a") == 0
+    assert guessed_s(tmp_path / "b.m4a") == 10
+    assert guessed_s(tmp_path / "gone.wav") == 0
+
+
+def test_the_peak_of_a_window_is_its_sample_furthest_from_zero():
+    waveform = np.array([0.25, -0.5, 0.375], np.float32)
+    assert Stretch(waveform=waveform, sample_rate_hz=RATE_HZ, start=0).peak == 0.5
