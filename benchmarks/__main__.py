@@ -16,7 +16,7 @@ from features.common.command import run_app
 from features.common.console import new_app
 from features.common.errors import ConfigError
 
-PARTS = ("extract", "train", "score", "decode", "planning", "memory")
+PARTS = ("extract", "train", "score", "decode", "day", "planning", "memory")
 
 app = new_app("Ratios between our way and the published way, measured in one run.", several=False)
 

@@ -172,7 +172,7 @@ def fitted(rng: np.random.Generator, shape: BartShape = BASE) -> Setting:
     block = block_of(
         [rng.integers(3, VOCABULARY, count) for count in rng.integers(*PROMPT_TOKENS, len(counts))]
     )
-    _fit_head(model.bart, *_states(model, block, captions))
+    fit_head(model, block, captions)
     run = Run(path=Path("fitted"), model=model, tokenizer=None, recipe=Recipe(), streams={})
     return Setting(run=run, block=block, captions=captions)
 
@@ -192,6 +192,11 @@ def block_of(prompts: Sequence[np.ndarray]) -> Block:
     )
 
 
+def fit_head(model: TagBart, block: Block, captions: Captions) -> None:
+    """Give a model an output layer that says these captions for the prompts of a block."""
+    _fill_head(model.bart, *_states(model, block, captions))
+
+
 @torch.inference_mode()
 def _states(model: TagBart, block: Block, captions: Captions) -> tuple[torch.Tensor, torch.Tensor]:
     """The decoder's output before each token of the captions [N, d_model], and those tokens [N]."""
@@ -208,7 +213,7 @@ def _states(model: TagBart, block: Block, captions: Captions) -> tuple[torch.Ten
 
 
 @torch.inference_mode()
-def _fit_head(
+def _fill_head(
     bart: BartForConditionalGeneration, states: torch.Tensor, tokens: torch.Tensor
 ) -> None:
     """An output layer of its own, the least one that says each token with certainty.

@@ -48,7 +48,7 @@ def main(clips: int = 24, rounds: int = 3) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         _write_clips(root / "clips", clips)
-        _write_weights(root / "weights")
+        write_weights(root / "weights")
         peak = conv_peak_gflops()
         found: dict[str, list[dict]] = {"published": [], "float32": [], "bf16": []}
         for number in range(rounds):
@@ -216,7 +216,7 @@ def _per_clip(seconds: dict[str, float], clips: int) -> dict[str, float]:
 def _write_clips(folder: Path, count: int) -> None:
     """Real clips in turn, each time quieter, brought to 44.1 kHz and to a length of 10 s."""
     folder.mkdir()
-    sources = sorted((_real_data() / "audiocaps" / "clips").glob("*.wav"))
+    sources = sorted((real_data() / "audiocaps" / "clips").glob("*.wav"))
     for number in range(count):
         samples, rate_hz = soundfile.read(sources[number % len(sources)], always_2d=True)
         waveform = resampy.resample(samples.mean(axis=1), rate_hz, 44_100, filter="kaiser_fast")
@@ -225,7 +225,12 @@ def _write_clips(folder: Path, count: int) -> None:
         soundfile.write(folder / f"{number:03d}.wav", stereo, 44_100, subtype="PCM_16")
 
 
-def _real_data() -> Path:
+def real_data() -> Path:
+    """The folder with real clips and YAMNet's weights.
+
+    Raises:
+        ConfigError: if TAGBART_REAL_DATA names none.
+    """
     folder = Path(os.environ.get("TAGBART_REAL_DATA", "../shared"))
     if not (folder / "weights" / "yamnet_weights.npz").is_file():
         raise ConfigError(
@@ -235,7 +240,8 @@ def _real_data() -> Path:
     return folder
 
 
-def _write_weights(folder: Path) -> None:
+def write_weights(folder: Path) -> None:
+    """A weights folder: YAMNet's real ones, VGGish and PANNs of random weights."""
     from extract.networks.panns import WavegramLogmelCnn14
     from extract.networks.vggish import VGGish
 
@@ -245,7 +251,7 @@ def _write_weights(folder: Path) -> None:
     state = {"model": WavegramLogmelCnn14().state_dict()}
     torch.save(state, folder / "Wavegram_Logmel_Cnn14_mAP=0.439.pth")
     for name in ("yamnet_weights.npz", "yamnet_class_map.csv"):
-        shutil.copy(_real_data() / "weights" / name, folder / name)
+        shutil.copy(real_data() / "weights" / name, folder / name)
 
 
 if __name__ == "__main__":

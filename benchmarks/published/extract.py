@@ -157,14 +157,26 @@ def extract_one(
         watch: adds up the seconds of every stage.
     """
     yamnet, vggish, panns = networks
-    waveform = decode(path, 16000, watch)
-    with watch.stage("YAMNet"):
-        scores = yamnet(waveform)[::2]
+    found = hear_tags_and_panns(path, (yamnet, panns), watch)
     waveform = decode(path, 16000, watch)
     with watch.stage("VGGish"):
         embedding = vggish(torch.from_numpy(vggish_examples(waveform))).numpy()
+    return found | {"vggish": embedding}
+
+
+@torch.inference_mode()
+def hear_tags_and_panns(
+    path: Path,
+    networks: tuple[Callable[[np.ndarray], np.ndarray], torch.nn.Module],
+    watch: Stopwatch,
+) -> dict[str, np.ndarray]:
+    """The streams of `yamnet-panns` of one clip, the published way; see `extract_one`."""
+    yamnet, panns = networks
+    waveform = decode(path, 16000, watch)
+    with watch.stage("YAMNet"):
+        scores = yamnet(waveform)[::2]
     waveform = decode(path, 32000, watch)
     with watch.stage("PANNs"):
         window = torch.from_numpy(waveform[None, :320000])
         clip_embedding = panns(window).numpy()
-    return {"yamnet": scores, "vggish": embedding, "panns": clip_embedding}
+    return {"yamnet": scores, "panns": clip_embedding}

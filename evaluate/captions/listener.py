@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeGuard, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -168,19 +168,25 @@ class Listener:
                 names[number] = recording.name
                 yield recording.windows
 
-        def loud(item: Stretch | Ended) -> TypeGuard[Stretch]:
-            return isinstance(item, Stretch) and item.peak >= cutting.silent_below
-
         at_once = min(_DECODED_AT_ONCE, cores())
         with closing(read_ahead(sources(), at_once=at_once, depth=_ENCODED_TOGETHER)) as decoded:
-            for group in _groups(decoded, _ENCODED_TOGETHER, lambda pair: loud(pair[1])):
-                rows = iter(self._encode([item for _, item in group if loud(item)]))
-                for number, item in group:
-                    if isinstance(item, Ended):
-                        yield number, item
-                    else:
-                        streams = next(rows) if loud(item) else {}
-                        yield number, _window(names[number], item, streams)
+            # Of silence nothing but its times is kept, however much of it there is.
+            items = (
+                (number, item)
+                if isinstance(item, Ended) or item.peak >= cutting.silent_below
+                else (number, _window(names[number], item, {}))
+                for number, item in decoded
+            )
+            for group in _groups(items, _ENCODED_TOGETHER, _is_stretch):
+                rows = iter(self._encode([item for _, item in group if isinstance(item, Stretch)]))
+                found = [
+                    (number, _window(names[number], item, next(rows)))
+                    if isinstance(item, Stretch)
+                    else (number, item)
+                    for number, item in group
+                ]
+                group.clear()  # their sound goes before the next is gathered
+                yield from found
 
     def _encode(self, stretches: Sequence[Stretch]) -> list[dict[str, np.ndarray]]:
         device = self.run.model.device
@@ -220,6 +226,10 @@ def _window(name: str, stretch: Stretch, streams: dict[str, np.ndarray]) -> Wind
         end_s=stretch.end_s,
         streams=streams,
     )
+
+
+def _is_stretch(item: tuple[int, Stretch | Window | Ended]) -> bool:
+    return isinstance(item[1], Stretch)
 
 
 def _is_heard(item: tuple[int, Window | Ended]) -> bool:
