@@ -11,14 +11,13 @@ from pathlib import Path
 
 from evaluate.captions.listener import Listener
 from evaluate.captions.search import open_run
+from extract.precision import PRECISIONS
 from extract.sound.kinds import AUDIO_SUFFIXES
 from extract.sound.resample import FILTERS
 from extract.streams import Encoder, load_encoders
 from features.common.console import log
 from features.common.errors import ConfigError, DumpError, FormatError, RunError, WeightsError
 from train.run_folder.checkpoint import Run, check_streams
-
-NETWORK_PRECISIONS = ("float32", "bf16")
 
 
 def load_listener(
@@ -35,20 +34,21 @@ def load_listener(
         weights: folder with the networks' weights.
         device: for all of them, None for this machine's own (train/model/device.py).
         precision: of the run (DecodingOptions.precision).
-        networks: of the networks' arithmetic, out of NETWORK_PRECISIONS.
+        networks: of the networks' arithmetic, out of extract.precision.PRECISIONS.
 
     Raises:
         ConfigError: if the device has no such arithmetic, or it is none.
         RunError: if the folder holds no trained run, or one of a filter that is not known here.
         WeightsError: if a network's weights are missing, or make other streams than the run reads.
     """
-    if networks not in NETWORK_PRECISIONS:
+    if networks not in PRECISIONS:
         raise ConfigError(
-            f"the networks' precision is {networks!r}, expected one of "
-            f"{', '.join(NETWORK_PRECISIONS)}"
+            f"the networks' precision is {networks!r}, expected one of {', '.join(PRECISIONS)}"
         )
     run = open_run(run_folder, device, precision)
     at = str(run.model.device)
+    if networks == "tf32" and at == "cpu":
+        raise ConfigError("the networks' precision is tf32, which only NVIDIA GPUs have")
     encoders: dict[str, Encoder] = {}
     problems = []
     for name, trained in run.builder.streams.items():

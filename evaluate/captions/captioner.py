@@ -118,7 +118,7 @@ class Captioner:
         weights: folder with the networks' weights; None for $TAGBART_WEIGHTS or `weights`.
         device: `cpu` or `cuda`; None for cuda where there is one.
         precision: of BART: `float32`, `bf16`, or `int8` on a CPU.
-        networks: precision of the networks that hear, `float32` or `bf16`.
+        networks: precision of the networks that hear, `float32`, `bf16`, or `tf32` on a GPU.
         features: whether results hold the features too.
         **search: fields of evaluate.captions.options.DecodingOptions, such as beams or n_best.
 

@@ -26,6 +26,7 @@ from evaluate.captions.cli_options import (
 from evaluate.captions.hours.forms import csv_lines, record
 from features.common.console import harmless, json_text, log
 from features.common.errors import SOME_CLIPS_FAILED, ConfigError
+from features.common.memory import keep_freed_memory
 from features.common.options import Weights
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def caption_command(
     networks: Annotated[
         str,
         computing(
-            metavar="float32|bf16",
-            help="Arithmetic of the networks that hear; YAMNet's is float32.",
+            metavar="float32|tf32|bf16",
+            help="Arithmetic of the networks that hear; tf32 on a GPU only.",
         ),
     ] = "float32",
     as_json: Annotated[bool, printed("--json", help="A JSON list, an object per window.")] = False,
@@ -136,6 +137,7 @@ def caption_command(
         lost.append(file)
         log(f"{file}: {reason}")
 
+    keep_freed_memory()
     listener = load_listener(run, weights, device, precision, networks)
     # Captions on a terminal are seen to come; what goes to a file needs a bar.
     with Meter(files, shown=into_files or not sys.stdout.isatty()) as meter:
