@@ -17,6 +17,7 @@ from features.common.console import new_app
 from features.common.errors import ConfigError
 
 PARTS = ("extract", "train", "score", "decode", "day", "planning", "memory")
+APART = ("gpu",)  # only where it is named
 
 app = new_app("Ratios between our way and the published way, measured in one run.", several=False)
 
@@ -24,7 +25,8 @@ app = new_app("Ratios between our way and the published way, measured in one run
 @app.command()
 def bench(
     parts: Annotated[
-        list[str] | None, typer.Argument(help=f"Some of {', '.join(PARTS)}; all when none.")
+        list[str] | None,
+        typer.Argument(help=f"Some of {', '.join(PARTS)}; all these when none. Or gpu."),
     ] = None,
 ) -> None:
     """Run the benchmarks named; with none named, all of them.
@@ -32,9 +34,10 @@ def bench(
     Example: python -m benchmarks extract score
     """
     chosen = parts or PARTS
-    unknown = [part for part in chosen if part not in PARTS]
+    known = (*PARTS, *APART)
+    unknown = [part for part in chosen if part not in known]
     if unknown:
-        raise ConfigError(f"no benchmark {unknown[0]!r}; there are {', '.join(PARTS)}")
+        raise ConfigError(f"no benchmark {unknown[0]!r}; there are {', '.join(known)}")
     for part in chosen:
         print(header(part), flush=True)
         main: Callable[[], object] = import_module(f"benchmarks.{part}").main

@@ -16,7 +16,9 @@ import torch
 from features.common.errors import RunError
 from train.data.batches import Batch
 
-PLAIN_TURNS = 3  # of a shape, before recording it is worth its half second; they warm it up, too
+# Of a shape, before it is recorded: in the first one things are compiled and chosen. A plain turn of
+# bart-large's shape takes five to eight times a recorded one's, recording half a second.
+PLAIN_TURNS = 1
 MOST_SHAPES = 64  # recorded at most, since each takes memory; others run plainly
 
 Step = Callable[[], None]
@@ -24,7 +26,7 @@ Record = Callable[[Step], Step]
 
 
 class Repeated:
-    """Does a step with one batch after the other, each shape from its fourth turn on by a graph.
+    """Does a step with one batch after the other, each shape from its second turn on by a graph.
 
     Args:
         step: reads nothing that changes but its batch and tensors that keep their place, keeps no

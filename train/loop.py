@@ -90,24 +90,19 @@ class Trainer:
             self._logged = (time.monotonic(), bar.n)
             for update, pieces in self._work():
                 done, last = update + 1, update + 1 == self.updates
-                logs = done % settings.log_every == 0 or last
                 validates = done % settings.validate_every == 0 or last
                 saves = done % save_every == 0 or (last and settings.keep_state)
                 with memory_watched(f"update {done}", self.recipe, self.processes.device):
                     launched = self._updater.launch(update, pieces)
                     if before:
-                        self._check(before)
+                        self._read(before, bar)
                     before = launched
-                    bar.update(sum(len(piece.samples) for piece in pieces))
-                    if not (logs or validates or saves or self._stopping):
+                    if not (last or validates or saves or self._stopping):
                         continue
-                    loss, norm = self._check(launched)
+                    self._read(launched, bar)
                     before = None
                     seconds = time.monotonic() - started
                     self.progress = replace(self.progress, update=done, seconds=seconds)
-                    if logs:
-                        self._log(loss, norm, bar.n)
-                        bar.set_postfix_str(self._shown(loss), refresh=False)
                     best = validates and self._validate()
                 if self._saver and (validates or saves or self._stopping):
                     # Weights never stand without a state or the mark of a finished run.
@@ -134,11 +129,15 @@ class Trainer:
                 yield update, group
                 update += 1
 
-    def _check(self, launched: Launched) -> tuple[float, float]:
-        """Loss and gradient norm of an update; notes when a process was asked to stop."""
+    def _read(self, launched: Launched, bar: tqdm) -> None:
+        """Take in what an update came to: whether to stop, and its line in the log."""
         loss, norm, stops = self._updater.check(launched, self.train)
         self._stopping = self._stopping or stops
-        return loss, norm
+        bar.update(sum(len(piece.samples) for piece in launched.pieces))
+        done = launched.number + 1
+        if done % self.recipe.train.log_every == 0 or done == self.updates:
+            self._log(done, loss, norm, bar.n)
+            bar.set_postfix_str(self._shown(loss), refresh=False)
 
     def _validate(self) -> bool:
         """Measure the token loss over every caption; whether it is the lowest so far."""
@@ -180,16 +179,16 @@ class Trainer:
             refuse(what, self.val, wrong)
         return total / all_labels, int(captions)
 
-    def _log(self, loss: float, norm: float, captions: int) -> None:
+    def _log(self, done: int, loss: float, norm: float, captions: int) -> None:
         now = time.monotonic()
         seconds, since = now - self._logged[0], captions - self._logged[1]
-        rate = learning_rate(self.recipe.optim, self.progress.update - 1, self.updates)
+        rate = learning_rate(self.recipe.optim, done - 1, self.updates)
         self._logged = (now, captions)
         if self._metrics:
             self._metrics.write(
-                self.progress.update,
+                done,
                 {
-                    "epoch": self.progress.update / self.updates_per_epoch,
+                    "epoch": done / self.updates_per_epoch,
                     "train_loss": loss,
                     "gradient_norm": norm,
                     "learning_rate": rate,
