@@ -16,8 +16,8 @@ import torch
 from features.common.errors import RunError
 from train.data.batches import Batch
 
-# Of a shape, before it is recorded: in the first one things are compiled and chosen. A plain turn of
-# bart-large's shape takes five to eight times a recorded one's, recording half a second.
+# Of a shape, before it is recorded: in the first one things are compiled and chosen. A plain turn
+# of bart-large's shape takes five to eight times a recorded one's, recording half a second.
 PLAIN_TURNS = 1
 MOST_SHAPES = 64  # recorded at most, since each takes memory; others run plainly
 
