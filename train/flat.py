@@ -15,7 +15,9 @@ from torch.utils._triton import has_triton
 
 from train.recipes.config import OptimConfig
 
-_ALIGNED = 64  # numbers; every weight begins where a GPU reads whole lines
+# Numbers: every weight begins where a GPU reads whole lines. And rows: zeros follow a matrix up to
+# a multiple of so many, which the output layer is computed with (train/model/tagbart.py).
+_ALIGNED = 64
 
 
 class FlatAdamW:
@@ -176,6 +178,9 @@ def step_in_one(
 
 
 def _room(weight: torch.Tensor) -> int:
+    """Numbers that a weight takes in a flat buffer; those that are not its own stay zero."""
+    if weight.ndim == 2:
+        return -(-len(weight) // _ALIGNED) * _ALIGNED * weight.shape[1]
     return -(-weight.numel() // _ALIGNED) * _ALIGNED
 
 

@@ -82,11 +82,24 @@ class TagBart(PreTrainedModel):
         Returns:
             float [B, L, d_model] and the attention mask int64 [B, L].
         """
-        if batch.input_ids is None:
-            return self._projected(batch), batch.attention_mask
-        embeds = self.bart.get_input_embeddings()(batch.input_ids)  # scales by itself
+        embeds = None if batch.input_ids is None else self._embedded(batch.input_ids)[0]
+        return self._with_audio(batch, embeds), batch.attention_mask
+
+    def _embedded(self, *tokens: torch.Tensor) -> list[torch.Tensor]:
+        """BART's embeddings of tokens, int64 [B, N] each, as BART scales them.
+
+        Looked up at once: the gradient of each look-up is a matrix of the whole vocabulary.
+        """
+        rows = self.bart.get_input_embeddings()(torch.cat([part.flatten() for part in tokens]))
+        parts = rows.split([part.numel() for part in tokens])
+        return [rows.unflatten(0, part.shape) for rows, part in zip(parts, tokens, strict=True)]
+
+    def _with_audio(self, batch: Batch, embeds: torch.Tensor | None) -> torch.Tensor:
+        """The encoder's inputs from the embeddings of its tokens, None for audio alone."""
+        if embeds is None:
+            return self._projected(batch)
         if self.dense is None:
-            return embeds, batch.attention_mask
+            return embeds
         assert batch.audio_row is not None
         # Few audio rows stand behind many tokens: project the rows, then hand them out. Row 0 of
         # the table is what zero audio becomes.
@@ -94,7 +107,7 @@ class TagBart(PreTrainedModel):
         nothing = self.dense.bias.to(projected.dtype).expand(len(projected), 1, -1)
         table = torch.cat([nothing, projected], dim=1)
         index = (batch.audio_row + 1).unsqueeze(-1).expand(-1, -1, table.shape[-1])
-        return embeds + table.gather(1, index), batch.attention_mask
+        return embeds + table.gather(1, index)
 
     def _projected(self, batch: Batch) -> torch.Tensor:
         """The audio rows through the dense layer, [B, R, d_model]."""
@@ -108,7 +121,7 @@ class TagBart(PreTrainedModel):
         """
         weight, bias = self.bart.lm_head.weight, self.bart.final_logits_bias
         spare = -len(weight) % ROWS[hidden.device.type]
-        rows = F.pad(weight, (0, 0, 0, spare)) if spare else weight
+        rows = _filled_up(weight, spare) if spare else weight
         return F.linear(hidden, rows)[..., : len(weight)] + bias
 
     def forward(
@@ -123,9 +136,14 @@ class TagBart(PreTrainedModel):
                 nor at the last token's, as in the published code: its mask is that of the labels,
                 which are a step ahead of what is read.
         """
-        embeds, mask = self.encoder_inputs(batch)
-        assert batch.decoder_ids is not None and batch.labels is not None
-        length = batch.decoder_ids.shape[1]
+        mask, spoken = batch.attention_mask, batch.decoder_ids
+        assert spoken is not None and batch.labels is not None
+        if batch.input_ids is None:
+            embeds, (said,) = self._with_audio(batch, None), self._embedded(spoken)
+        else:
+            prompt, said = self._embedded(batch.input_ids, spoken)
+            embeds = self._with_audio(batch, prompt)
+        length = spoken.shape[1]
         seen = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()[None, None]
         if on_padding:
             seen = seen & (batch.labels != self.config.bart.pad_token_id)[:, None, None]
@@ -134,7 +152,7 @@ class TagBart(PreTrainedModel):
             # Masks of four dimensions are taken as they are. Into others transformers looks, also
             # into the one that it makes where the decoder gets none, and the host waits for a GPU.
             attention_mask=_added(mask[:, None, None, :].bool(), embeds.dtype),
-            decoder_input_ids=batch.decoder_ids,
+            decoder_inputs_embeds=said,
             decoder_attention_mask=_added(seen, embeds.dtype),
             use_cache=False,
         ).last_hidden_state
@@ -151,6 +169,29 @@ class TagBart(PreTrainedModel):
 def _added(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """What attention adds where a mask says False, made once instead of in every layer."""
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, -torch.inf)
+
+
+def _filled_up(weight: torch.Tensor, spare: int) -> torch.Tensor:
+    """A matrix with so many rows of zeros more: those behind it in memory, if they are there."""
+    rows, columns = weight.shape
+    end = weight.storage_offset() + (rows + spare) * columns
+    room = weight.untyped_storage().nbytes() // weight.element_size()
+    if weight.dtype == torch.bfloat16 and end <= room:  # in a flat buffer (train/flat.py)
+        return _WithRoom.apply(weight, spare)
+    return F.pad(weight, (0, 0, 0, spare))
+
+
+class _WithRoom(torch.autograd.Function):
+    """A view of a matrix and the rows behind it; the gradient of these is let go."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: torch.Tensor, spare: int) -> torch.Tensor:
+        ctx.rows, columns = weight.shape
+        return weight.detach().as_strided((ctx.rows + spare, columns), (columns, 1))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        return gradient[: ctx.rows], None
 
 
 def freeze_decoder(model: TagBart) -> None:
