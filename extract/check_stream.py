@@ -10,7 +10,8 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from extract.streams import Encoder, load_encoders
+from extract.networks.encoder import Encoder
+from extract.streams import load_encoders
 from features.common.errors import TagbartError
 from features.spec import StreamSpec
 

@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 
+from extract.networks.encoder import Encoder
 from extract.pipeline import make_shards
 from extract.shards import DoneMark, ShardTask
 from extract.sound.decode import Settings
-from extract.streams import Encoder, load_encoders
+from extract.streams import load_encoders
 from features.common.console import log
 from features.common.errors import ConfigError, TagbartError
 from features.common.here import ROOT

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from extract.dump.clips import PlannedClip
+from extract.networks.encoder import Encoder
 from extract.shards import DoneMark, Failure, ShardTask
 from extract.sound.files import ffmpeg
-from extract.streams import Encoder
 from features.common.checksum import sha256_of
 from features.common.console import log
 from features.common.errors import FormatError, TagbartError

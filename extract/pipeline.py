@@ -14,11 +14,11 @@ import torch
 
 from extract.dump.clips import PlannedClip
 from extract.gathering import OpenShard, as_stored, find_draft, forget_draft, work_of
+from extract.networks.encoder import Encoder
 from extract.shards import DoneMark, ShardTask
 from extract.sound.decode import Settings, decoded, resample_all, ring_for
 from extract.sound.endings import GO_ON
 from extract.sound.ring import Heard, Ring
-from extract.streams import Encoder
 from features.common.errors import ClipError, TagbartError
 
 # A batch ends at this much sound, so that long recordings do not add up.

@@ -14,6 +14,7 @@ from extract.dump.splits import SplitRule
 from extract.gathering import forget_if_finished
 from extract.index import publish_index
 from extract.lock import only_run
+from extract.networks.encoder import Encoder
 from extract.networks.running import compiling_pays
 from extract.pipeline import make_shards
 from extract.precision import PRECISIONS, check_precision, own_precision, settled
@@ -30,7 +31,7 @@ from extract.sound.decode import Settings
 from extract.sound.endings import plain_endings
 from extract.sound.files import ffmpeg
 from extract.sound.kinds import needs_ffmpeg
-from extract.streams import STREAMS, Encoder, load_encoders
+from extract.streams import STREAMS, load_encoders
 from features.common.console import log, progress
 from features.common.errors import DONE, SOME_CLIPS_FAILED, ConfigError, TagbartError
 from features.common.memory import keep_freed_memory

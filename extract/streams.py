@@ -5,14 +5,12 @@ weights is in extract/networks/releases.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby, islice
 from pathlib import Path
-from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from extract.networks import (
     ast,
@@ -25,8 +23,9 @@ from extract.networks import (
     vggish,
     yamnet,
 )
+from extract.networks.encoder import Encoder, WindowEncoder, Windows, as_list
 from extract.networks.folding import prepared
-from extract.networks.running import Compiled, arithmetic, check_tf32
+from extract.networks.running import check_tf32
 from extract.sound.resample import RESAMPLER
 from extract.weights.state_dicts import Loaded, load_network
 from features.common.errors import ConfigError, WeightsError
@@ -34,31 +33,6 @@ from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
 
 # A GPU computes so many of a CPU's batches at once.
 _GPU_BATCHES = 8
-
-
-Windows = Tensor | Sequence[Tensor]
-
-
-class Encoder(Protocol):
-    """One loaded network for one stream."""
-
-    @property
-    def spec(self) -> StreamSpec:
-        """What its rows are, as shards record it."""
-        ...
-
-    def encode(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
-        """Rows of each clip.
-
-        Args:
-            waveforms: float32 [n] each, n at least 1, mono, at spec.sample_rate_hz, on the
-                encoder's device.
-
-        Returns:
-            float32 [T, D] each, T at least 1, on the encoder's device. What stands in a clip's
-            rows does not depend on the other clips, but for rounding.
-        """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +44,9 @@ class Stream:
         sample_rate_hz: of the waveform that the network hears.
         window_s: seconds of sound behind a row.
         hop_s: seconds from a row to the next.
-        cut: waveform [n] → windows [T, samples], of which the network makes [T, D]; or, for one
-            that hears clips whole, pieces [1, n_i] of any length, of which it makes [1, T_i, D].
+        cut: waveform [n] → windows [T, samples], by operations that torch.vmap can do for several
+            at once; of them the network makes [T, D]. Or, for one that hears clips whole, pieces
+            [1, n_i] of any length, of which it makes [1, T_i, D].
         sources: file or folder in the weights folder → what reads it, the first there is taken.
         batch_windows: windows computed together on a CPU, about 10 s of sound by 8.
         precisions: what its network's arithmetic may be besides float32. Those that make tags stay
@@ -93,68 +68,6 @@ class Stream:
     def precision(self, asked: str) -> str:
         """What it computes in when this precision is asked for."""
         return asked if asked in self.precisions else "float32"
-
-
-@dataclass(frozen=True, kw_only=True)
-class WindowEncoder:
-    """An Encoder that cuts clips into windows and batches the windows of all clips.
-
-    Attributes:
-        spec: what its rows are.
-        network: windows [N, samples] → rows [N, D], or [N, R, D] where a window makes several; a
-            module, or a `Compiled` one.
-        cut: waveform [n] → windows [T, samples], or several such of different lengths.
-        batch_windows: the most that the network gets at once.
-        step: it gets multiples of so many, the last ones silent, whose rows are dropped. cuDNN
-            tunes itself for each new size, which takes as long as many batches: on a GPU there
-            must be few.
-    """
-
-    spec: StreamSpec
-    network: Callable[[Tensor], Tensor]
-    cut: Callable[[Tensor], Windows]
-    batch_windows: int
-    step: int = 1
-
-    def compiled(self) -> "WindowEncoder":
-        """The same with its network compiled."""
-        assert isinstance(self.network, nn.Module)
-        return replace(self, network=Compiled(self.network, self.batch_windows))
-
-    @torch.inference_mode()
-    def encode(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
-        """See Encoder."""
-        if not waveforms:
-            return []
-        cuts = [_as_list(self.cut(waveform)) for waveform in waveforms]
-        blocks = [block for cut in cuts for block in cut]
-        rows: list[Tensor] = [torch.empty(0)] * len(blocks)
-
-        def samples(i: int) -> int:
-            return blocks[i].shape[1]
-
-        # Padding would change what a network hears: windows go together with those of their length.
-        for _, alike in groupby(sorted(range(len(blocks)), key=samples), key=samples):
-            group = list(alike)
-            made = self._rows(torch.cat([blocks[i] for i in group]))
-            for i, part in zip(group, made.split([len(blocks[i]) for i in group]), strict=True):
-                rows[i] = part.flatten(0, -2)
-        ordered = iter(rows)
-        parts = (list(islice(ordered, len(cut))) for cut in cuts)
-        return [part[0] if len(part) == 1 else torch.cat(part) for part in parts]
-
-    def _rows(self, windows: Tensor) -> Tensor:
-        """[N, samples] → [N, D] or [N, R, D], in batches of at most `batch_windows`."""
-        count = len(windows)
-        if missing := -count % self.step:
-            windows = nn.functional.pad(windows, (0, 0, 0, missing))
-        with arithmetic(tf32=self.spec.precision == "tf32"):
-            parts = [self.network(part).float() for part in windows.split(self.batch_windows)]
-        return torch.cat(parts)[:count]
-
-
-def _as_list(windows: Windows) -> Sequence[Tensor]:
-    return [windows] if isinstance(windows, Tensor) else windows
 
 
 def load_encoders(
@@ -216,7 +129,7 @@ def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: st
     source = next(file for file in stream.sources if (weights / file).exists())
     network = prepared(loaded.module, device=device, precision=precision)
     with torch.inference_mode():
-        silence = _as_list(stream.cut(torch.zeros(1, device=device)))[0]
+        silence = as_list(stream.cut(torch.zeros(1, device=device)))[0]
         width = network(silence).shape[-1]
     spec = StreamSpec(
         name=name,

@@ -14,7 +14,7 @@ from evaluate.captions.search import open_run
 from extract.precision import PRECISIONS
 from extract.sound.kinds import AUDIO_SUFFIXES
 from extract.sound.resample import FILTERS
-from extract.streams import Encoder, load_encoders
+from extract.streams import load_encoders
 from features.common.console import log
 from features.common.errors import ConfigError, DumpError, FormatError, RunError, WeightsError
 from train.run_folder.checkpoint import Run, check_streams

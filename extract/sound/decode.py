@@ -266,6 +266,7 @@ def resample_all(
         if rate_hz != to_hz:
             # Behind a clip's end there is silence for resampling, so padding changes nothing.
             padded = pad_sequence([waveforms[i] for i in group], batch_first=True)
-            for i, row in zip(group, resample(padded, rate_hz, to_hz, resampler), strict=True):
+            rows = resample(padded, rate_hz, to_hz, resampler).unbind()
+            for i, row in zip(group, rows, strict=True):
                 result[i] = row[: resampled_length(len(waveforms[i]), rate_hz, to_hz)]
     return result
