@@ -11,8 +11,8 @@ from copy import deepcopy
 import torch
 
 from benchmarks.simulate import real_data
-from extract.networks.folding import folded, prepared
 from extract.networks.panns import WINDOW_SAMPLES, WavegramLogmelCnn14
+from extract.running.folding import folded, prepared
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from extract.networks.encoder import Encoder
+from extract.running.encoder import Encoder
 from extract.streams import load_encoders
 from features.common.errors import TagbartError
 from features.spec import StreamSpec

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from extract.networks.encoder import Encoder
 from extract.pipeline import make_shards
+from extract.running.encoder import Encoder
 from extract.shards import DoneMark, ShardTask
 from extract.sound.decode import Settings
 from extract.streams import load_encoders

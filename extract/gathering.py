@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from extract.dump.clips import PlannedClip
-from extract.networks.encoder import Encoder
+from extract.running.encoder import Encoder
 from extract.shards import DoneMark, Failure, ShardTask
 from extract.sound.files import ffmpeg
 from features.common.checksum import sha256_of

@@ -14,7 +14,7 @@ import torch
 
 from extract.dump.clips import PlannedClip
 from extract.gathering import OpenShard, as_stored, find_draft, forget_draft, work_of
-from extract.networks.encoder import Encoder
+from extract.running.encoder import Encoder
 from extract.shards import DoneMark, ShardTask
 from extract.sound.decode import Settings, decoded, resample_all, ring_for
 from extract.sound.endings import GO_ON

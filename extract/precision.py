@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.gathering import draft_mark
-from extract.networks.running import has_tf32
+from extract.running.gpu import has_tf32
 from extract.shards import DoneMark, ShardTask
 from extract.streams import STREAMS
 from features.common.errors import ConfigError

@@ -14,10 +14,10 @@ from extract.dump.splits import SplitRule
 from extract.gathering import forget_if_finished
 from extract.index import publish_index
 from extract.lock import only_run
-from extract.networks.encoder import Encoder
-from extract.networks.running import compiling_pays
 from extract.pipeline import make_shards
 from extract.precision import PRECISIONS, check_precision, own_precision, settled
+from extract.running.encoder import Encoder
+from extract.running.gpu import compiling_pays
 from extract.shards import (
     DEFAULT_SHARD_CLIPS,
     DoneMark,

@@ -23,9 +23,9 @@ from extract.networks import (
     vggish,
     yamnet,
 )
-from extract.networks.encoder import Encoder, WindowEncoder, Windows, as_list
-from extract.networks.folding import prepared
-from extract.networks.running import check_tf32
+from extract.running.encoder import Encoder, WindowEncoder, Windows, as_list
+from extract.running.folding import prepared
+from extract.running.gpu import check_tf32
 from extract.sound.resample import RESAMPLER
 from extract.weights.state_dicts import Loaded, load_network
 from features.common.errors import ConfigError, WeightsError

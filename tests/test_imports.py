@@ -18,7 +18,7 @@ MAY_IMPORT = {
 # A floor's own files stand above its rooms, but for those that are named here among them.
 ROOMS = {
     "features": ("common",),
-    "extract": ("weights", "sound", "networks", "streams", "dump", "demo"),
+    "extract": ("weights", "sound", "networks", "running", "streams", "dump", "demo"),
     "train": ("recipes", "data", "model", "run_folder"),
     "evaluate": ("metrics", "scores", "captions", "view", "report", "page"),
 }

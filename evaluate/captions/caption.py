@@ -12,6 +12,7 @@ from pathlib import Path
 from evaluate.captions.listener import Listener
 from evaluate.captions.search import open_run
 from extract.precision import PRECISIONS
+from extract.running.encoder import Encoder
 from extract.sound.kinds import AUDIO_SUFFIXES
 from extract.sound.resample import FILTERS
 from extract.streams import load_encoders

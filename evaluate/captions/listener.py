@@ -23,7 +23,7 @@ from extract.sound.ahead import Ended, read_ahead
 from extract.sound.audio import Audio
 from extract.sound.decode import resample_all
 from extract.sound.windows import Stretch, cut_windows, read_windows
-from extract.streams import Encoder
+from extract.running.encoder import Encoder
 from features.common.machine import cores
 from train.run_folder.checkpoint import Run
 

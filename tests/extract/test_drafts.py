@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import extract.sound.decode
-from extract.networks.encoder import WindowEncoder
+from extract.running.encoder import WindowEncoder
 from features.verify import verify
 from tests.extract.command import extract as run_extract
 from tests.extract.command import options, start_warm_and_die, write_clips

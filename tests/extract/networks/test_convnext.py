@@ -10,7 +10,7 @@ import torch
 
 from extract.networks import convnext
 from extract.networks.convnext import ConvNeXt
-from extract.networks.folding import prepared
+from extract.running.folding import prepared
 
 # Twice what float32 rounding in another order gives; every mutation tried moves more.
 TOLERANCE = 2e-5

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from extract.networks.folding import folded
 from extract.networks.panns import WavegramLogmelCnn14, windows
+from extract.running.folding import folded
 from extract.streams import load_encoders
 
 TOLERANCE = 1e-5  # relative L2

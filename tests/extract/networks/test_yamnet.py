@@ -8,9 +8,9 @@ import pytest
 import soundfile
 import torch
 
-from extract.networks.folding import folded
 from extract.networks.log_mel import PATCH_SAMPLES, cut
 from extract.networks.yamnet import NATIVE_HOP_SAMPLES, YAMNet, from_tensorflow
+from extract.running.folding import folded
 from extract.sound.resample import RESAMPLER, resample
 from extract.streams import load_encoders, load_weights
 

@@ -6,12 +6,12 @@ import sys
 import pytest
 import torch
 
-from extract.networks import running
-from extract.networks.folding import prepared
 from extract.networks.panns import WavegramLogmelCnn14
-from extract.networks.running import COMPILING_PAYS, Compiled, arithmetic, compiling_pays
 from extract.networks.vggish import VGGish
 from extract.networks.yamnet import YAMNet
+from extract.running import gpu
+from extract.running.folding import prepared
+from extract.running.gpu import COMPILING_PAYS, Compiled, arithmetic, compiling_pays
 from extract.streams import STREAMS, load_encoders
 from features.common.errors import ConfigError
 from features.spec import TAG_LOGITS
@@ -109,7 +109,7 @@ def test_streams_of_tags_stay_in_float32_whatever_is_asked():
 
 def test_compiling_is_for_gpus_and_for_dumps_that_repay_it(monkeypatch, capsys):
     for able in (True, False):
-        monkeypatch.setattr(running, "has_triton", lambda able=able: able)
+        monkeypatch.setattr(gpu, "has_triton", lambda able=able: able)
         assert compiling_pays(COMPILING_PAYS, "cuda") == able
         assert not compiling_pays(COMPILING_PAYS - 1, "cuda")
         assert not compiling_pays(COMPILING_PAYS, "cpu")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from extract.networks.narrow import NarrowConv2d
+from extract.running.narrow import NarrowConv2d
 
 
 @pytest.mark.parametrize("height", [1, 2, 31])

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from extract.networks.running import Compiled, arithmetic
+from extract.running.gpu import Compiled, arithmetic
 from features.spec import StreamSpec
 
 Windows = Tensor | Sequence[Tensor]

@@ -6,8 +6,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from extract.networks.narrow import NarrowConv2d
-from extract.networks.winograd import WinogradConv2d, pays_for
+from extract.running.narrow import NarrowConv2d
+from extract.running.winograd import WinogradConv2d, pays_for
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -17,8 +17,8 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 def prepared(network: Network, *, device: str, precision: str) -> Network:
     """A copy for inference on a device.
 
-    On a CPU, deep convolutions take forms with fewer multiplications (extract.networks.winograd and
-    extract.networks.narrow); they round otherwise, by up to 2e-5 of PANNs' embedding (winograd.py).
+    On a CPU, deep convolutions take forms with fewer multiplications (extract.running.winograd and
+    extract.running.narrow); they round otherwise, by up to 2e-5 of PANNs' embedding (winograd.py).
 
     Args:
         network: with its weights.

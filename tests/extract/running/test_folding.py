@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from extract.networks.folding import folded, prepared
-from extract.networks.narrow import NarrowConv2d
 from extract.networks.panns import FastSpectrogram, WavegramLogmelCnn14
-from extract.networks.winograd import WinogradConv2d
+from extract.running.folding import folded, prepared
+from extract.running.narrow import NarrowConv2d
+from extract.running.winograd import WinogradConv2d
 
 
 def with_lively_norms(network: nn.Module) -> nn.Module:

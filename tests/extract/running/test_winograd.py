@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from extract.networks.winograd import WinogradConv2d, pays_for
+from extract.running.winograd import WinogradConv2d, pays_for
 
 
 @pytest.mark.parametrize(("height", "width"), [(6, 4), (5, 3), (1, 1), (31, 2)])
