@@ -19,11 +19,11 @@ from evaluate.captions.candidate import Caption
 from evaluate.captions.generate import caption_clips
 from evaluate.captions.options import NO_WORDS, SILENCE, Cutting, DecodingOptions
 from evaluate.captions.search import CPU_BATCH, GPU_BATCH
+from extract.running.encoder import Encoder
 from extract.sound.ahead import Ended, read_ahead
 from extract.sound.audio import Audio
 from extract.sound.decode import resample_all
 from extract.sound.windows import Stretch, cut_windows, read_windows
-from extract.running.encoder import Encoder
 from features.common.machine import cores
 from train.run_folder.checkpoint import Run
 
