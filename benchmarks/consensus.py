@@ -14,7 +14,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from evaluate.captions.options import CHOICES, DecodingOptions
+from evaluate.captions.options import AMONG_PROMPTS, DecodingOptions
 from evaluate.captions.search import open_run
 from evaluate.evaluation import caption_features
 from evaluate.scores.bootstrap import draw_weights, interval, weighted_means
@@ -46,7 +46,7 @@ def main(
     if draws < 1:
         raise ConfigError(f"--draws is {draws}, expected at least 1")
     ways = {"likeliest tags": DecodingOptions(beams=beams)}
-    for choice in CHOICES:
+    for choice in AMONG_PROMPTS:
         ways[f"{draws} draws, {choice}"] = DecodingOptions(
             beams=beams, tag_draws=draws, choose=choice
         )

@@ -14,7 +14,7 @@ from evaluate.captions.candidate import Candidate
 from evaluate.captions.caption import find_audio, load_listener
 from evaluate.captions.hours.merging import runs
 from evaluate.captions.listener import Listener, Recording, Said, Window
-from evaluate.captions.options import SILENCE_DB, Cutting, DecodingOptions
+from evaluate.captions.options import SILENCE_DB, Cutting, DecodingOptions, refuse_by_ear
 from extract.sound.ahead import Ended
 from extract.sound.audio import Audio
 from extract.sound.windows import WINDOW_S, Stretch, cut_windows
@@ -144,6 +144,7 @@ class Captioner:
             self.options = DecodingOptions(precision=precision, **search)
         except TypeError as error:  # an option that there is not
             raise ConfigError(str(error).rpartition(".")[2].replace("__init__() ", "")) from error
+        refuse_by_ear(self.options)
         self.listener: Listener = load_listener(Path(run), folder, device, precision, networks)
         self.with_features = features
         self._turn = Lock()

@@ -114,7 +114,9 @@ def caption_command(
     _check_forms(forms, as_json=as_json, beside=beside, out=out)
     from evaluate.captions.caption import find_audio, load_listener
     from evaluate.captions.hours.meter import Meter
+    from evaluate.captions.options import refuse_by_ear
 
+    refuse_by_ear(options)
     into_files = beside or out is not None
     act: Callable[..., object]
     if into_files:

@@ -12,7 +12,7 @@ from evaluate.captions.beam import Hypothesis
 from evaluate.captions.candidate import Caption, ClipLike, candidates_of, distinct, text_of
 from evaluate.captions.choosing.by_ear import Ear, rank_by_ear
 from evaluate.captions.choosing.consensus import expected_agreement
-from evaluate.captions.options import CLAP, LIKELIHOOD, DecodingOptions
+from evaluate.captions.options import CLAP, LIKELIHOOD, DecodingOptions, refuse_by_ear
 from evaluate.captions.precision import in_precision
 from evaluate.captions.search import Searcher
 from features.common.errors import ConfigError
@@ -48,11 +48,8 @@ def caption_clips(
             precision asked for, or there is nothing to choose by ear with.
     """
     options = options or DecodingOptions()
-    if options.choose == CLAP and ear is None:
-        raise ConfigError(
-            "choosing by 'clap' needs CLAP's text tower and a clip's cached sound, which "
-            "`python -m evaluate run RUN FEATURES --choose clap` has"
-        )
+    if ear is None:
+        refuse_by_ear(options)
     positions = run.model.config.bart.max_position_embeddings
     if options.max_length > positions:
         raise ConfigError(

@@ -15,7 +15,8 @@ PRECISIONS = ("float32", "bf16", "int8")
 CONSENSUS = "consensus"
 LIKELIHOOD = "likelihood"
 CLAP = "clap"
-CHOICES = (CONSENSUS, LIKELIHOOD, CLAP)
+AMONG_PROMPTS = (CONSENSUS, LIKELIHOOD)
+CHOICES = (*AMONG_PROMPTS, CLAP)
 
 # What stands where a caption would.
 SILENCE = "[silence]"
@@ -166,6 +167,19 @@ class DecodingOptions:
         """
         carried = {_OUR_NAMES.get(key, key): value for key, value in (own or {}).items()}
         return cls(**PUBLISHED | carried, **others)
+
+
+def refuse_by_ear(options: DecodingOptions) -> None:
+    """Refuse to choose by ear where there is none.
+
+    Raises:
+        ConfigError: with the command that has one.
+    """
+    if options.choose == CLAP:
+        raise ConfigError(
+            "choosing by 'clap' needs CLAP's text tower and its cached sound, which "
+            "`python -m evaluate run RUN FEATURES --choose clap` has; choose otherwise here"
+        )
 
 
 def require_precision(precision: str) -> None:

@@ -8,14 +8,16 @@ import pytest
 import torch
 from transformers import AutoTokenizer, ClapModel
 
-from evaluate.captions import int8
+from evaluate.captions import Captioner, int8
 from evaluate.captions.beam import Hypothesis
 from evaluate.captions.choosing.by_ear import Ear, likelihood
 from evaluate.captions.generate import caption_clips
 from evaluate.captions.options import DecodingOptions
+from evaluate.cli import app
 from evaluate.metrics.clap import combined
 from features.common.errors import ConfigError
 from features.reader import Features
+from train.run_folder.checkpoint import load_run
 
 OPTIONS = DecodingOptions(choose="clap", candidates=24, n_best=24, max_length=24)
 
@@ -154,6 +156,28 @@ def test_numbers_stand_in_the_record_of_a_candidate(found):
     assert {"text", "probability", "tokens"} < record.keys()
 
 
-def test_without_an_ear_it_is_refused(tiny_run, heard):
-    with pytest.raises(ConfigError, match="evaluate run RUN FEATURES --choose clap"):
+def test_where_there_is_no_ear_it_is_refused_before_anything_is_loaded(tiny_run, heard, tmp_path):
+    said = "evaluate run RUN FEATURES --choose clap"
+    with pytest.raises(ConfigError, match=said):
         caption_clips(tiny_run, heard, OPTIONS)
+    with pytest.raises(ConfigError, match=said):
+        Captioner(tmp_path / "no run", choose="clap")
+    with pytest.raises(ConfigError, match=said):
+        app(["caption", "no-run", "no.wav", "--choose", "clap"], standalone_mode=False)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_gpu_hears_what_the_cpu_hears(tiny_run_folder, tiny_run, heard, clap_folder, precision):
+    options = replace(OPTIONS, candidates=8, n_best=8, choose_weight=1.0)
+    near = caption_clips(tiny_run, heard, options, ear=Ear.load(clap_folder, heard, "cpu"))
+    far = caption_clips(
+        load_run(tiny_run_folder, "cuda"),
+        heard,
+        replace(options, precision=precision),
+        ear=Ear.load(clap_folder, heard, "cuda"),
+    )
+    for one, other in zip(near, far, strict=True):
+        assert one.text == other.text
+        assert one.n_best[0].heard.cosine == pytest.approx(other.n_best[0].heard.cosine, abs=1e-4)
