@@ -102,3 +102,38 @@ def test_importing_the_features_floor_loads_no_torch():
     code = "import features.cli, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "False", done.stderr
+
+
+# What pyproject.toml's extras bring, by what is imported.
+EXTRAS = (
+    "torch transformers tokenizers huggingface_hub soundfile soxr resampy tensorboard torchlibrosa "
+    "panns_inference tensorflow tensorflow_hub tf_keras gradio aac_metrics sentence_transformers "
+    "ray pyarrow"
+).split()
+
+
+def without_extras(*command: str) -> subprocess.CompletedProcess:
+    """Run one of our commands as where nothing but the package's own dependencies is installed."""
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({EXTRAS}))  # with None there, none is found
+from importlib import import_module
+from features.common.command import run_app
+name, *sys.argv[1:] = {list(command)}
+run_app(import_module(name + ".cli").app, name)
+"""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+
+
+def test_scoring_needs_no_extra(tmp_path):
+    line = '{"clip": "a", "candidate": "a dog barks", "references": ["a dog barks", "it barks"]}\n'
+    (tmp_path / "p.jsonl").write_text(line + line.replace('"a"', '"b"'))
+    done = without_extras("evaluate", "score", str(tmp_path / "p.jsonl"), "--no-spice")
+    assert done.returncode == 0, done.stderr
+    assert "CIDEr-D" in done.stdout and "METEOR" in done.stdout
+
+
+@pytest.mark.parametrize("floor", MAY_IMPORT)
+def test_every_floor_says_what_it_can_do_without_extras(floor):
+    done = without_extras(floor, "--help")
+    assert done.returncode == 0, done.stderr

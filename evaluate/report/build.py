@@ -19,7 +19,7 @@ from evaluate.scores.results import METRICS
 from evaluate.view.axis import View, spoken
 from evaluate.view.timeline import timeline
 from evaluate.view.words import diff, from_text, marked, said_by_all
-from extract.sound.contained import is_contained
+from extract.sound.parts import is_contained
 from features.common.console import log, progress
 from features.common.publish import write_json
 

@@ -20,8 +20,9 @@ from extract.networks.log_mel import (
     LogMel,
 )
 from extract.sound.audio import Audio
-from extract.sound.contained import is_contained, load_clip
+from extract.sound.contained import load_clip
 from extract.sound.decode import resample_all
+from extract.sound.parts import is_contained
 from features.common.errors import ClipError
 
 # 20 ms a column and 32 shades: a third of the bytes of 10 ms and 256, and no eye sees it.

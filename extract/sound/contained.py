@@ -1,11 +1,6 @@
-"""From a clip's path to its sound: a file of its own, or a part of a tar or parquet file.
-
-Within a container the path is `CONTAINER//PLACE//NAME`: for a tar PLACE is `offset+size` in bytes,
-for parquet the row. Paths of files hold no double slash.
-"""
+"""From a clip's path to its sound: a file of its own, or a part of a tar or parquet file."""
 
 import os
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -14,27 +9,12 @@ from typing import TypeVar
 
 from extract.sound.audio import Audio, load_audio
 from extract.sound.parquet import ParquetSounds
+from extract.sound.parts import PART
 from features.common.errors import ClipError, TagbartError
 
 MAX_BYTES = 0x7FFFF000  # of one sound: what one read gives at most
 _ONE_READER = Lock()  # threads share an open parquet file
 Sound = TypeVar("Sound")
-_PART = re.compile(r"(?P<container>.+?)//(?P<start>\d+)(\+(?P<size>\d+))?//(?P<name>.*)", re.DOTALL)
-
-
-def part_of_tar(tar: str, offset: int, size: int, name: str) -> str:
-    """The path of a member of a tar, whose data stand at `offset`."""
-    return f"{tar}//{offset}+{size}//{name}"
-
-
-def part_of_parquet(parquet: str, row: int, name: str) -> str:
-    """The path of the sound in a row, counted from 0."""
-    return f"{parquet}//{row}//{name}"
-
-
-def is_contained(path: str) -> bool:
-    """Whether a clip's path leads into a container, so that it has no file of its own."""
-    return _PART.fullmatch(path) is not None
 
 
 def load_clip(dump: Path, path: str) -> Audio:
@@ -53,7 +33,7 @@ def clip_by(load: Callable[[Path], Sound], dump: Path, path: str) -> Sound:
     Raises:
         ClipError: if it cannot be used.
     """
-    part = _PART.fullmatch(path)
+    part = PART.fullmatch(path)
     if part is None:
         return load(Path(os.path.join(dump, path)))  # noqa: PTH118 - no look at the path
     container = Path(os.path.join(dump, part["container"]))  # noqa: PTH118

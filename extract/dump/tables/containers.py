@@ -18,8 +18,8 @@ from extract.dump.tables.texts import (
     file_column,
     has_audio_ending,
 )
-from extract.sound.contained import part_of_parquet, part_of_tar
 from extract.sound.parquet import open_parquet, sound_column
+from extract.sound.parts import part_of_parquet, part_of_tar
 from features.common.console import log
 from features.common.errors import DumpError
 

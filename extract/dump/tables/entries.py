@@ -36,7 +36,7 @@ class Entry(NamedTuple):
         captions: each on one line; empty ones are counted and left out.
         name: what else its file may be called, without ending.
         split: as the row names it, "" if it does not.
-        path: where the sound lies, if the row itself knows (extract/sound/contained.py).
+        path: where the sound lies, if the row itself knows (extract/sound/parts.py).
     """
 
     id: str
