@@ -15,8 +15,9 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
-from extract.demo.labels import CLASSES, KIND_NAMES, Hearing, hear
+from extract.demo.labels import CLASSES, TAGS, Hearing, hear
 from extract.demo.pupils import CLIP_FRAMES, Course, Pupil, enrol
+from extract.demo.sounds import KINDS
 from extract.networks import panns
 from extract.weights.state_dicts import save_network
 from features.common.console import log, progress
@@ -106,7 +107,7 @@ def quieten(pupil: Pupil, sounds: Hearing, frames: int) -> None:
 def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
     """Binary cross-entropy in which the kinds weigh more than their many traits."""
     losses = nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    kinds, traits = losses[:, : len(KIND_NAMES)], losses[:, len(KIND_NAMES) :]
+    kinds, traits = losses[:, : len(TAGS)], losses[:, len(TAGS) :]
     return KINDS_WEIGHT * kinds.mean() + (traits.mean() if traits.numel() else 0)
 
 
@@ -134,7 +135,7 @@ def save(pupil: Pupil, out: Path, precision: float) -> None:
         out / f"{pupil.name}.safetensors",
         network,
         network=f"{title} demo (width {pupil.config['width']} of {released_width}, knows "
-        f"{len(KIND_NAMES)} synthetic sounds only, mAP {precision:.3f} on clips it never heard)",
+        f"{len(KINDS)} synthetic sounds only, mAP {precision:.3f} on clips it never heard)",
         config=pupil.config,
         classes=named,
     )

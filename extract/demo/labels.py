@@ -1,7 +1,8 @@
 """What the demo's encoders learn from: synthetic clips as the networks hear them, and their labels.
 
-The labels are the kinds of sound and, for the embeddings, their traits as well: a dog's size, how
-often it barks, whether it is far away or lasts through the clip.
+The labels are the kinds of sound, "Silence" where there is none (a tagger must name something),
+and, for the embeddings, the kinds' traits as well: a dog's size, how often it barks, whether it is
+far away or lasts through the clip.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from multiprocessing import get_context
 import numpy as np
 import torch
 
-from extract.demo.scenes import CLIP_S, Event, Scene
+from extract.demo.dsp import Desk
+from extract.demo.scenes import CLIP_S, Event, Scene, bed
 from extract.demo.sounds import KINDS
 from extract.demo.write import draw_clip
 from extract.networks import log_mel, panns
@@ -22,7 +24,7 @@ from extract.sound.resample import resample
 from features.common.console import progress
 from features.common.machine import cores
 
-KIND_NAMES = tuple(KINDS)
+TAGS = (*KINDS, "Silence")  # as AudioSet calls it
 TRAIT_NAMES = tuple(
     f"{kind}: {trait} {value}"
     for kind, spec in KINDS.items()
@@ -30,11 +32,13 @@ TRAIT_NAMES = tuple(
     for value in dict.fromkeys(values)
     if trait != "role" or spec.ambient
 )
-CLASSES = (*KIND_NAMES, *TRAIT_NAMES)
+CLASSES = (*TAGS, *TRAIT_NAMES)
 _COLUMN = {name: column for column, name in enumerate(CLASSES)}
 # An event is in a window if it lasts this long in it, or for half of its own length.
 LEAST_OVERLAP_S = 0.25
 HOP_S = log_mel.FRAME_HOP_SAMPLES / log_mel.SAMPLE_RATE_HZ
+EMPTY_EVERY = 25  # a clip of so many holds no event, at any level down to digital silence
+EMPTY_DBFS = (-100.0, -40.0)
 CHUNK = 16  # clips that a process makes at once
 
 
@@ -82,6 +86,7 @@ class Hearing:
             enough_s = min(LEAST_OVERLAP_S, (event.end_s - event.start_s) / 2)
             inside = np.flatnonzero(overlap_s >= enough_s)
             targets[np.ix_(inside, np.array(_columns(event)))] = 1
+        targets[:, _COLUMN["Silence"]] = ~targets.any(axis=1)
         return targets
 
 
@@ -108,6 +113,8 @@ def _hear_part(seed: int, numbers: Sequence[int]) -> Hearing:
     low, high, scenes = [], [], []
     for number in numbers:
         scene, sides, rate_hz = draw_clip(seed, number, split=None)
+        if number % EMPTY_EVERY == EMPTY_EVERY - 1:
+            scene, sides = _empty(Desk(rng=np.random.default_rng([seed, number]), rate_hz=rate_hz))
         native = torch.from_numpy(sides.mean(axis=1)).float()
         low.append(_at(native, rate_hz, log_mel.SAMPLE_RATE_HZ))
         high.append(_at(native, rate_hz, panns.SAMPLE_RATE_HZ))
@@ -120,6 +127,12 @@ def _hear_part(seed: int, numbers: Sequence[int]) -> Hearing:
         waves=(waves.clamp(-1, 1) * (2**15 - 1)).round().short().numpy(),
         scenes=scenes,
     )
+
+
+def _empty(desk: Desk) -> tuple[Scene, np.ndarray]:
+    """A clip without events, as `draw_clip` gives clips: its scene and its sound, [n, 1]."""
+    level_db = desk.rng.uniform(*EMPTY_DBFS)
+    return Scene(layout="empty", events=()), bed(desk, CLIP_S, level_db)[:, None]
 
 
 def _at(native: torch.Tensor, rate_hz: int, to_hz: int) -> torch.Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from extract.demo.labels import CLASSES, KIND_NAMES, Hearing
+from extract.demo.labels import CLASSES, TAGS, Hearing
 from extract.networks import panns
 from extract.networks.log_mel import PATCH_FRAMES
 from extract.networks.vggish import LOG_OFFSET as VGGISH_OFFSET
@@ -18,7 +18,7 @@ from extract.networks.vggish import VGGish
 from extract.networks.yamnet import LOG_OFFSET as YAMNET_OFFSET
 from extract.networks.yamnet import YAMNet
 
-YAMNET = {"width": 8, "classes": len(KIND_NAMES)}
+YAMNET = {"width": 8, "classes": len(TAGS)}
 VGGISH = {"width": 8, "hidden": 64, "embedding": 128}
 PANNS = {"width": 5, "classes": len(CLASSES)}
 CLIP_FRAMES = 998  # whole 25 ms frames in 10 s
@@ -90,7 +90,7 @@ def enrol(stream: str, known: Hearing, seed: int) -> tuple[Pupil, Sequence[Cours
 
 
 def _yamnet() -> Pupil:
-    """A tagger of patches: kinds of sound."""
+    """A tagger of patches: kinds of sound, or silence."""
     network = YAMNet(**YAMNET)
 
     def logits(sounds: Hearing, which: Sequence[int], starts: np.ndarray, frames: int) -> Tensor:
@@ -104,7 +104,7 @@ def _yamnet() -> Pupil:
         head=network.logits,
         scaled=None,
         logits=logits,
-        classes=len(KIND_NAMES),
+        classes=len(TAGS),
     )
 
 

@@ -107,12 +107,16 @@ def render(desk: Desk, layout: str, kinds: list[str], seconds: float) -> tuple[S
         events.append(_add(desk, mix, kind, start_s, end_s, False))
     if has_background:
         events.append(_add(desk, mix, kinds[-1], 0.0, seconds, True))
-    bed_db = rng.uniform(-48, -34)
-    slope_db = rng.uniform(-30, -6)
-    bed = desk.noise(seconds, (50, 0), (500, slope_db / 3), (8000, slope_db), (16000, SILENT_DB))
-    mix += 10 ** (bed_db / 20) * bed[:, None]
+    mix += bed(desk, seconds, rng.uniform(-48, -34))[:, None]
     peak = np.abs(mix).max()
     return Scene(layout=layout, events=tuple(events)), mix * (rng.uniform(0.25, 0.9) / peak)
+
+
+def bed(desk: Desk, seconds: float, level_db: float) -> np.ndarray:
+    """What is heard where nothing sounds: float [n], soft noise of this RMS in dB."""
+    slope_db = desk.rng.uniform(-30, -6)
+    noise = desk.noise(seconds, (50, 0), (500, slope_db / 3), (8000, slope_db), (16000, SILENT_DB))
+    return 10 ** (level_db / 20) * noise
 
 
 def _slots(rng: np.random.Generator, count: int, seconds: float) -> list[tuple[float, float]]:

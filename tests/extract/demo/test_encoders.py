@@ -8,9 +8,9 @@ import torch
 
 from extract.demo import encoders as demo_encoders
 from extract.demo.dsp import Desk
-from extract.demo.labels import CLASSES, KIND_NAMES, Hearing, hear
+from extract.demo.labels import CLASSES, EMPTY_EVERY, TAGS, Hearing, hear
 from extract.demo.pupils import enrol
-from extract.demo.scenes import Event, Scene, render
+from extract.demo.scenes import Event, Scene, bed, render
 from extract.demo.sounds import KINDS
 from extract.sound.resample import resample
 from extract.streams import load_encoders, load_weights
@@ -38,18 +38,28 @@ def test_a_window_is_labelled_with_what_lasts_a_quarter_second_in_it():
     sounds = scene_of(dog(1.0, 3.0, pitch="high", distance="far"))
     rows = sounds.targets(0, np.array([0, 28, 30, 275, 276]), 96)
     # 0.96 s windows from 0, 0.28, 0.30, 2.75 and 2.76 s: overlaps 0, 0.24, 0.26, 0.25, 0.24 s
-    assert [bool(row.any()) for row in rows] == [False, False, True, True, False]
-    assert named(rows[2]) == {"Dog", "Dog: pitch high", "Dog: distance far"}
+    heard, nothing = {"Dog", "Dog: pitch high", "Dog: distance far"}, {"Silence"}
+    assert [named(row) for row in rows] == [nothing, nothing, heard, heard, nothing]
 
 
 def test_a_sound_shorter_than_that_counts_where_half_of_it_lies():
     sounds = scene_of(dog(1.0, 1.2, pitch="low"))
     rows = sounds.targets(0, np.array([0, 14, 20]), 96)  # until 0.96, 1.10 and 1.16 s
-    assert [bool(row.any()) for row in rows] == [False, True, True]
+    assert [named(row) for row in rows] == [{"Silence"}, *[{"Dog", "Dog: pitch low"}] * 2]
 
 
-def test_the_first_classes_are_the_kinds_and_each_trait_has_a_class():
-    assert CLASSES[: len(KINDS)] == KIND_NAMES == tuple(KINDS)
+def test_a_clip_of_so_many_holds_no_event_and_is_silence_throughout():
+    sounds = hear(3, EMPTY_EVERY)
+    events = [len(scene.events) for scene in sounds.scenes]
+    assert min(events[:-1]) >= 1 and events[-1] == 0
+    rows = sounds.targets(EMPTY_EVERY - 1, np.arange(0, 900, 96), 96)
+    assert [named(row) for row in rows] == [{"Silence"}] * 10
+    # At most 0.01 (-40 dBFS) RMS; the peaks of Gaussian noise lie within six times that.
+    assert np.abs(sounds.waves[-1]).max() <= 6 * 0.01 * 2**15
+
+
+def test_the_first_classes_are_the_kinds_and_silence_and_each_trait_has_a_class():
+    assert CLASSES[: len(KINDS) + 1] == TAGS == (*KINDS, "Silence")
     assert len(set(CLASSES)) == len(CLASSES)
     for kind, spec in KINDS.items():
         for trait, values in spec.traits.items():
@@ -82,7 +92,7 @@ def test_the_command_writes_three_files_that_the_usual_loaders_take(small):
         name: tuple(encoder.encode([ten_s[: encoder.spec.sample_rate_hz * 10]])[0].shape)
         for name, encoder in encoders.items()
     }
-    assert shapes == {"yamnet": (10, 26), "vggish": (10, 128), "panns": (1, 160)}
+    assert shapes == {"yamnet": (10, 27), "vggish": (10, 128), "panns": (1, 160)}
 
 
 @pytest.mark.parametrize("folder", ["small", "committed"])
@@ -101,7 +111,7 @@ def test_the_committed_encoders_have_the_streams_kinds_and_the_demos_classes():
     encoders = load_encoders(NAMES, COMMITTED, device="cpu", precision="float32", dtype="float16")
     kinds = {name: encoder.spec.kind for name, encoder in encoders.items()}
     assert kinds == {"yamnet": TAG_LOGITS, "vggish": EMBEDDING, "panns": EMBEDDING}
-    assert encoders["yamnet"].spec.classes == KIND_NAMES
+    assert encoders["yamnet"].spec.classes == TAGS
 
 
 def test_the_committed_tagger_knows_fresh_sounds():
@@ -118,8 +128,27 @@ def test_the_committed_tagger_knows_fresh_sounds():
             middle_s = (scene.events[0].start_s + scene.events[0].end_s) / 2
             row = min(int(middle_s / 0.96), 9)
             tag = encoders["yamnet"].encode([heard])[0][row].argmax()
-            right += KIND_NAMES[int(tag)] == kind
+            right += TAGS[int(tag)] == kind
     assert right >= 52 * 5 / 6
+
+
+def test_the_committed_tagger_calls_silence_silence():
+    """Nineteen of twenty seconds in which nothing sounds, of any level, are likeliest "Silence"."""
+    encoder = load_encoders(
+        ["yamnet"], COMMITTED, device="cpu", precision="float32", dtype="float16"
+    )["yamnet"]
+    desks = [Desk(rng=np.random.default_rng([902, i]), rate_hz=16_000) for i in range(10)]
+    levels_db = np.linspace(-100, -40, len(desks))
+    beds = [bed(desk, 10.0, level) for desk, level in zip(desks, levels_db, strict=True)]
+    heard = [torch.zeros(160_000), *(torch.from_numpy(sound).float() for sound in beds)]
+    # What is left of clips behind a lone sound's end, from its next window on.
+    rests = []
+    for desk in desks:
+        scene, sides = render(desk, "single", ["Dog"], 10.0)
+        first = int(np.ceil(scene.events[0].end_s / 0.96))
+        rests.append(encoder.encode([torch.from_numpy(sides.mean(axis=1)).float()])[0][first:])
+    tags = torch.cat([*encoder.encode(heard), *rests]).argmax(dim=1)
+    assert (tags == TAGS.index("Silence")).float().mean() >= 0.95
 
 
 def test_the_same_seed_hears_the_same_sounds_and_another_seed_others():
