@@ -15,8 +15,8 @@ _WORKER_LOST = (
     "a decoding process was ended from outside, as the kernel does when memory runs out, "
     f"or /dev/shm is full; {GO_ON}, with fewer --workers if it happens again"
 )
-# How torch's loader tells it; the thread is that which pins memory, and it dies of the same.
-_WORDS_FOR_IT = ("DataLoader worker (pid", "Pin memory thread exited", NO_SHARED_MEMORY)
+# How torch's loader tells it, and how we do.
+_WORDS_FOR_IT = ("DataLoader worker (pid", NO_SHARED_MEMORY)
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+import extract.pipeline
 from extract.dump.plan import read_dump
 from extract.gathering import OpenShard
 from extract.pipeline import make_shards
 from extract.shards import plan_shards
 from extract.sound.decode import Settings
+from extract.sound.ring import Ring
 from features.reader import Shard
 from features.spec import EMBEDDING, StreamSpec
 from tests.extract.command import RATE_HZ, write_clips
@@ -38,12 +40,12 @@ class Listening:
         return [torch.tensor([[float(length)]]) for length in lengths]
 
 
-def run(folder, *, clips, shard_clips, batch_clips, heard):
+def run(folder, *, clips, shard_clips, batch_clips, heard, workers=0):
     write_clips(folder / "dump", clips, seconds=0.01)
     tasks = plan_shards(read_dump(folder / "dump"), shard_clips)
     (folder / "out" / "all").mkdir(parents=True)
     encoders = {"length": Listening(heard)}
-    settings = Settings(workers=0, batch_clips=batch_clips)
+    settings = Settings(workers=workers, batch_clips=batch_clips)
     yield from make_shards(
         tasks, dump=folder / "dump", out=folder / "out", encoders=encoders, settings=settings
     )
@@ -94,6 +96,20 @@ def test_every_row_belongs_to_its_clip_whatever_the_batches(tmp_path):
             for i, clip in enumerate(shard.ids):
                 # write_clips makes clip number n 10 n samples longer.
                 assert shard.rows("length", i)[0, 0] == 160 + 10 * int(clip[1:4])
+
+
+@pytest.mark.parametrize("slots", [0, 2])
+def test_a_ring_smaller_than_a_batch_loses_and_doubles_nothing(tmp_path, monkeypatch, slots):
+    monkeypatch.setattr(extract.pipeline, "ring_for", lambda settings: Ring(slots))
+    made = run(
+        tmp_path, clips=23, shard_clips=12, batch_clips=5, heard=lambda lengths: None, workers=1
+    )
+    for mark in made:
+        shard = Shard(tmp_path / "out" / mark.entry.file)
+        assert [int(shard.rows("length", i)[0, 0]) for i in range(len(shard))] == [
+            160 + 10 * int(clip[1:4]) for clip in shard.ids
+        ]
+        assert len(shard) == (12 if mark.entry.file.endswith("00000.h5") else 11)
 
 
 def test_a_value_that_the_shard_cannot_hold_costs_its_clip_alone(tmp_path):
