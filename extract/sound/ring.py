@@ -68,6 +68,7 @@ class Ring:
         self._samples = torch.from_numpy(self._pages.view(np.int16))
         self.free = deque(range(len(self._pages)))
         self.locked = False
+        self._device = "cpu"
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +81,7 @@ class Ring:
     ) -> None:
         if self.locked:
             with suppress(RuntimeError):  # of a device that failed, which is told already
-                torch.cuda.synchronize()
+                torch.cuda.synchronize(self._device)
             torch.cuda.cudart().cudaHostUnregister(self._pages.ctypes.data)
             self.locked = False
 
@@ -88,6 +89,7 @@ class Ring:
         """Let a GPU copy from the slots by itself. To be called after the processes are forked."""
         if device == "cpu" or not self._pages.nbytes:
             return
+        self._device = device
         with torch.cuda.device(device):
             torch.cuda.init()
             code = torch.cuda.cudart().cudaHostRegister(
