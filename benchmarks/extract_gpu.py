@@ -88,11 +88,18 @@ def measure_extraction(
         compiled=device != "cpu",  # as for large dumps
     )
 
-    def extract(part: list[str], out: str) -> float:
-        """Seconds from files to published shards."""
+    def extract(part: list[str], out: str) -> tuple[float, float]:
+        """Seconds until the first clip was heard, and from there to published shards."""
         (root / out / "all").mkdir(parents=True)
         plan = Plan(kind="bench", splits={"all": [PlannedClip(name, name) for name in part]})
         tasks = plan_shards(plan)
+        heard_at: list[float] = []
+
+        def heard(clips: int) -> None:
+            if clips and not heard_at:
+                heard_at.append(time.perf_counter())
+            bar.update(clips)
+
         start = time.perf_counter()
         with progress(total=len(part), what=out, unit="clips") as bar:
             for _ in make_shards(
@@ -101,26 +108,29 @@ def measure_extraction(
                 out=root / out,
                 encoders=encoders,
                 settings=settings,
-                heard=bar.update,
+                heard=heard,
             ):
                 pass
-        return time.perf_counter() - start
+        return heard_at[0] - start, time.perf_counter() - heard_at[0]
 
     few = names[:PROFILED]
     # Networks are compiled, cuDNN chooses its algorithms.
-    ready_s = extract(few[:WARMING], "warming")
+    ready_s = sum(extract(few[:WARMING], "warming"))
     main_s = -time.process_time()
     with _publishing() as publishing_s:
-        seconds = extract(names, "timed")
+        start_s, seconds = extract(names, "timed")
     main_s += time.process_time()
     busy_s = _device_seconds(lambda: extract(few, "profiled")) / len(few)
     with ring_for(settings) as ring:
-        start = time.perf_counter()
-        for clip in decoded(root / "dump", names, settings, ring):
+        sounds = decoded(root / "dump", names, settings, ring)
+        ring.give_back([next(sounds).slot])
+        begun = time.perf_counter()
+        for clip in sounds:
             ring.give_back([clip.slot])
-        decoding = clips / (time.perf_counter() - start)
+        decoding = (clips - 1) / (time.perf_counter() - begun)
     rate = clips / seconds
     print(f"  {clips:,} files to shards in {seconds:.1f} s, {precision}: {rate:,.0f} clips/s")
+    print(f"  and before the first of them, for slots and decoding processes: {start_s:.2f} s")
     print(f"  {min(WARMING, clips)} clips before, to be ready: {ready_s:.1f} s")
     if device == "cuda":
         idle = 1 - busy_s * rate
@@ -132,6 +142,7 @@ def measure_extraction(
     print(f"  decoding alone, {settings.workers} processes: {decoding:,.0f} clips/s", flush=True)
     return {
         "clips_per_s": rate,
+        "start_s": start_s,
         "ready_s": ready_s,
         "device_ms": 1e3 * busy_s,
         "main_process_ms": 1e3 * main_s / clips,
