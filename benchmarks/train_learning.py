@@ -63,6 +63,7 @@ def measure_learning(folder: Path, shape: str, device: str, epochs: int) -> None
             "model.pretrained": "none",
             "model.tokenizer": str(real_data() / "bpe"),
             "optim.epochs": epochs,
+            "train.sample_clips": 0,
         }
         recipe = load_recipe("yamnet-panns", [f"{key}={value}" for key, value in settings.items()])
         train(Job(features=features, out=run, recipe=recipe, device=device, resume=run.exists()))

@@ -157,6 +157,7 @@ def bench_recipe(plan: Plan, way: str) -> Recipe:
         "model.tokenizer": str(real_data() / "bpe"),
         "optim.epochs": 1,
         "train.log_every": plan.logged,
+        "train.sample_clips": 0,
         "train.precision": precision,
         "train.compile": str(COMPILED in faster).lower(),
         "train.cuda_graphs": str(GRAPHS in faster).lower(),

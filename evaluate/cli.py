@@ -12,6 +12,7 @@ from evaluate.paper_cli import paper_command
 from evaluate.report.cli import report_command
 from evaluate.report.dataset_cli import dataset_command
 from evaluate.run_cli import run_command
+from evaluate.sample import sample_command
 from evaluate.scores.cli import score_command
 from evaluate.scores.tables_cli import human_command, table_command
 from features.common.console import new_app
@@ -20,6 +21,7 @@ app = new_app("Stage three: captions by beam search, their scores, and pages to 
 for _name, _command, _panel in (
     ("run", run_command, "Captions"),
     ("caption", caption_command, "Captions"),
+    ("sample", sample_command, "Captions"),
     ("score", score_command, "Scores"),
     ("human", human_command, "Scores"),
     ("table", table_command, "Scores"),

@@ -174,3 +174,11 @@ def words_of(picture: Path) -> set[str]:
         for node in ElementTree.parse(picture).iter()
         if node.tag.endswith("}text")
     }
+
+
+def test_a_run_leaves_captions_of_validation_clips(small_demo):
+    """By the real child: those of the last weights, which are always there."""
+    last = (small_demo / "demo/run/captions.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+    sample = json.loads(last)
+    assert sample["update"] == 4 and 1 <= len(sample["captions"]) <= 10
+    assert all(said["references"] for said in sample["captions"])

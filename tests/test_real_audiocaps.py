@@ -110,6 +110,7 @@ def memorised(real_data, tmp_path_factory) -> Path:
         "optim.learning_rate": 3e-3,
         "optim.epochs": 400,
         "train.validate_every": 100,
+        "train.sample_clips": 0,
     }
     overrides = [item for key, value in settings.items() for item in ("--set", f"{key}={value}")]
     run_module(

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from features.common.console import json_text, new_app, say
 from features.common.errors import RunError
 from features.common.options import AsJson
 from train.recipes.config import TRAIN_TOKENIZER, Recipe
+
+if TYPE_CHECKING:
+    from train.run_folder.state import Progress
 
 experiment = partial(typer.Option, rich_help_panel="The experiment")
 computing = partial(typer.Option, rich_help_panel="Computing")
@@ -111,8 +114,8 @@ def run_command(
     elif progress:
         folder = parse_source(features[0]).folder
         say(
-            f"{out}: {progress.update:,} updates in {progress.seconds / 60:.1f} min, lowest "
-            f"validation loss {progress.best_loss:.3f} after update {progress.best_update:,}\n"
+            f"{out}: {progress.update:,} updates in {progress.seconds / 60:.1f} min, "
+            f"{_best(progress)} after update {progress.best_update:,}\n"
             f"next: python -m evaluate run {out} {folder} --split test --out {out}/test"
         )
 
@@ -186,6 +189,12 @@ def _recipe(out: Path, name: str | None, settings: list[str], resume: bool) -> t
             "go on with it by --resume without --recipe and --set, or name another --out"
         )
     return own, True
+
+
+def _best(progress: "Progress") -> str:
+    if progress.best_cider_d is not None:
+        return f"highest CIDEr-D of the sample {100 * progress.best_cider_d:.1f}"
+    return f"lowest validation loss {progress.best_loss:.3f}"
 
 
 def _differences(own: Recipe, asked: Recipe) -> list[str]:

@@ -3,29 +3,30 @@
 import math
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from features.common.console import progress as progress_bar
 from features.common.errors import INTERRUPTED
 from train.data.loader import Loader, Piece
-from train.distributed import Processes, Quiet
+from train.distributed import Processes
 from train.flat import FlatAdamW
 from train.memory import memory_watched
 from train.model.tagbart import TagBart
 from train.optim import learning_rate
-from train.recipes.config import Recipe
+from train.recipes.config import VAL_LOSS, Recipe
 from train.run_folder.metrics import Metrics
+from train.run_folder.samples import Sample, Samples
 from train.run_folder.saver import Saver
 from train.run_folder.state import Progress, has_state
-from train.updates import Launched, Updater, refuse
+from train.updates import Launched, Updater
+from train.validation import validation_loss
 
 
 @dataclass(kw_only=True)
@@ -39,6 +40,7 @@ class Trainer:
         train, val: loaders.
         processes: this process among those of the run.
         progress: where the run stands.
+        samples: captions of validation clips, in the first process of a run that wants them.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class Trainer:
     val: Loader
     processes: Processes = field(default_factory=Processes)
     progress: Progress = field(default_factory=Progress)
+    samples: Samples | None = None
     _updater: Updater = field(init=False)
     _stopping: bool = False  # every process knows that one was asked to
     _metrics: Metrics | None = field(init=False, default=None)  # the first process's, as is
@@ -104,19 +107,35 @@ class Trainer:
                     seconds = time.monotonic() - started
                     self.progress = replace(self.progress, update=done, seconds=seconds)
                     best = validates and self._validate()
+                self._take_sample()
                 if self._saver and (validates or saves or self._stopping):
                     # Weights never stand without a state or the mark of a finished run.
                     state = saves or self._stopping or (best and not has_state(self.path))
-                    self._saver.save(self.progress, best=best, state=state, curves=validates)
+                    self._saver.save(
+                        self.progress,
+                        best=best,
+                        state=state,
+                        curves=validates,
+                        sample=self._sampling(last) if validates else None,
+                    )
                 if self._stopping:
                     if self._saver:
                         self._saver.wait()
                     self.processes.wait()
                     raise KeyboardInterrupt if self.processes.first else SystemExit(INTERRUPTED)
-            if self._metrics and self.progress.best_loss is not None:
-                final = {"best_val_loss": self.progress.best_loss}
-                self._metrics.finish(self.progress.update, final)
+            self._end()
         return self.progress
+
+    def _end(self) -> None:
+        """What the last captions and the whole run came to, for the first process' files."""
+        if not self._metrics or not self._saver:
+            return
+        self._saver.wait()
+        self._take_sample(waiting=True)
+        own = {"best_val_loss": self.progress.best_loss, "best_cider_d": self.progress.best_cider_d}
+        final = {name: value for name, value in own.items() if value is not None}
+        if final:
+            self._metrics.finish(self.progress.update, final)
 
     def _work(self) -> Iterator[tuple[int, list[Piece]]]:
         """Every update still to do, with its forward passes."""
@@ -140,44 +159,64 @@ class Trainer:
             bar.set_postfix_str(self._shown(loss), refresh=False)
 
     def _validate(self) -> bool:
-        """Measure the token loss over every caption; whether it is the lowest so far."""
+        """Measure the token loss over every caption; whether these weights are the
+        best so far."""
         update = self.progress.update
-        loss, captions = self._validation_loss()
+        loss, captions = validation_loss(
+            self.model, self.val, self._updater, self.processes, update=update
+        )
         if self._metrics:
             self._metrics.write(update, {"val_loss": loss, "val_captions": captions})
         best = self.progress.best_loss
-        if best is not None and loss >= best:
-            return False
-        self.progress = replace(self.progress, best_loss=loss, best_update=update)
-        return True
+        score = self.progress.best_cider_d
+        if self.recipe.train.best == VAL_LOSS:
+            better = best is None or loss < best
+        else:
+            found = self._cider_d()
+            better = best is None or (found is not None and (score is None or found > score))
+            score = found if better else score
+        if better:
+            self.progress = replace(
+                self.progress, best_loss=loss, best_update=update, best_cider_d=score
+            )
+        return better
 
-    def _validation_loss(self) -> tuple[float, int]:
-        """The mean loss over the labels of all captions, and how many captions there are.
+    def _cider_d(self) -> float | None:
+        """CIDEr-D of the present weights' captions of the sample, which every process waits for;
+        None where it could not be had."""
+        score = torch.full((1,), math.nan, dtype=torch.float64)
+        if self._saver and self.samples:
+            self._saver.save(self.progress, sample=self.samples.after(self.progress.update))
+            self._saver.wait()
+            # Ctrl-C waits, too: an interrupted run finds the same weights the best ones.
+            sample = self._take_sample(waiting=True)
+            if sample and sample.cider_d is not None:
+                score[0] = sample.cider_d
+        self.processes.from_first(score)
+        return None if score.isnan() else score.item()
 
-        Raises:
-            RunError: if it is not finite.
-        """
-        self.model.eval()
-        samples: list[np.ndarray] = []
-        labels = 0
-        losses = [torch.zeros((), device=self.processes.device)]  # a process may get no batch
-        with torch.inference_mode():
-            for piece in self.val.evaluation():
-                losses.append(self._updater.loss(piece))
-                samples.append(piece.samples)
-                labels += piece.labels
-        own = torch.stack(losses).double()
-        counts = own.new_tensor([labels, sum(map(len, samples))])
-        whole = self.processes.total(torch.cat([own.sum().view(1), counts]))
-        total, all_labels, captions = whole.tolist()
-        if not math.isfinite(total):
-            finite = own[1:].isfinite().tolist()
-            wrong = [part for part, fine in zip(samples, finite, strict=True) if not fine]
-            if not wrong:  # they are in another process's share
-                raise Quiet()
-            what = f"validation after update {self.progress.update}: loss is {total}"
-            refuse(what, self.val, wrong)
-        return total / all_labels, int(captions)
+    def _sampling(self, last: bool) -> Callable[[dict[str, torch.Tensor]], None] | None:
+        """What makes captions by the weights just validated, beside training; None if it is not
+        their turn, or they are there."""
+        if not self.samples or self.samples.waits:
+            return None
+        if last:
+            self._take_sample(waiting=True)
+        return self.samples.after(self.progress.update) if last or self.samples.due else None
+
+    def _take_sample(self, *, waiting: bool = False) -> Sample | None:
+        """Note the captions that a child has made by now."""
+        if not self.samples or not self._metrics:
+            return None
+        if not waiting:
+            sample = self.samples.ready()
+        elif self.samples.waits:
+            sample = self.samples.wait()
+        else:
+            sample = self.samples.wait(lambda: self._updater.asked)
+        if sample:
+            self._metrics.sample(sample)
+        return sample
 
     def _log(self, done: int, loss: float, norm: float, captions: int) -> None:
         now = time.monotonic()
@@ -209,7 +248,8 @@ class Trainer:
         self._metrics = Metrics(self.path, self.progress.update)
         self._metrics.begin(self.recipe)
         self._saver = Saver(self.path, self.model, self.optimizer)
-        with closing(self._metrics), closing(self._saver):
+        samples = closing(self.samples) if self.samples else nullcontext()
+        with closing(self._metrics), samples, closing(self._saver):
             yield
 
     def _bar(self) -> tqdm:

@@ -30,8 +30,10 @@ from train.optim import make_optimizer
 from train.recipes.config import Recipe
 from train.run_folder.card import write_model_card
 from train.run_folder.checkpoint import FINISHED_NAME, WEIGHTS_NAME, Run, save_weights
+from train.run_folder.samples import Samples
 from train.run_folder.state import NAME as STATE_NAME
 from train.run_folder.state import Progress, has_state, load_state, weights
+from train.run_folder.tracker import require_tracker
 
 # Lengths are padded to multiples of these: a GPU's tensor cores want it, and fewer shapes.
 _LENGTH_MULTIPLE = {"cpu": 1, "cuda": 16}
@@ -49,8 +51,9 @@ def train(job: Job) -> Progress | None:
     Raises:
         RunError: if the run folder cannot be used so, or training breaks off.
         FormatError: if the features are damaged, or lack a split, stream or captions.
-        ConfigError: if the recipe's weights or tokenizer cannot be had.
+        ConfigError: if the recipe's weights, tokenizer or tracker cannot be had.
     """
+    require_tracker(job.recipe)
     quiet_transformers()
     keep_freed_memory()
     do_without_cudnn_attention()
@@ -152,6 +155,9 @@ def _trainer(
         ),
         processes=processes,
         progress=Progress(data=data),
+        samples=Samples(run, val_data, device=processes.device.type)
+        if processes.first and recipe.train.sample_clips
+        else None,
     )
 
 

@@ -165,6 +165,8 @@ class OptimConfig:
 
 
 AUTO, ALWAYS, NEVER = "auto", "always", "never"
+VAL_LOSS, CIDER_D = "val_loss", "cider_d"
+TENSORBOARD, WANDB = "tensorboard", "wandb"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +188,11 @@ class TrainConfig:
         bucket_batches: updates of similar length are cut from so many updates of the shuffled
             order; 1 keeps the order.
         keep_state: keep the state for resuming after the last update too.
+        sample_clips: so many validation clips are captioned beside training, ten of them to read
+            and all of them for CIDEr-D (train/run_folder/samples.py); 0 for none.
+        best: what makes the best weights: the lowest "val_loss", or the highest "cider_d" of the
+            sample, which each validation then waits for.
+        tracker: "wandb" sends what TensorBoard's files get through its own library, too.
     """
 
     seed: int = 0
@@ -198,6 +205,9 @@ class TrainConfig:
     log_every: int = 50
     bucket_batches: int = 1
     keep_state: bool = False
+    sample_clips: int = 100
+    best: str = VAL_LOSS
+    tracker: str = TENSORBOARD
 
     def __post_init__(self) -> None:
         for name in ("compile", "cuda_graphs"):
@@ -208,12 +218,19 @@ class TrainConfig:
             0 <= self.seed < _SEED_LIMIT,
             f"train.seed is {self.seed}, expected 0 to below 2**64 = {_SEED_LIMIT}",
         )
-        _require(self.save_every >= 0, "train.save_every is below 0")
+        for name in ("save_every", "sample_clips"):
+            _require(getattr(self, name) >= 0, f"train.{name} is below 0")
         for name in ("validate_every", "log_every", "bucket_batches"):
             _require(getattr(self, name) >= 1, f"train.{name} is below 1")
         _require_one_of("train.precision", self.precision, ("float32", "bf16"))
         for name in ("compile", "cuda_graphs"):
             _require_one_of(f"train.{name}", getattr(self, name), (AUTO, ALWAYS, NEVER))
+        _require_one_of("train.best", self.best, (VAL_LOSS, CIDER_D))
+        _require_one_of("train.tracker", self.tracker, (TENSORBOARD, WANDB))
+        _require(
+            self.best == VAL_LOSS or self.sample_clips >= 2,
+            'train.best is "cider_d", which needs train.sample_clips of 2 at least',
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

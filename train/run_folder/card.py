@@ -16,7 +16,7 @@ from features.common.errors import RunError
 from features.common.publish import published, write_json
 from features.common.reading import read_json
 from features.spec import heard_test_clips
-from train.recipes.config import NO_PRETRAINED, SECTIONS, Recipe
+from train.recipes.config import CIDER_D, NO_PRETRAINED, SECTIONS, Recipe
 from train.recipes.files import FILE_NAME as RECIPE_NAME
 from train.recipes.files import read_resolved
 from train.run_folder.checkpoint import FINISHED_NAME, STREAMS_NAME
@@ -82,8 +82,7 @@ def _training(run: Path, recipe: Recipe, finished: dict[str, Any]) -> str:
         ("clips, captions", f"{finished['clips']:,}, {finished['captions']:,}"),
         ("trainable parameters", f"{finished['trainable_parameters']:,}"),
         ("updates", f"{finished['update']:,} ({finished['epochs']:.3g} epochs)"),
-        ("lowest validation loss", f"{finished['best_loss']:.4f} nats per label"),
-        ("of these weights", f"after update {finished['best_update']:,}"),
+        *_best(recipe, finished),
         ("time", f"{finished['seconds'] / 3600:.2f} h"),
         ("seed, precision", f"{recipe.train.seed}, {recipe.train.precision}"),
     ]
@@ -93,6 +92,16 @@ def _training(run: Path, recipe: Recipe, finished: dict[str, Any]) -> str:
     changed = _changed(recipe)
     text += f"\n\nSettings that differ from the defaults (all are in `{RECIPE_NAME}`):\n\n"
     return text + (_table(("setting", "value", "default"), changed) if changed else "none.")
+
+
+def _best(recipe: Recipe, finished: dict[str, Any]) -> list[tuple[str, str]]:
+    loss, score = f"{finished['best_loss']:.4f} nats per label", finished.get("best_cider_d")
+    rows = [("lowest validation loss", loss)]
+    if recipe.train.best == CIDER_D:
+        clips = f"{recipe.train.sample_clips:,} validation clips at most"
+        found = "unknown" if score is None else f"{100 * score:.1f}"
+        rows = [(f"highest CIDEr-D × 100, of {clips}", found), ("validation loss", loss)]
+    return [*rows, ("of these weights", f"after update {finished['best_update']:,}")]
 
 
 def _changed(recipe: Recipe) -> list[tuple[str, str, str]]:

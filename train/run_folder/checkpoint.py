@@ -1,10 +1,11 @@
 """A run folder: the best weights, what they need to be used, and how they came about.
 
-RUN/model.safetensors       weights with the lowest validation loss
+RUN/model.safetensors       weights with the lowest validation loss, or as train.best says
 RUN/config.json, generation_config.json, tokenizer.json, tokenizer_config.json
 RUN/recipe.toml             every setting
 RUN/streams.json            the feature streams that it reads: networks, clocks, tag names
 RUN/metrics.jsonl           a line per logged update and validation; RUN/tensorboard/ the same
+RUN/captions.jsonl          captions of validation clips and their CIDEr-D, as training went on
 RUN/state.safetensors       what resuming needs (state.py); gone when the run is finished
 RUN/curves.png, README.md   the losses as a picture; the model card of a finished run
 RUN/finished.json           what the run came to

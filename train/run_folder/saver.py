@@ -29,7 +29,15 @@ class Saver:
         self._folder = _inode(path)
         self._clear_drafts()
 
-    def save(self, progress: Progress, *, best: bool, state: bool, curves: bool) -> None:
+    def save(
+        self,
+        progress: Progress,
+        *,
+        best: bool = False,
+        state: bool = False,
+        curves: bool = False,
+        sample: Callable[[dict[str, torch.Tensor]], None] | None = None,
+    ) -> None:
         """Copy what is to be written now, write it later.
 
         Args:
@@ -37,11 +45,12 @@ class Saver:
             best: publish the weights as the run's own.
             state: publish what resuming needs.
             curves: draw metrics.jsonl as it is by then.
+            sample: gets a copy of the weights when all this is written.
         """
         self.wait()
-        model = (
-            self._copied("model", weights(self._model, self._optimizer)) if best or state else {}
-        )
+        model: dict[str, torch.Tensor] = {}
+        if best or state or sample:
+            model = self._copied("model", weights(self._model, self._optimizer))
         steps = self._copied("moments", moments(self._model, self._optimizer)) if state else {}
         if self._copies and next(self._model.parameters()).is_cuda:
             torch.cuda.synchronize()
@@ -52,6 +61,8 @@ class Saver:
             self._later(lambda: save_weights(self._model, self._path, model))
         if curves:
             self._later(lambda: draw_curves(self._path))
+        if sample:
+            self._later(lambda: sample(model))
 
     def wait(self) -> None:
         """Go on when everything is written.

@@ -30,8 +30,9 @@ class Progress:
 
     Attributes:
         update: updates done.
-        best_loss: lowest validation loss so far, None before the first validation.
-        best_update: after which update that was.
+        best_loss: validation loss of the best weights so far, None before the first validation.
+        best_update: after which update they were.
+        best_cider_d: CIDEr-D of the best weights' sample; None where `train.best` does not ask.
         seconds: spent training so far.
         data: how many captions of how many clips it learns from, as text; "" where not noted.
     """
@@ -39,6 +40,7 @@ class Progress:
     update: int = 0
     best_loss: float | None = None
     best_update: int = 0
+    best_cider_d: float | None = None
     seconds: float = 0.0
     data: str = ""
 

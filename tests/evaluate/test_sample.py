@@ -1,0 +1,67 @@
+"""`python -m evaluate sample`, as training asks it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pycocoevalcap.cider.cider import Cider
+
+from evaluate.sample import CiderD, sample_command
+from features.common.errors import ConfigError, FormatError
+from tests.evaluate.conftest import CAPTIONS
+
+ROOT = Path(__file__).parents[2]
+IDS = ["clip_7", "clip_2", "clip_4", "clip_11"]  # the last has no caption
+
+
+@pytest.fixture
+def ids(tmp_path):
+    path = tmp_path / "ids.txt"
+    path.write_text("\n".join(IDS))
+    return path
+
+
+def test_each_line_is_answered_with_captions_and_cider_d_where_there_is_time(
+    tiny_run_folder, tiny_features, ids
+):
+    command = [sys.executable, "-m", "evaluate", "sample", tiny_run_folder, tiny_features]
+    command += ["--ids", ids, "--split", "test", "--show", "3", "--device", "cpu", "--ask"]
+    done = subprocess.run(
+        list(map(str, command)), input="\n0\n", capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    full, short = map(json.loads, done.stdout.splitlines())
+    expected = [
+        {"clip": clip, "caption": CAPTIONS[int(clip[5:])], "references": [CAPTIONS[int(clip[5:])]]}
+        for clip in IDS[:3]
+    ]
+    assert full["captions"] == short["captions"] == expected
+    assert full["clips"] == short["clips"] == 4
+    # Every word as its one reference has it; no n-gram is in more than one of three clips.
+    assert full["cider_d"] == pytest.approx(10, rel=0.1) and short["cider_d"] is None
+    assert 0 < short["processor_s"] < full["processor_s"]
+
+
+def test_cider_d_is_that_of_the_reference_implementation():
+    """Words that its tokenizer leaves as they are, so that both read the same."""
+    references = [["a dog barks loudly", "one dog barks"], ["rain falls on a tin roof"], []]
+    candidates = ["a dog barks", "rain falls", "no one asks"]
+    own = CiderD(references).score(candidates)
+    pairs = {place: [text] for place, text in enumerate(candidates[:2])}
+    expected, _ = Cider().compute_score(dict(enumerate(references[:2])), pairs)
+    assert own == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [("", ConfigError, "names no clip"), ("clip_99", FormatError, "no clip 'clip_99'")],
+)
+def test_a_list_that_cannot_be_used_is_named(
+    tiny_run_folder, tiny_features, tmp_path, text, error, said
+):
+    path = tmp_path / "ids.txt"
+    path.write_text(text)
+    with pytest.raises(error, match=said):
+        sample_command(tiny_run_folder, [tiny_features], ids=path, split="test", show=1)
