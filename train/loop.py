@@ -157,10 +157,10 @@ class Trainer:
         if done % self.recipe.train.log_every == 0 or done == self.updates:
             self._log(done, loss, norm, bar.n)
             bar.set_postfix_str(self._shown(loss), refresh=False)
+            self._take_sample()
 
     def _validate(self) -> bool:
-        """Measure the token loss over every caption; whether these weights are the
-        best so far."""
+        """Measure the token loss over every caption; whether these weights are the best so far."""
         update = self.progress.update
         loss, captions = validation_loss(
             self.model, self.val, self._updater, self.processes, update=update
