@@ -1,7 +1,7 @@
 """Score predictions: tokenise once, every metric, corpus and clip values, intervals over clips."""
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from evaluate.scores.bootstrap import draw_weights
 from evaluate.scores.computing.draft import Draft
 from evaluate.scores.computing.left_out import say_left_out, spice_values, too_long
 from evaluate.scores.computing.n_best import NBest, further_ranks
-from evaluate.scores.computing.tokenized import TokenizedSets
+from evaluate.scores.computing.tokenized import TokenizedSets, Tokens
 from evaluate.scores.predictions import PredictionSets
 from evaluate.scores.results import Scores
 
@@ -141,14 +141,14 @@ class Scorer(Closing):
         self._spice, self._use_fense, self._long_captions = spice, use_fense, long_captions
         self._not_available, self._spider_max = dict(not_available or {}), spider_max
         self._clap = clap
-        self._meteor = Meteor()
+        self._tokens, self._meteor = Tokens(), Meteor()
         self._pool = ThreadPoolExecutor(1)
 
     def close(self) -> None:
         for process in (self._meteor, self._spice):
             if process is not None:
                 process.close()
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
 
     def score(self, sets: PredictionSets) -> list[Scores]:
         """Score every predictions file against the references that they share.
@@ -162,7 +162,14 @@ class Scorer(Closing):
         Raises:
             ScoreError: if a scorer's process fails, hangs, or answers something else.
         """
-        texts = TokenizedSets(sets)
+        return self.begin(sets)()
+
+    def begin(self, sets: PredictionSets) -> Callable[[], list[Scores]]:
+        """Let METEOR work on predictions files while others are scored; what returns the scores.
+
+        See `score`.
+        """
+        texts = TokenizedSets(sets, self._tokens)
         weights = draw_weights(len(sets.clips))
         # METEOR works in a process of its own: it goes on while Python counts n-grams. One
         # thread talks to it, one file after the other.
@@ -170,6 +177,16 @@ class Scorer(Closing):
             self._pool.submit(self._meteor_scores, candidates, texts.references, weights)
             for candidates in texts.candidates
         ]
+        return lambda: self._finish(sets, texts, weights, meteor)
+
+    def _finish(
+        self,
+        sets: PredictionSets,
+        texts: TokenizedSets,
+        weights: np.ndarray,
+        meteor: Sequence[Future[tuple[float, np.ndarray, np.ndarray]]],
+    ) -> list[Scores]:
+        """All other metrics, then METEOR's."""
         metrics = ReferenceMetrics(texts.references)
         partial = [Draft(weights) for _ in texts.candidates]
         for draft, candidates in zip(partial, texts.candidates, strict=True):

@@ -43,7 +43,8 @@ def human_command(
     rounds = leave_one_out(read_captions(captions), captions)
     log("METEOR takes some 10 s to start")
     with new_scorer(Wanted(spice=spice, fense=fense, cache=cache)) as scorer:
-        scores = [scorer.score(sets)[0] for sets in progress(rounds, what="human", unit="rounds")]
+        begun = [scorer.begin(sets) for sets in rounds]
+        scores = [finish()[0] for finish in progress(begun, what="human", unit="rounds")]
     mean, _ = mean_and_std([item.corpus for item in scores])
     named = {f"round {number}": item for number, item in enumerate(scores, start=1)}
     lacking = {name: why for item in scores for name, why in item.not_available.items()}

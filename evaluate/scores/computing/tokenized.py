@@ -1,5 +1,6 @@
 """The texts of predictions files, cut into words once."""
 
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from evaluate.metrics.tokenizer import tokenize
@@ -8,19 +9,34 @@ from evaluate.scores.predictions import PredictionSets
 from features.common.console import log
 
 
-class TokenizedSets:
-    """The texts of predictions files, tokenised by one Java process, references once."""
+class Tokens:
+    """Texts cut into words; those that are not known go to one Java process together."""
 
-    def __init__(self, sets: PredictionSets) -> None:
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def learn(self, texts: Iterable[str]) -> None:
+        """Tokenise what is not known."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known.update(zip(new, tokenize(new), strict=True))
+
+    def of(self, texts: Sequence[str]) -> list[str]:
+        """Texts that were learnt, tokenised."""
+        return [self._known[text] for text in texts]
+
+
+class TokenizedSets:
+    """The texts of predictions files, tokenised."""
+
+    def __init__(self, sets: PredictionSets, tokens: Tokens) -> None:
         n_best = sets.n_best or tuple(tuple(() for _ in sets.clips) for _ in sets.candidates)
         lists = [*sets.references, *sets.candidates, *chain.from_iterable(n_best)]
-        tokens = iter(tokenize(list(chain.from_iterable(lists))))
+        tokens.learn(chain.from_iterable(lists))
         self.clips = sets.clips
-        self.references = [[next(tokens) for _ in texts] for texts in sets.references]
-        self.candidates = [[next(tokens) for _ in sets.clips] for _ in sets.candidates]
-        self.n_best: list[NBest] = [
-            [[next(tokens) for _ in texts] for texts in file] for file in n_best
-        ]
+        self.references = [tokens.of(texts) for texts in sets.references]
+        self.candidates = [tokens.of(texts) for texts in sets.candidates]
+        self.n_best: list[NBest] = [[tokens.of(texts) for texts in file] for file in n_best]
         blank = [
             clip for clip, texts in zip(sets.clips, self.references, strict=True) if not all(texts)
         ]
