@@ -19,6 +19,7 @@ import torch
 from evaluate.captions.caption import load_listener
 from evaluate.captions.generate import caption_clips
 from evaluate.captions.options import CLAP, DecodingOptions
+from evaluate.metrics.wording import WORDING, jackknife
 from evaluate.scores.bootstrap import draw_weights, paired
 from evaluate.scores.layout import aligned, percent, terminal_width
 from evaluate.scores.predictions import Prediction, write_predictions
@@ -194,13 +195,15 @@ def write_check(
         "version": VERSION,
         "clips": len(own.clips),
         "sha256": {"predictions": own.predictions_sha256},
-        "own": {"corpus": own.corpus, "intervals": own.intervals},
+        "own": {"corpus": own.corpus, "intervals": own.intervals, "wording": own.wording},
         "conditions": {
             name: {
                 "audio": CONDITIONS[name],
                 "corpus": scores.corpus,
                 "intervals": scores.intervals,
                 "differences": _differences(own, scores, weights),
+                "wording": scores.wording,
+                "wording_differences": _wording_differences(own, scores),
             }
             for name, scores in others.items()
         },
@@ -218,6 +221,16 @@ def _differences(own: Scores, other: Scores, weights: np.ndarray) -> dict[str, A
             mean, low, high = paired(other.per_clip[name] - own.per_clip[name], weights)
             found[name] = {"mean": mean, "interval": [low, high]}
     return found
+
+
+def _wording_differences(own: Scores, other: Scores) -> dict[str, Any]:
+    """Per measure of wording the difference, condition minus the run as it is."""
+    found = {}
+    for name in own.wording_without.keys() & other.wording_without.keys():
+        value = other.wording[name] - own.wording[name]
+        without = other.wording_without[name] - own.wording_without[name]
+        found[name] = {"value": value, "interval": list(jackknife(value, without))}
+    return {name: found[name] for name in WORDING if name in found}
 
 
 def as_text(record: Mapping[str, Any]) -> str:

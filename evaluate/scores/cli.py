@@ -121,20 +121,47 @@ def score_table(named: "dict[str, Scores]") -> str:
         rows.append(["mean", *(percent(mean.get(name, nan)) for name in columns)])
         rows.append(["std", *(percent(std.get(name, nan)) for name in columns)])
     size = f"{len(first.clips):,} clips, scores × 100"
-    worded = [worded_line(label, scores.wording) for label, scores in named.items()]
-    lines = [line for line in worded if line]
-    return "\n".join([size, aligned(rows, terminal_width()), *lines, *not_available(named)])
+    worded = wording_table(named)
+    parts = [size, aligned(rows, terminal_width()), *not_available(named)]
+    return "\n".join([*parts, *(["", worded] if worded else [])])
 
 
-def worded_line(label: str, values: "dict[str, float]") -> str:
-    """Vocabulary, diversity and length in a line; "" where they are not known."""
-    if not values:
+def wording_table(named: "dict[str, Scores]") -> str:
+    """Vocabulary, diversity and length with their intervals, and those of the references; "" where
+    they are not known.
+
+    Args:
+        named: scores by the name to print.
+    """
+    from evaluate.metrics.wording import intervals
+    from evaluate.scores.layout import aligned, terminal_width
+
+    known = {label: scores for label, scores in named.items() if scores.wording}
+    if not known:
         return ""
-    distinct = " / ".join(f"{100 * values[f'corpus_div{order}']:.1f}" for order in (1, 2, 3))
-    return (
-        f"{label}: {values['vocab_len']:,.0f} different words, {values['new_words']:,.0f} of them "
-        f"in no reference; distinct-1/2/3 {distinct} %; {values['sent_len']:.1f} words each"
-    )
+    shares = [f"{kind}_div{order}" for kind in ("corpus", "sents") for order in (1, 2, 3)]
+    columns = ["vocab_len", "new_words", "sent_len", *shares]
+    orders = ("distinct-1", "-2", "-3")
+    rows = [["", "words", "in no reference", "a caption", *orders, *(f"own {o}" for o in orders)]]
+
+    def cell(name: str, value: float) -> str:
+        if "_div" in name:
+            return f"{100 * value:.1f}"
+        return f"{value:.1f}" if "sent" in name else f"{value:,.0f}"
+
+    for label, scores in known.items():
+        rows.append([label, *(cell(name, scores.wording[name]) for name in columns)])
+        bounds = intervals(scores.wording, scores.wording_without)
+        spans = [
+            f"{cell(name, max(0.0, low))}–{cell(name, high)}" if name in bounds else ""
+            for name in columns
+            for low, high in [bounds.get(name, (nan, nan))]
+        ]
+        rows.append(["  95 %", *spans])
+    theirs = next(iter(known.values())).wording
+    cells = ["–" if name == "new_words" else cell(name, theirs[f"ref_{name}"]) for name in columns]
+    rows.append(["references", *cells])
+    return "\n".join(["How captions are worded", aligned(rows, terminal_width())])
 
 
 def not_available(named: "dict[str, Scores]") -> list[str]:

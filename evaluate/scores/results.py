@@ -6,7 +6,9 @@ scores.json, format tagbart-scores version 1:
     corpus         metric: value; fractions, CIDEr-D up to 10
     intervals      metric: [low, high], 95 % bootstrap over clips
     not_available  metric: why, and the command that helps
-    wording        vocabulary, diversity and length of the captions (evaluate/metrics/wording.py)
+    wording        vocabulary, diversity and length of captions and references
+                   (evaluate/metrics/wording.py)
+    wording_intervals  measure: [low, high], 95 % jackknife over clips
     without        metric: {"clips": n, "value": v, "interval": [low, high]} of a metric of which n
                    clips have no value: v is that of the others, and never stands under corpus
     evaluation     recipe, seed, split, run, decoding of the run; null for a bare predictions file
@@ -24,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluate.metrics.wording import WORDING
+from evaluate.metrics.wording import OF_REFERENCES, WORDING, intervals
 from features.common.checksum import sha256_of
 from features.common.console import log
 from features.common.errors import TagbartError
@@ -73,7 +75,8 @@ class Without:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """One predictions file's scores; `per_clip` maps a metric to float64 [clips]."""
+    """One predictions file's scores; `per_clip` maps a metric to float64 [clips], `wording_without`
+    a measure of wording to its values with each clip left out."""
 
     clips: tuple[str, ...]
     corpus: dict[str, float]
@@ -83,6 +86,7 @@ class Scores:
     without: dict[str, Without] = field(default_factory=dict)
     predictions_sha256: str | None = None
     wording: dict[str, float] = field(default_factory=dict)
+    wording_without: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +121,7 @@ class Result:
     without: dict[str, Without] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict, compare=False)
     wording: dict[str, float] = field(default_factory=dict)
+    wording_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def as_result(scores: Scores, predictions: str, evaluation: Origin | None = None) -> Result:
@@ -129,6 +134,7 @@ def as_result(scores: Scores, predictions: str, evaluation: Origin | None = None
         not_available=scores.not_available,
         without=scores.without,
         wording=scores.wording,
+        wording_intervals=intervals(scores.wording, scores.wording_without),
         evaluation=evaluation,
         sha256={"predictions": scores.predictions_sha256} if scores.predictions_sha256 else {},
     )
@@ -271,6 +277,11 @@ def _read_result(folder: Path) -> Result:
             wording={
                 name: _number(value)
                 for name, value in raw.get("wording", {}).items()
+                if name in (*WORDING, *OF_REFERENCES)
+            },
+            wording_intervals={
+                name: _bounds(pair)
+                for name, pair in raw.get("wording_intervals", {}).items()
                 if name in WORDING
             },
             sha256={name: _typed(digest, str) for name, digest in raw.get("sha256", {}).items()},

@@ -13,7 +13,7 @@ from evaluate.metrics.clap import ClapSource, clap_scores
 from evaluate.metrics.meteor import Meteor, additive
 from evaluate.metrics.spice import jars
 from evaluate.metrics.spice.client import Spice, new_spice
-from evaluate.metrics.wording import wording
+from evaluate.metrics.wording import without_each, wording
 from evaluate.scores.bootstrap import draw_weights
 from evaluate.scores.computing.draft import Draft
 from evaluate.scores.computing.left_out import say_left_out, spice_values, too_long
@@ -215,6 +215,7 @@ class Scorer(Closing):
             replace(
                 draft.finish(sets.clips, self._not_available | self._why_no_max(lists)),
                 wording=wording(candidates, texts.references),
+                wording_without=without_each(candidates, texts.references),
             )
             for draft, candidates, lists in zip(
                 partial, texts.candidates, texts.n_best, strict=True

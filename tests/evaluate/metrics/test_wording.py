@@ -2,15 +2,22 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from evaluate.metrics.tokenizer import tokenize
-from evaluate.metrics.wording import wording
+from evaluate.metrics.wording import (
+    OF_REFERENCES,
+    WORDING,
+    jackknife,
+    without_each,
+    wording,
+)
 
 
 def test_values_worked_out_by_hand():
     values = wording(["a dog barks a dog", "rain"], [["a dog barks"], ["it rains", "water"]])
-    assert values == {
+    assert {name: values[name] for name in WORDING} == {
         "vocab_len": 4,  # a dog barks rain
         "vocab_in_ref_len": 3,
         "new_words": 1,  # rain
@@ -22,10 +29,43 @@ def test_values_worked_out_by_hand():
         "sents_div3": (3 / 3 + 0) / 2,
         "corpus_div3": 3 / 3,
     }
+    assert {name: values[name] for name in OF_REFERENCES} == {
+        "ref_vocab_len": 6,  # a dog barks it rains water
+        "vocab_coverage": 3 / 6,  # a, dog, barks of as many words
+        "ref_sent_len": 2,
+        "ref_sents_div1": 1,
+        "ref_corpus_div1": (5 / 5 + 1 / 1) / 2,  # first references, then second ones
+        "ref_sents_div2": pytest.approx((2 / 2 + 1 / 1 + 0) / 3),
+        "ref_corpus_div2": (3 / 3 + 0) / 2,
+        "ref_sents_div3": pytest.approx((1 + 0 + 0) / 3),
+        "ref_corpus_div3": (1 / 1 + 0) / 2,
+    }
 
 
 def test_captions_without_words_have_no_diversity():
     assert wording([""], [["a dog"]])["corpus_div1"] == 0
+
+
+def test_values_without_each_clip_are_those_of_the_others_alone():
+    candidates = ["a dog barks a dog", "rain", "rain falls", "", "a cat", "snow falls on a dog"]
+    references = [["a dog barks"], ["it rains", "rain"], ["rain"], ["wind"], ["snow"], ["dog"]]
+    found = without_each(candidates, references)
+    assert list(found) and found.keys() == WORDING.keys()
+    for clip in range(len(candidates)):
+        rest = wording(
+            [*candidates[:clip], *candidates[clip + 1 :]],
+            [*references[:clip], *references[clip + 1 :]],
+        )
+        for name, values in found.items():
+            assert values[clip] == pytest.approx(rest[name]), (name, clip)
+    assert without_each(["a dog"], [["a cat"]]) == {}
+
+
+def test_the_jackknifes_interval_of_a_mean_is_the_textbooks():
+    values = np.array([1.0, 2.0, 4.0, 9.0])
+    without = (values.sum() - values) / 3
+    half = 1.959964 * values.std(ddof=1) / 2  # standard error: s / sqrt(4)
+    assert jackknife(4.0, without) == pytest.approx((4 - half, 4 + half))
 
 
 @pytest.mark.real_data
@@ -46,3 +86,8 @@ def test_they_are_the_published_ones_of_1045_captions(real_data):
     names += [f"{kind}_div{order}" for kind in ("sents", "corpus") for order in (1, 2, 3)]
     for name in names:
         assert values[name] == pytest.approx(published[f"{name}.cands"], abs=1e-9), name
+    theirs = {"ref_vocab_len": "vocab_len.mrefs_full", "vocab_coverage": "vocab_coverage"}
+    theirs |= {"ref_sent_len": "sent_len.mrefs"}
+    theirs |= {f"ref_sents_div{order}": f"sents_div{order}.mrefs" for order in (1, 2, 3)}
+    for name, key in theirs.items():
+        assert values[name] == pytest.approx(published[key], abs=1e-9), name

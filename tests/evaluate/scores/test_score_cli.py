@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from evaluate.metrics.wording import without_each, wording
 from evaluate.scores.cli import score_command, score_table
 from evaluate.scores.results import Origin, Scores, read_results, write_results
 from features.common.errors import ConfigError
@@ -67,3 +68,20 @@ def test_a_table_of_files_of_which_one_lacks_a_metric_names_the_file():
     assert rows[2].split() == ["a", "50.0", "25.0"]
     assert rows[4].split() == ["mean", "50.0", "–"]
     assert rows[-1] == "b: SPICE: not available (for all clips; without 1 clip: 50.0)"
+
+
+def test_how_captions_are_worded_is_printed_with_intervals_beside_their_references():
+    texts, references = ["a dog barks", "a cat"], [["a dog barks"], ["the cat"]]
+    worded = replace(
+        EARLIER,
+        clips=("x", "y"),
+        wording=wording(texts, references),
+        wording_without=without_each(texts, references),
+    )
+    table = score_table({"mine": worded})
+    heading, own, interval, theirs = table.partition("How captions are worded\n")[2].splitlines()
+    assert heading.split()[:5] == ["words", "in", "no", "reference", "a"]
+    # 4 words; without x 2 of them, without y 3: 4 ± 1.96 · sqrt(1/2 · (1/4 + 1/4)) = 4 ± 0.98
+    assert own.split()[:4] == ["mine", "4", "0", "2.5"]
+    assert interval.split()[:3] == ["95", "%", "3–5"]
+    assert theirs.split()[:4] == ["references", "5", "–", "2.5"]
