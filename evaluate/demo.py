@@ -97,7 +97,7 @@ def _compare(run: Run, root: Path, evaluation: Path) -> None:
             label: _captions(evaluation / LISTEN_CHECK / name)
             for label, name in WITH_OTHER_AUDIO.items()
         },
-        "nearest training clip": nearest_captions(train, test, run.recipe.inputs.audio),
+        "nearest training clip": nearest_captions(train, test, run.recipe.inputs.audio_streams[0]),
         "commonest caption": dict.fromkeys(test.ids, commonest_caption(train)),
     }
     paths = [evaluation / f"{name.replace(' ', '-')}.jsonl" for name in rows]

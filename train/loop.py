@@ -65,7 +65,7 @@ class Trainer:
             optimizer=self.optimizer,
             processes=self.processes,
             updates=self.updates,
-            audio_table=self.train.data.audio_table,
+            audio_tables=self.train.data.audio_tables,
         )
 
     @property

@@ -191,10 +191,9 @@ def _open_splits(job: Job, *, compare: bool) -> dict[str, list[Features]]:
         raise FormatError(f"{job.learns_from}: none has a split 'val' to measure training by")
     inputs = job.recipe.inputs
     for features in chain(*splits.values()):
-        for stream, kind in ((inputs.tags, TAG_LOGITS), (inputs.audio, EMBEDDING)):
-            if stream:
-                features.stream(stream, kind)
-    check_alike(list(chain(*splits.values())), list(filter(None, (inputs.tags, inputs.audio))))
+        for stream in inputs.streams:
+            features.stream(stream, TAG_LOGITS if stream == inputs.tags else EMBEDDING)
+    check_alike(list(chain(*splits.values())), inputs.streams)
     return splits
 
 
@@ -215,16 +214,15 @@ def _verify(root: Path, splits: Sequence[str]) -> None:
 def _new_run(job: Job, features: Features) -> Run:
     """Tokenizer and model of a run that begins."""
     recipe = job.recipe
-    names = [name for name in (recipe.inputs.tags, recipe.inputs.audio) if name]
-    streams = {name: features.streams[name] for name in names}
+    streams = {name: features.streams[name] for name in recipe.inputs.streams}
     check_earlier(recipe, streams, features.root)
     tokenizer = (
         _learn_tokenizer(job, streams)
         if recipe.model.tokenizer == TRAIN_TOKENIZER
         else load_tokenizer(recipe.model)
     )
-    width = streams[recipe.inputs.audio].width if recipe.inputs.audio else 0
-    model = build_model(recipe, vocab=len(tokenizer), audio_width=width)
+    widths = [streams[name].width for name in recipe.inputs.audio_streams]
+    model = build_model(recipe, vocab=len(tokenizer), audio_width=widths)
     return Run(path=job.out, model=model, tokenizer=tokenizer, recipe=recipe, streams=streams)
 
 

@@ -117,11 +117,9 @@ def _trainer(
         f"{len(part):,} clips x {source.weight:g}"
         for part, source in zip(splits["train"], job.sources, strict=True)
     )
-    if recipe.inputs.audio and all(
-        fits(data, recipe.inputs.audio, processes.device) for data in (train_data, val_data)
-    ):
+    if all(fits(data, builder, processes.device) for data in (train_data, val_data)):
         train_data, val_data = (
-            with_resident_audio(data, recipe.inputs.audio, processes.device)
+            with_resident_audio(data, recipe.inputs.audio_streams, processes.device)
             for data in (train_data, val_data)
         )
     loader = Loader(

@@ -18,7 +18,7 @@ from torch import nn
 
 from features.common.console import log
 from features.common.errors import RunError
-from train.data.batches import Batch
+from train.data.batches import AudioTables, Batch
 from train.data.draws import update_seed
 from train.data.loader import Loader, Piece
 from train.distributed import Processes, Quiet
@@ -66,7 +66,7 @@ class Updater:
         model, optimizer: on the device of `processes`.
         processes: this process among those of the run.
         updates: of the whole run, for the schedule.
-        audio_table: where training's batches look their audio up (train/data/resident.py).
+        audio_tables: where training's batches look their audio up (train/data/resident.py).
         asked: this process was asked to stop; the next update tells the others.
     """
 
@@ -75,7 +75,7 @@ class Updater:
     optimizer: torch.optim.AdamW | FlatAdamW
     processes: Processes
     updates: int
-    audio_table: torch.Tensor | None = None
+    audio_tables: AudioTables | None = None
     asked: bool = False
     _network: nn.Module = field(init=False)  # the model, or what shares its gradients
     _flat: FlatAdamW | None = field(init=False)
@@ -143,7 +143,7 @@ class Updater:
         places = captions * self.recipe.inputs.max_caption_tokens
         loss = torch.zeros_like(self._labels)
         for number, batch in enumerate(batches, 1):
-            ready, more = batch.looked_up(self.audio_table), number < len(batches)
+            ready, more = batch.looked_up(self.audio_tables), number < len(batches)
             with self.processes.gradients_stay(self._network) if more else nullcontext():
                 part = self._loss(ready, self._network, settings.label_smoothing)
                 # The loss is a sum over processes; so is the gradient in one buffer, while

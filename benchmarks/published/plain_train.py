@@ -55,7 +55,7 @@ def random_model(recipe: Recipe, features: Path) -> TagBart:
     return build_model(
         recipe,
         vocab=len(load_tokenizer(recipe.model)),
-        audio_width=streams[recipe.inputs.audio].width,
+        audio_width=[streams[name].width for name in recipe.inputs.audio_streams],
     )
 
 

@@ -1,5 +1,6 @@
 """The settings of the runs behind evaluations, and those in which several runs differ."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -63,4 +64,4 @@ def named(settings: Mapping[str, Any], keys: Iterable[str]) -> str:
 
 
 def _plain(value: Any) -> str:
-    return f'"{value}"' if value == "" else str(value)
+    return json.dumps(value) if value == "" or isinstance(value, tuple) else str(value)

@@ -106,7 +106,6 @@ def _look(run: Run, clips: Sequence[ClipLike], captions: Sequence[str]) -> list[
     probabilities = logprobs.exp().cpu().numpy()
     attention = torch.stack(decoded.cross_attentions).float().mean(dim=(0, 2)).cpu().numpy()
     prompts = _prompts(run, clips)
-    hop_s = run.streams[run.recipe.inputs.tags or run.recipe.inputs.audio].hop_s
     return [
         # BOS, the first token, is forced: nothing was decided there.
         Insight(
@@ -115,7 +114,7 @@ def _look(run: Run, clips: Sequence[ClipLike], captions: Sequence[str]) -> list[
             tokens=tuple(run.tokenizer.decode([token]) for token in ids[1:]),
             probabilities=tuple(map(float, probabilities[i, 1 : len(ids)])),
             attention=attention[i, 1 : len(ids), : len(pieces)],
-            hop_s=hop_s,
+            hop_s=run.builder.hop_s,
         )
         for i, (ids, (pieces, rows)) in enumerate(zip(tokens, prompts, strict=True))
     ]

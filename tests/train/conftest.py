@@ -49,7 +49,7 @@ def make_toy(toy_tokenizer):
         streams = {spec.name: spec for spec in stream_specs()}
         builder = InputBuilder.create(recipe.inputs, streams, toy_tokenizer)
         torch.manual_seed(0)
-        model = build_model(recipe, vocab=len(toy_tokenizer), audio_width=builder.audio_width)
+        model = build_model(recipe, vocab=len(toy_tokenizer), audio_width=builder.audio_widths)
         return Toy(recipe=recipe, tokenizer=toy_tokenizer, builder=builder, model=model.eval())
 
     return make

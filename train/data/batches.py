@@ -16,6 +16,9 @@ from train.data.prompts import NO_ROW, Prompts
 
 IGNORED = -100  # a label that the loss leaves out
 
+# Each audio stream's rows [rows, D] on the device, where a batch brings their numbers.
+AudioTables = tuple[torch.Tensor, ...]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
@@ -24,8 +27,9 @@ class Batch:
     Attributes:
         attention_mask: int64 [B, L], 1 at encoder positions that exist.
         input_ids: int64 [B, L], prompt tokens.
-        audio: float [B, R, D] as the shards hold it, zeros after a clip's last row; or, where the
-            rows live on the device, int [B, R, 1], their numbers (train/data/resident.py).
+        audio: float [B, R, D] as the shards hold it, several streams side by side, zeros after a
+            clip's last row; or, where the rows live on the device, int [B, R, streams], their
+            numbers (train/data/resident.py).
         audio_row: int64 [B, L], the row of `audio` behind each token, NO_ROW where it is zero.
         decoder_ids: int64 [B, T], what the decoder reads.
         labels: int64 [B, T], what it shall say, IGNORED where nothing counts.
@@ -56,11 +60,13 @@ class Batch:
         """What another batch must share to run through the same kernels: names, types, shapes."""
         return tuple((name, part.dtype, *part.shape) for name, part in self._tensors().items())
 
-    def looked_up(self, table: torch.Tensor | None) -> Self:
-        """The batch with the rows of `table` [rows, D] that its audio numbers, if it does."""
-        if table is None or self.audio is None:
+    def looked_up(self, tables: AudioTables | None) -> Self:
+        """The batch with the rows of the tables that its audio numbers, if it does."""
+        if tables is None or self.audio is None:
             return self
-        return replace(self, audio=table[self.audio.squeeze(-1).long()])
+        numbers = self.audio.long().unbind(-1)
+        parts = [table[number] for table, number in zip(tables, numbers, strict=True)]
+        return replace(self, audio=parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1))
 
     def part(self, rows: slice, *, inputs: int, audio: int, labels: int) -> Self:
         """Some rows, cut to so many encoder positions, audio rows and labels; views."""

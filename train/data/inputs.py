@@ -21,6 +21,7 @@ from features.common.console import log
 from features.common.errors import FormatError
 from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
 from train.data.batches import Batch, Block, Rows
+from train.data.clocks import Pace, side_by_side
 from train.data.draws import draw_tags, likeliest_tags
 from train.data.prompts import TagCount, TagTokens
 from train.recipes.config import InputsConfig
@@ -54,39 +55,67 @@ class InputBuilder:
             FormatError: if `streams` lacks one, or it is of another kind.
         """
         used = {}
-        for name, kind in ((inputs.tags, TAG_LOGITS), (inputs.audio, EMBEDDING)):
-            if name and (name not in streams or streams[name].kind != kind):
+        for name in inputs.streams:
+            kind = TAG_LOGITS if name == inputs.tags else EMBEDDING
+            if name not in streams or streams[name].kind != kind:
                 raise FormatError(f"no stream {name!r} of kind {kind} among {list(streams)}")
-            if name:
-                used[name] = streams[name]
+            used[name] = streams[name]
         tags = TagTokens.encode(tokenizer, used[inputs.tags].classes) if inputs.tags else None
         return cls(inputs=inputs, streams=used, tags=tags, pad=tokenizer.pad_token_id)
 
     @property
-    def audio_width(self) -> int:
-        """Columns of the audio stream, 0 without one."""
-        return self.streams[self.inputs.audio].width if self.inputs.audio else 0
+    def audio_widths(self) -> tuple[int, ...]:
+        """Columns of each audio stream, in the order of the recipe."""
+        return tuple(self.streams[name].width for name in self.inputs.audio_streams)
+
+    @cached_property
+    def hop_s(self) -> float:
+        """Seconds from a row to the next: the tags' clock, or the first audio stream's."""
+        return self.streams[self.inputs.streams[0]].hop_s
+
+    @cached_property
+    def paces(self) -> tuple[Pace, ...]:
+        """How each audio stream goes with that clock."""
+        audio = (self.streams[name] for name in self.inputs.audio_streams)
+        return tuple(Pace(hop_s=spec.hop_s, clock_s=self.hop_s) for spec in audio)
 
     @cached_property
     def ratio(self) -> int:
-        """Tag rows per audio row: 10 for PANNs (10 s over 0.96 s), 1 for VGGish."""
-        if not (self.inputs.tags and self.inputs.audio):
-            return 1
-        audio, tags = self.streams[self.inputs.audio], self.streams[self.inputs.tags]
-        return max(1, round(audio.hop_s / tags.hop_s))
+        """Tag rows per audio row: 10 for PANNs (10 s over 0.96 s), 1 for VGGish and for both."""
+        repeats = {pace.repeats for pace in self.paces}
+        return repeats.pop() if len(repeats) == 1 else 1
 
-    def tag_counts(self, tag_rows: np.ndarray, audio_rows: np.ndarray | None) -> np.ndarray:
-        """Rows of each clip that become tags: at equal clocks the shorter stream wins."""
-        if audio_rows is None or self.ratio > 1:
-            return tag_rows
-        return np.minimum(tag_rows, audio_rows)
+    def aligned(
+        self, tag_rows: np.ndarray | None, audio: Sequence[Rows]
+    ) -> tuple[np.ndarray | None, Rows | None]:
+        """Bring n clips' audio streams to one clock.
+
+        Args:
+            tag_rows: int [n], rows of tags that each clip has; None for audio alone.
+            audio: the rows of each of `inputs.audio_streams`.
+
+        Returns:
+            Rows of each clip that become tags: at equal clocks the shortest stream wins. The audio
+            streams side by side, a row for `ratio` rows of tags; None where there is none.
+        """
+        brought = [pace.brought(rows) for pace, rows in zip(self.paces, audio, strict=True)]
+        counts = [] if tag_rows is None else [tag_rows]
+        counts += [r.counts for r, pace in zip(brought, self.paces, strict=True)
+                   if pace.repeats == 1]  # fmt: skip
+        shortest = np.minimum.reduce(counts)
+        kept = None if tag_rows is None else shortest
+        if len(brought) < 2:
+            return kept, brought[0] if brought else None
+        rows = np.maximum.reduce([r.counts for r in brought]) if self.ratio > 1 else shortest
+        repeats = [pace.repeats // self.ratio for pace in self.paces]
+        return kept, side_by_side(brought, repeats, rows)
 
     def block(self, tags: Rows | None, audio: Rows | None, uniform: np.ndarray | None) -> Block:
         """Choose the tags of n clips and put their prompts together.
 
         Args:
-            tags: logits, cut to `tag_counts` rows a clip already.
-            audio: embeddings.
+            tags: logits, cut to the rows that `aligned` says.
+            audio: embeddings, side by side as it makes them.
             uniform: float64 [rows of tags], numbers to draw with; None takes the likeliest tags.
         """
         prompts = None
@@ -131,21 +160,19 @@ class InputBuilder:
 
     def gather(self, clips: Sequence[Mapping[str, np.ndarray]]) -> tuple[Rows | None, Rows | None]:
         """The streams that the recipe uses, end to end: tag logits, cut to the rows that become
-        tags, and embeddings; None where there is no such stream.
+        tags, and embeddings, several side by side; None where there is no such stream.
 
         Args:
             clips: for each clip its streams' rows [T, D], by name.
         """
-        audio = tags = None
-        if self.inputs.audio:
-            audio = _joined([clip[self.inputs.audio] for clip in clips])
-        if self.inputs.tags:
-            rows = [clip[self.inputs.tags] for clip in clips]
-            counts = self.tag_counts(
-                np.array([len(part) for part in rows]), None if audio is None else audio.counts
-            )
-            tags = _joined([part[:count] for part, count in zip(rows, counts, strict=True)])
-        return tags, audio
+        rows = [clip[self.inputs.tags] for clip in clips] if self.inputs.tags else []
+        counts, audio = self.aligned(
+            np.array([len(part) for part in rows]) if rows else None,
+            [_joined([clip[name] for clip in clips]) for name in self.inputs.audio_streams],
+        )
+        if counts is None:
+            return None, audio
+        return _joined([part[:count] for part, count in zip(rows, counts, strict=True)]), audio
 
 
 def _joined(rows: Sequence[np.ndarray]) -> Rows:

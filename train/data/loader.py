@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from train.data.batches import IGNORED, Batch, Block
+from train.data.batches import IGNORED, AudioTables, Batch, Block
 from train.data.draws import copy_keys, uniforms
 from train.data.inputs import InputBuilder
 from train.data.split import SplitData
@@ -30,17 +30,17 @@ class Piece:
         batch: this process's share of it.
         samples: int [B], all samples of it, over all processes.
         labels: how many labels count in the loss, over all processes.
-        audio_table: where the batch's audio numbers rows instead of holding them.
+        audio_tables: where the batch's audio numbers rows instead of holding them.
     """
 
     batch: Batch
     samples: np.ndarray
     labels: int
-    audio_table: torch.Tensor | None = None
+    audio_tables: AudioTables | None = None
 
     def on(self, device: torch.device | str) -> Batch:
         """The batch on a device, ready for the model."""
-        return self.batch.to(device).looked_up(self.audio_table)
+        return self.batch.to(device).looked_up(self.audio_tables)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,8 +192,8 @@ class Loader:
             if idle and batch.labels is not None:
                 batch = replace(batch, labels=torch.full_like(batch.labels, IGNORED))
             labels = len(everyone) * self.pad_labels_to or counted[number]
-            table = self.data.audio_table
-            pieces.append(Piece(batch=batch, samples=everyone, labels=labels, audio_table=table))
+            tables = self.data.audio_tables
+            pieces.append(Piece(batch=batch, samples=everyone, labels=labels, audio_tables=tables))
         return pieces
 
     def _rounded(self, length: int, limit: int) -> int:

@@ -16,7 +16,7 @@ import torch
 from features.common.errors import FormatError
 from features.file_rows import FileRows
 from features.reader import Features, Shard
-from train.data.batches import IGNORED, Rows
+from train.data.batches import IGNORED, AudioTables, Rows
 from train.data.draws import clip_keys, sample_keys
 from train.data.inputs import InputBuilder
 from train.data.sources import Joined
@@ -109,7 +109,7 @@ class SplitData:
         keys: uint64 [S], what a sample's tag draws depend on besides seed and epoch.
         streams: feature rows by stream.
         shard_start: int64 [shards], the first clip of each shard.
-        audio_table: the audio's rows on the device, where the stream holds their numbers
+        audio_tables: the audio's rows on the device, where the streams hold their numbers
             (train/data/resident.py).
         weights: float64 [S], how many times an epoch has each sample on average; None for once.
         left_out: how many clips a list has left out.
@@ -121,7 +121,7 @@ class SplitData:
     keys: np.ndarray
     streams: dict[str, StreamRows]
     shard_start: np.ndarray
-    audio_table: torch.Tensor | None = None
+    audio_tables: AudioTables | None = None
     weights: np.ndarray | None = None
     left_out: int = 0
 
@@ -227,17 +227,15 @@ class SplitData:
         """Tag logits and audio rows of some samples, tags cut to what the builder takes."""
         clips = self.clip[samples]
         shards = np.searchsorted(self.shard_start, clips, side="right") - 1
-        tags = audio = None
-        if builder.inputs.audio:
-            stream = self.streams[builder.inputs.audio]
-            audio = stream.gather(clips, shards, stream.counts[clips])
-        if builder.inputs.tags:
-            stream = self.streams[builder.inputs.tags]
-            counts = builder.tag_counts(
-                stream.counts[clips], None if audio is None else audio.counts
-            )
-            tags = stream.gather(clips, shards, counts)
-        return tags, audio
+        audio = [self.streams[name] for name in builder.inputs.audio_streams]
+        tags = self.streams[builder.inputs.tags] if builder.inputs.tags else None
+        counts, rows = builder.aligned(
+            None if tags is None else tags.counts[clips],
+            [stream.gather(clips, shards, stream.counts[clips]) for stream in audio],
+        )
+        if tags is None or counts is None:
+            return None, rows
+        return tags.gather(clips, shards, counts), rows
 
     def clip_names(self, samples: np.ndarray) -> list[str]:
         """The clip ids behind some samples, read from the shards; for messages."""

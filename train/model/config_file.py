@@ -61,10 +61,11 @@ def read_tagbart_config(folder: Path) -> TagBartConfig:
     raw = _read(folder)
     _require_type(folder, raw, TagBartConfig.model_type)
     path = folder / NAME
-    bart, tags, width = (raw.get(key) for key in ("bart", "tags", "audio_width"))
+    bart, tags = raw.get("bart"), raw.get("tags")
+    width: Any = raw.get("audio_width")
     decoding = raw.get("decoding") or {}
     if not (isinstance(bart, Mapping) and isinstance(decoding, Mapping) and isinstance(tags, bool)
-            and type(width) is int and (not tags) <= width < 1 << 31):  # fmt: skip
+            and _is_width(width, least=int(not tags))):  # fmt: skip
         raise WeightsError(
             f"{path}: is no run's config.json (bart, tags, audio_width, decoding are not as train "
             "writes them); get the folder again from where it came from"
@@ -77,6 +78,13 @@ def read_tagbart_config(folder: Path) -> TagBartConfig:
         audio_width=width,
         decoding=_decoding(path, decoding),
     )
+
+
+def _is_width(width: Any, *, least: int) -> bool:
+    """Whether this is a width of one audio stream, or a list of those of several."""
+    if isinstance(width, list) and len(width) > 1:
+        return all(_is_width(item, least=1) for item in width)
+    return type(width) is int and least <= width < 1 << 31
 
 
 def read_decoding(folder: Path) -> dict[str, Any]:

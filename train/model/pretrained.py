@@ -1,6 +1,6 @@
 """Where a run's tokenizer and first weights come from: the hub, a folder, or nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
     )
 
 
-def build_model(recipe: Recipe, *, vocab: int, audio_width: int) -> TagBart:
+def build_model(recipe: Recipe, *, vocab: int, audio_width: int | Sequence[int]) -> TagBart:
     """The model that a run starts from, float32 on the CPU, frozen as the recipe asks.
 
     Random weights follow torch's generator: seed it first.
@@ -144,7 +144,7 @@ def build_model(recipe: Recipe, *, vocab: int, audio_width: int) -> TagBart:
     Args:
         recipe: which weights, and BART's shape and dropouts.
         vocab: entries of the tokenizer.
-        audio_width: columns of the audio stream, 0 for none.
+        audio_width: columns of the audio stream, 0 for none, or of each of several.
 
     Raises:
         ConfigError: if pretrained weights cannot be had, or do not fit the recipe or tokenizer.
@@ -185,7 +185,7 @@ def meta_model(recipe: Recipe) -> TagBart:
             TagBartConfig(
                 bart=bart_config(recipe.bart, recipe.bart.vocab_size),
                 tags=bool(recipe.inputs.tags),
-                audio_width=recipe.inputs.audio_width if recipe.inputs.audio else 0,
+                audio_width=recipe.inputs.audio_widths,
             )
         )
     if recipe.model.freeze_decoder:

@@ -1,10 +1,13 @@
-"""TagBart: BART and one dense layer that adds the audio to the tags' tokens.
+"""TagBart: BART and one dense layer per audio stream that adds it to the tags' tokens.
 
 For generation, with a batch from train/data/inputs.py:
     embeds, mask = model.encoder_inputs(batch)
     ids = model.bart.generate(inputs_embeds=embeds, attention_mask=mask, …)
 """
 
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -18,7 +21,8 @@ ROWS = {"cpu": 1, "cuda": 64}  # of the output layer, a multiple of these
 
 
 class TagBartConfig(PreTrainedConfig):
-    """BART's configuration, whether tags are read, and how wide the audio is (0 for none).
+    """BART's configuration, whether tags are read, and how wide the audio is: 0 for none, a list
+    for several streams.
 
     `decoding` is how the checkpoint that the run began with asks to be decoded
     (train/model/config_file.py).
@@ -31,15 +35,22 @@ class TagBartConfig(PreTrainedConfig):
         self,
         bart: dict[str, Any] | BartConfig | None = None,
         tags: bool = True,
-        audio_width: int = 0,
+        audio_width: int | Sequence[int] = 0,
         decoding: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self.bart = bart if isinstance(bart, BartConfig) else BartConfig(**(bart or {}))
         self.tags = tags
-        self.audio_width = audio_width
+        widths = [audio_width] if isinstance(audio_width, int) else list(audio_width)
+        self.audio_width = widths if len(widths) > 1 else sum(widths)
         self.decoding = decoding or {}
         super().__init__(**kwargs)
+
+    @property
+    def audio_widths(self) -> tuple[int, ...]:
+        """Columns of each audio stream; () for none."""
+        width = self.audio_width
+        return tuple(width) if isinstance(width, list) else (width,) * (width > 0)
 
 
 class TagBart(PreTrainedModel):
@@ -47,7 +58,8 @@ class TagBart(PreTrainedModel):
 
     Attributes:
         bart: the whole of BART, its language model head included.
-        dense: audio width to d_model, None for tags alone. All that is added to BART.
+        dense: audio width to d_model, None for tags alone; for several streams a list of such
+            layers, whose outputs are summed. All that is added to BART.
     """
 
     config_class = TagBartConfig
@@ -58,19 +70,28 @@ class TagBart(PreTrainedModel):
         super().__init__(config)
         self.bart = BartForConditionalGeneration(config.bart)
         width = int(self.bart.model.shared.embedding_dim)
-        self.dense = nn.Linear(config.audio_width, width) if config.audio_width else None
+        layers = [nn.Linear(columns, width) for columns in config.audio_widths]
+        self.dense: nn.Module | None = None
+        if layers:
+            self.dense = layers[0] if len(layers) == 1 else nn.ModuleList(layers)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Start the dense layer as nn.Linear starts by itself, which is what the paper's did.
+        """Start dense layers as nn.Linear starts by itself, which is what the paper's did.
 
         That is uniform within ±1/sqrt(audio width), its bias too; transformers would make it
         N(0, 0.02) without a bias.
         """
-        if module is self.dense:
-            self.dense.reset_parameters()
+        if any(module is layer for layer in self.dense_layers):
+            module.reset_parameters()  # type: ignore[operator]  # mypy takes it for a tensor
         else:
             super()._init_weights(module)
+
+    @property
+    def dense_layers(self) -> list[nn.Linear]:
+        """The dense layer of each audio stream."""
+        modules = self.dense.modules() if self.dense is not None else []
+        return [module for module in modules if isinstance(module, nn.Linear)]
 
     def encoder_inputs(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """What BART's encoder reads before it adds its own positions.
@@ -104,15 +125,19 @@ class TagBart(PreTrainedModel):
         # Few audio rows stand behind many tokens: project the rows, then hand them out. Row 0 of
         # the table is what zero audio becomes.
         projected = self._projected(batch)
-        nothing = self.dense.bias.to(projected.dtype).expand(len(projected), 1, -1)
+        bias = reduce(add, (layer.bias for layer in self.dense_layers))
+        nothing = bias.to(projected.dtype).expand(len(projected), 1, -1)
         table = torch.cat([nothing, projected], dim=1)
         index = (batch.audio_row + 1).unsqueeze(-1).expand(-1, -1, table.shape[-1])
         return embeds + table.gather(1, index)
 
     def _projected(self, batch: Batch) -> torch.Tensor:
-        """The audio rows through the dense layer, [B, R, d_model]."""
-        assert self.dense is not None and batch.audio is not None
-        return self.dense(batch.audio.to(self.dense.weight.dtype))
+        """The audio rows through the dense layers, summed, [B, R, d_model]."""
+        assert batch.audio is not None
+        layers = self.dense_layers
+        audio = batch.audio.to(layers[0].weight.dtype)
+        parts = audio.split([layer.in_features for layer in layers], dim=-1)
+        return reduce(add, (layer(p) for layer, p in zip(layers, parts, strict=True)))
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """The output layer; on a GPU its rows are filled up with zeros to a multiple of 64.

@@ -1,5 +1,6 @@
 """A recipe: everything that decides a run, in frozen sections that check themselves."""
 
+import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
@@ -21,25 +22,60 @@ class InputsConfig:
 
     Attributes:
         tags: stream of tag logits, "" for none.
-        audio: stream of embeddings, "" for none.
-        audio_width: columns of the audio stream; only `train recipes` counts with it, a run takes
-            the width that the features have.
+        audio: stream of embeddings, "" for none; or several, each with a dense layer of its own,
+            whose outputs are summed (train/data/clocks.py brings them to one clock).
+        audio_width: columns of the audio stream, or of each of several; only `train recipes` counts
+            with it, a run takes the width that the features have.
         max_prompt_tokens: longest prompt, BOS and EOS counted; whole trailing tags are dropped.
         max_caption_tokens: longest caption, BOS and EOS counted; a cut caption keeps EOS.
     """
 
     tags: str = "yamnet"
-    audio: str = "panns"
-    audio_width: int = 2048
+    audio: str | tuple[str, ...] = "panns"
+    audio_width: int | tuple[int, ...] = 2048
     max_prompt_tokens: int = 128
     max_caption_tokens: int = 64
 
     def __post_init__(self) -> None:
+        for name, kind in (("audio", str), ("audio_width", int)):
+            object.__setattr__(self, name, _one_or_several(name, getattr(self, name), kind))
         _check_types(self, "inputs")
+        if isinstance(self.audio, str):
+            # What is left of a list in a shell: --set inputs.audio=["a","b"] without quotes.
+            _require(
+                not self.audio.startswith("["),
+                f"inputs.audio is {self.audio!r}; in a shell, a list of several streams needs "
+                'quotes: --set \'inputs.audio=["panns", "clap"]\'',
+            )
         _require(bool(self.tags or self.audio), "inputs names neither tags nor audio")
-        _require(self.audio_width >= 1, "inputs.audio_width is below 1")
+        _require(min(_several(self.audio_width)) >= 1, "inputs.audio_width is below 1")
         _require(self.max_prompt_tokens >= 3, "inputs.max_prompt_tokens is below 3")
         _require(self.max_caption_tokens >= 3, "inputs.max_caption_tokens is below 3")
+
+    @property
+    def audio_streams(self) -> tuple[str, ...]:
+        """The streams of embeddings, in the order of their dense layers; () for none."""
+        return _several(self.audio) if self.audio else ()
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """All streams that are read, that of the tags first."""
+        return (*([self.tags] if self.tags else []), *self.audio_streams)
+
+    @property
+    def audio_widths(self) -> tuple[int, ...]:
+        """What the recipe says of each audio stream's width.
+
+        Raises:
+            ConfigError: if it says it of another number of streams.
+        """
+        widths, names = _several(self.audio_width), self.audio_streams
+        _require(
+            not names or len(widths) == len(names),
+            f"inputs.audio_width is {json.dumps(widths)}, expected a width for each of "
+            f"inputs.audio, {json.dumps(names)}",
+        )
+        return widths if names else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,6 +316,8 @@ def _check_types(section: Any, name: str) -> None:
     for item in fields(section):
         value: Any = getattr(section, item.name)
         kind = cast(type, item.type)
+        if not isinstance(kind, type):  # one or several: they have been looked at
+            continue
         if kind is float and type(value) is int and abs(value) < _INT_LIMIT:
             object.__setattr__(section, item.name, float(value))
         elif type(value) is not kind:
@@ -295,6 +333,29 @@ def _check_number(name: str, value: Any) -> None:
         _require(math.isfinite(value), f"{name} is {value}, expected a number")
     elif isinstance(value, int) and name != "train.seed":
         _require(abs(value) < _INT_LIMIT, f"{name} is beyond 2**63")
+
+
+def _one_or_several(name: str, value: Any, kind: type) -> Any:
+    """A list of one as its value, of several as a tuple; what is no list as it is.
+
+    Raises:
+        ConfigError: for an empty list, for what is of another type, and for doubled or empty names.
+    """
+    several = list(value) if isinstance(value, list | tuple) else [value]
+    number = {str: "a stream's name", int: "a whole number"}[kind]
+    shown = f"inputs.{name} is {json.dumps(value, ensure_ascii=False, default=str)}"
+    if not several or any(type(item) is not kind for item in several):
+        raise ConfigError(f"{shown}, expected {number} or a list of several")
+    if kind is str and len(several) > 1:
+        _require(all(several), f"{shown}: one of its names is empty")
+        _require(len(set(several)) == len(several), f"{shown}: each stream is named once")
+    for item in several:
+        _check_number(f"inputs.{name}", item)
+    return several[0] if len(several) == 1 else tuple(several)
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _require(holds: bool, message: str) -> None:

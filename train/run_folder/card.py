@@ -65,7 +65,7 @@ def _header(recipe: Recipe) -> str:
 
 
 def _use(run: Path, recipe: Recipe) -> str:
-    streams = " and ".join(filter(None, (recipe.inputs.tags, recipe.inputs.audio)))
+    streams = " and ".join(recipe.inputs.streams)
     return (
         "## Use\n\nIn tagbart's folder, with the weights of the networks below in its weights "
         f"folder:\n\n```sh\npython -m evaluate caption {run} clip.wav{_weights(run)}\n```\n\n"

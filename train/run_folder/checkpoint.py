@@ -259,8 +259,8 @@ def _check_parts(run: Run) -> None:
         raise RunError(
             f"{run.path}: {RECIPE_NAME} and {STREAMS_NAME} do not belong together ({error})"
         ) from error
-    reads = (bool(run.recipe.inputs.tags), builder.audio_width)
-    if reads != (config.tags, config.audio_width):
+    reads = (bool(run.recipe.inputs.tags), builder.audio_widths)
+    if reads != (config.tags, config.audio_widths):
         raise RunError(
             f"{run.path}: config.json says that the model reads tags: {config.tags}, audio of "
             f"width {config.audio_width}; {RECIPE_NAME} and {STREAMS_NAME} say otherwise: {reads}"

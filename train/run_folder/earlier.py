@@ -1,5 +1,6 @@
 """A run to go on from: model.pretrained names a run folder instead of a BART."""
 
+import json
 from pathlib import Path
 
 from features.common.console import log
@@ -36,7 +37,7 @@ def check_earlier(recipe: Recipe, streams: dict[str, StreamSpec], features: Path
         if own != asked:
             raise ConfigError(
                 f"model.pretrained: {name} reads inputs.{key} = {own!r}, the recipe says "
-                f"{asked!r}: --set inputs.{key}={own}"
+                f"{asked!r}: --set 'inputs.{key}={json.dumps(own)}'"
             )
     check_streams(run, streams, features)
     log(f"going on from the weights of {name}, with its tokenizer; AdamW begins anew")

@@ -79,6 +79,7 @@ class Metrics:
         started = SessionStartInfo(start_time_secs=time.time())
         for section in SECTIONS:
             for key, value in asdict(getattr(recipe, section)).items():
+                value = json.dumps(value) if isinstance(value, tuple) else value
                 kind = "bool" if isinstance(value, bool) else "string"
                 kind = "number" if isinstance(value, int | float) and kind != "bool" else kind
                 started.hparams[f"{section}.{key}"].CopyFrom(Value(**{f"{kind}_value": value}))

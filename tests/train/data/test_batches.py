@@ -63,7 +63,36 @@ def test_a_fourth_stream_needs_no_change_here(toy_tokenizer):
     streams = {spec.name: spec for spec in stream_specs()}
     streams["clap"] = replace(streams["panns"], name="clap", hop_s=2.0, width=3)
     builder = InputBuilder.create(InputsConfig(audio="clap"), streams, toy_tokenizer)
-    assert (builder.ratio, builder.audio_width) == (2, 3)
+    assert (builder.ratio, builder.audio_widths) == (2, (3,))
+
+
+def test_streams_that_all_are_slow_alike_stay_a_row_a_window(toy_tokenizer):
+    from dataclasses import replace
+
+    streams = {spec.name: spec for spec in stream_specs()}
+    streams["clap"] = replace(streams["panns"], name="clap", width=3)
+    inputs = InputsConfig(audio=("panns", "clap"), max_prompt_tokens=1000)
+    builder = InputBuilder.create(inputs, streams, toy_tokenizer)
+    clip = {"yamnet": rows(31, 5), "panns": rows(3, 6, 1), "clap": rows(2, 3, 2)}
+    clip["clap"][1] = 7
+    batch = builder.batch([clip])
+    assert builder.ratio == 10
+    # CLAP's last row stands for the third window, which PANNs alone has.
+    assert batch.audio[0, :, :6].tolist() == clip["panns"].tolist()
+    assert batch.audio[0, :, 6:].tolist() == clip["clap"][[0, 1, 1]].tolist()
+
+
+def test_audio_alone_goes_by_the_clock_of_the_stream_that_is_named_first(build):
+    clip = {"vggish": np.arange(48.0).reshape(12, 4), "panns": np.arange(12.0).reshape(2, 6)}
+    quick = build(tags="", audio=("vggish", "panns")).batch([clip])
+    assert quick.audio[0, :, :4].tolist() == clip["vggish"].tolist()
+    assert quick.audio[0, :, 4:].tolist() == clip["panns"][[0] * 10 + [1] * 2].tolist()
+    slow = build(tags="", audio=("panns", "vggish")).batch([clip])
+    # The middles of ten rows of 0.96 s lie within the first 10 s, the eleventh's at 10.08 s.
+    means = [clip["vggish"][:10].mean(axis=0).tolist(), clip["vggish"][10:].mean(axis=0).tolist()]
+    assert slow.audio[0].tolist() == [
+        [*clip["panns"][row].tolist(), *means[row]] for row in range(2)
+    ]
 
 
 def test_shorter_samples_are_padded_and_masked(build):

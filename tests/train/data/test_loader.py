@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from features.reader import Features
 from train.data.batches import IGNORED
 from train.data.loader import Loader
-from train.data.resident import with_resident_audio
+from train.data.resident import fits, with_resident_audio
 from train.data.split import SplitData
 
 
@@ -142,21 +143,31 @@ def test_validation_takes_the_likeliest_tags(loader):
 
 
 @pytest.mark.parametrize("tags", ["yamnet", ""])
-@pytest.mark.parametrize("audio", ["vggish", "panns"])
+@pytest.mark.parametrize("audio", ["vggish", "panns", '["vggish", "panns"]'])
 def test_rows_looked_up_on_the_device_are_those_that_the_host_gathers(
     toy_features, make_toy, tags, audio
 ):
     toy = make_toy(inputs__tags=tags, inputs__audio=audio)
     data = SplitData.load(Features(toy_features, "train"), toy.builder, toy.tokenizer)
     host = Loader(data=data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
-    device = host.of(with_resident_audio(data, audio, torch.device("cpu")))
+    streams = toy.recipe.inputs.audio_streams
+    device = host.of(with_resident_audio(data, streams, torch.device("cpu")))
     pairs = [(host.epoch(0, 1), device.epoch(0, 1)), (host.evaluation(), device.evaluation())]
     for expected, found in pairs:
         for one, other in zip(expected, found, strict=True):
-            assert other.batch.audio.shape[-1] == 1  # numbers only
+            assert other.batch.audio.shape[-1] == len(streams)  # numbers only
             for name, value in vars(one.on("cpu")).items():
                 there = getattr(other.on("cpu"), name)
                 assert value is there is None or torch.equal(value, there), name
+
+
+def test_rows_that_are_pooled_stay_on_the_host(toy_features, make_toy, monkeypatch):
+    memory = SimpleNamespace(total_memory=2**40)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: memory)
+    for audio, fitting in (('["vggish", "panns"]', True), ('["panns", "vggish"]', False)):
+        toy = make_toy(inputs__tags="", inputs__audio=audio)
+        data = SplitData.load(Features(toy_features, "train"), toy.builder, toy.tokenizer)
+        assert fits(data, toy.builder, torch.device("cuda")) is fitting
 
 
 @pytest.mark.parametrize("tags", ["yamnet", ""])

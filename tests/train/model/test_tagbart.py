@@ -1,16 +1,19 @@
 """The encoder's input, the loss and the parameter counts, worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tests.train.toy import CLASSES, PANNS_WIDTH
+from tests.train.toy import CLASSES, PANNS_WIDTH, VGGISH_WIDTH, stream_specs
+from train.data.inputs import InputBuilder
 from train.data.loader import Loader
 from train.data.prompts import clean_name
 from train.model.pretrained import meta_model
 from train.model.tagbart import TagBart, TagBartConfig, trainable_parameters
-from train.recipes.config import BartShape
+from train.recipes.config import BartShape, InputsConfig
 from train.recipes.files import load_recipe
 
 
@@ -48,10 +51,16 @@ TRAINABLE = {
     "yamnet-panns-cnn-frozen-decoder": 257_284_096 - 1024,
     "yamnet-panns-base": 140_994_048,
 }
+# Issue 18's, counted in the same way: CLAP's audio vectors have 512 columns, ConvNeXt's 768.
+MORE_EARS = {
+    "yamnet-panns-clap": 408_389_632 + 513 * 1024,
+    "yamnet-convnext": 406_291_456 + 769 * 1024,
+    "pannstags-panns": 408_389_632,
+}
 
 
-@pytest.mark.parametrize(("name", "count"), TRAINABLE.items())
-def test_each_of_the_papers_models_has_its_number_of_trainable_parameters(name, count):
+@pytest.mark.parametrize(("name", "count"), (TRAINABLE | MORE_EARS).items())
+def test_each_of_the_models_has_its_number_of_trainable_parameters(name, count):
     assert trainable_parameters(meta_model(load_recipe(name))) == count
 
 
@@ -94,6 +103,47 @@ def test_the_encoder_input_of_one_clip_equals_the_one_built_by_hand(make_toy):
 
     torch.testing.assert_close(encoder_sum(model, batch)[0], expected, rtol=1e-5, atol=1e-5)
     assert batch.attention_mask.tolist() == [[1] * len(pieces)]
+
+
+def test_several_audio_streams_are_summed_each_through_a_layer_of_its_own(toy_tokenizer, make_toy):
+    # A fast stream, three rows a tag; a slow one, a row for ten tags; one as fast as the tags.
+    streams = {spec.name: spec for spec in stream_specs()}
+    streams["quick"] = replace(streams["panns"], name="quick", hop_s=0.32, width=2)
+    inputs = InputsConfig(audio=("quick", "panns", "vggish"), max_prompt_tokens=1000)
+    builder = InputBuilder.create(inputs, streams, toy_tokenizer)
+    torch.manual_seed(0)
+    widths = (2, PANNS_WIDTH, VGGISH_WIDTH)
+    model = TagBart(TagBartConfig(bart=make_toy().model.config.bart, audio_width=widths))
+    rng = np.random.default_rng(0)
+    clip = {"yamnet": logits_for(*["Dog", "Rain"] * 6),
+            "quick": rng.normal(size=(34, 2)).astype(np.float16),
+            "panns": rng.normal(size=(2, PANNS_WIDTH)).astype(np.float16),
+            "vggish": rng.normal(size=(11, VGGISH_WIDTH)).astype(np.float16)}  # fmt: skip
+    batch = builder.batch([clip])
+    embeds, _ = model.encoder_inputs(batch)
+
+    # 12 rows of tags, 34 / 3 = 12 of the fast stream, 11 of VGGish: the shortest wins.
+    names = ["Dog", "Rain"] * 6
+    state = {name: weight.detach().double() for name, weight in model.named_parameters()}
+    words = state["bart.model.shared.weight"]
+
+    def spoken(text: str) -> list[torch.Tensor]:
+        ids = toy_tokenizer(text, add_special_tokens=False)["input_ids"]
+        return [words[token] for token in ids]
+
+    silent = sum(state[f"dense.{i}.bias"] for i in range(3))
+    expected = [words[0] + silent]
+    for row, name in enumerate(names[:11]):
+        fast = torch.from_numpy(clip["quick"][3 * row : 3 * row + 3]).double().mean(dim=0)
+        slow = torch.from_numpy(clip["panns"][row // 10]).double()
+        same = torch.from_numpy(clip["vggish"][row]).double()
+        heard = silent + sum(
+            state[f"dense.{i}.weight"] @ vector for i, vector in enumerate((fast, slow, same))
+        )
+        expected += [word + heard for word in spoken(name if row == 0 else f" {name}")]
+        expected += [word + silent for word in spoken(".")]
+    expected.append(words[2] + silent)
+    torch.testing.assert_close(embeds[0].double(), torch.stack(expected), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -58,12 +58,31 @@ def test_settings_come_last():
         ("bart.d_model=100", "bart.d_model is 100, no multiple of encoder_attention_heads"),
         ("model.tokenizer=train", 'needs model.pretrained = "none"'),
         ("model.pretrained=none", "model.tokenizer must name a folder"),
+        ('inputs.audio=["panns", "panns"]', "each stream is named once"),
+        ('inputs.audio=["panns", ""]', "one of its names is empty"),
+        ("inputs.audio=[]", "inputs.audio is [], expected a stream's name or a list of several"),
+        ('inputs.audio=["panns", 3]', "expected a stream's name or a list of several"),
+        ("inputs.audio=[panns,clap]", "a list of several streams needs quotes"),
+        ("inputs.audio_width=[2048, 0]", "inputs.audio_width is below 1"),
+        ("inputs.audio_width=[true, 2]", "expected a whole number or a list of several"),
     ],
 )
 def test_a_setting_that_is_not_valid_is_refused(setting, message):
     with pytest.raises(ConfigError) as caught:
         load_recipe("yamnet-panns", [setting])
     assert message in str(caught.value)
+
+
+def test_a_list_of_one_stream_is_that_stream():
+    one = load_recipe("yamnet-panns", ['inputs.audio=["panns"]', "inputs.audio_width=[2048]"])
+    assert one == load_recipe("yamnet-panns")
+
+
+def test_widths_that_are_not_one_a_stream_are_refused_where_they_are_counted_with():
+    recipe = load_recipe("yamnet-panns", ['inputs.audio=["panns", "clap"]'])
+    assert recipe.inputs.streams == ("yamnet", "panns", "clap")
+    with pytest.raises(ConfigError, match=r"expected a width for each of inputs\.audio"):
+        _ = recipe.inputs.audio_widths
 
 
 def test_an_unknown_recipe_is_refused_with_a_suggestion():
