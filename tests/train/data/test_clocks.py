@@ -23,8 +23,11 @@ def test_rows_are_averaged_whose_middle_falls_into_one_of_the_clocks(hop_s, slot
     brought = pace.brought(rows)
     assert pace.pools and pace.repeats == 1
     assert brought.counts.tolist() == [slots[-1] + 1, 1]
-    expected = [values[np.array(slots) == slot].mean(axis=0) for slot in range(slots[-1] + 1)]
-    np.testing.assert_allclose(brought.values, [*expected, short.mean(axis=0)], rtol=1e-6)
+    exact = values.astype(np.float64)
+    expected = [exact[np.array(slots) == slot].mean(axis=0) for slot in range(slots[-1] + 1)]
+    np.testing.assert_allclose(
+        brought.values, [*expected, short.astype(np.float64).mean(axis=0)], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
