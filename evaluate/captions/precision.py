@@ -54,11 +54,12 @@ class Bf16Linear(nn.Module):
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
-        self._layer = layer.bfloat16()
+        layer.bfloat16()
+        self._weight, self._bias = layer.weight, layer.bias
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Any [..., in] to bf16 [..., out]."""
-        return self._layer(rows.to(torch.bfloat16))
+        return functional.linear(rows.to(torch.bfloat16), self._weight, self._bias)
 
 
 def narrow(model: TagBart, precision: str) -> None:

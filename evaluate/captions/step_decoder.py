@@ -19,6 +19,9 @@ from evaluate.captions.precision import logits_in_parts
 Pair = tuple[torch.Tensor, torch.Tensor]  # keys and values, [clips, heads, N, d_model / heads]
 
 _FIRST_STEPS = 16
+# Rows that are looked at are filled up to a multiple of these, or a GPU's attention would copy its
+# mask in every layer to do so itself.
+_MULTIPLE = {"cpu": 1, "cuda": 16}
 
 
 class StepDecoder:
@@ -54,14 +57,19 @@ class StepDecoder:
         self._clips = len(encoder_states)
         self._length = 0  # tokens of a beam
         self._slots = 0  # rows of the past in use
-        self._visible = attention_mask.bool()[:, None, None, :]
+        self._multiple = _MULTIPLE[encoder_states.device.type]
+        spare = -encoder_states.shape[1] % self._multiple
+        encoder_states = functional.pad(encoder_states, (0, 0, 0, spare))
         self._sources = [
             (_heads(layer.encoder_attn.k_proj(encoder_states), layer.encoder_attn),
              _heads(layer.encoder_attn.v_proj(encoder_states), layer.encoder_attn))
             for layer in self._decoder.layers
         ]  # fmt: skip
+        self._kind = self._sources[0][0].dtype  # that layers compute in
+        visible = functional.pad(attention_mask.bool(), (0, spare))
+        self._visible = self._added(visible[:, None, None, :])
         self._past = [(keys[:, :, :0], values[:, :, :0]) for keys, values in self._sources]
-        self._ancestors = attention_mask.bool()[:, None, :0].expand(-1, beams, -1)
+        self._ancestors = visible[:, None, :0].expand(-1, beams, -1)
 
     @torch.inference_mode()
     def start(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -75,7 +83,7 @@ class StepDecoder:
         """
         count = len(tokens)
         self._make_room(count)
-        own = torch.ones(count, count, dtype=torch.bool, device=tokens.device).tril()
+        own = torch.ones(count, self._end(count), dtype=torch.bool, device=tokens.device).tril()
         hidden = self._forward(tokens.expand(self._clips, -1), own)
         self._ancestors[:, :, :count] = True
         return hidden[:, -1]
@@ -96,7 +104,7 @@ class StepDecoder:
         lines.copy_(lines.gather(1, origins[:, :, None].expand(-1, -1, lines.shape[2])))
         beams = torch.arange(self._beams, device=tokens.device)
         lines[:, beams, self._slots + beams] = True
-        return self._forward(tokens, lines[:, None, :, : self._slots + self._beams])
+        return self._forward(tokens, lines[:, None, :, : self._end(self._beams)])
 
     @torch.inference_mode()
     def drop(self, clips: Sequence[int]) -> list[int]:
@@ -133,13 +141,24 @@ class StepDecoder:
         # Twice what is there, so that long captions are moved seldom and short ones take little.
         most = needed + self._beams * (self._max_length - self._length)
         larger = min(most, max(2 * capacity, count + _FIRST_STEPS * self._beams))
+        larger += -larger % self._multiple
         self._past = [tuple(_larger(rows, larger) for rows in pair) for pair in self._past]  # type: ignore[misc]
         self._ancestors = _larger(self._ancestors, larger)
-        self._ancestors[:, :, capacity:] = False
+
+    def _end(self, count: int) -> int:
+        """Rows of the past to be looked at once so many more are there, filled up."""
+        end = self._slots + count
+        return end + -end % self._multiple
+
+    def _added(self, mask: torch.Tensor) -> torch.Tensor:
+        """What attention adds where a mask says False, made once instead of in every layer."""
+        empty = torch.zeros(mask.shape, dtype=self._kind, device=mask.device)
+        return empty.masked_fill_(~mask, -torch.inf)
 
     def _forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Tokens [clips, Q] to hidden states [clips, Q, d_model]; `mask` [.., Q, past and own]."""
         decoder, count = self._decoder, tokens.shape[1]
+        mask = self._added(mask)
         # The tokens handed to `start` follow each other, those of `step` stand side by side.
         first = self._slots == 0
         new = count if first else 1
@@ -162,10 +181,11 @@ class StepDecoder:
         mask: torch.Tensor,
     ) -> torch.Tensor:
         attention, clips, end = layer.self_attn, self._clips, self._slots + hidden.shape[1]
+        narrow = hidden.to(self._kind)  # once for its three projections
         for rows, projection in zip(past, (attention.k_proj, attention.v_proj), strict=True):
-            rows[:clips, :, self._slots : end] = _heads(projection(hidden), attention)
-        keys, values = (rows[:clips, :, :end] for rows in past)
-        attended = _attend(attention, hidden, keys, values, mask)
+            rows[:clips, :, self._slots : end] = _heads(projection(narrow), attention)
+        keys, values = (rows[:clips, :, : mask.shape[-1]] for rows in past)
+        attended = _attend(attention, narrow, keys, values, mask)
         hidden = layer.self_attn_layer_norm(hidden + attended)
         keys, values = (rows[:clips] for rows in source)
         attended = _attend(layer.encoder_attn, hidden, keys, values, self._visible[:clips])
@@ -221,6 +241,6 @@ def _heads(rows: torch.Tensor, attention: BartAttention) -> torch.Tensor:
 
 def _larger(rows: torch.Tensor, capacity: int) -> torch.Tensor:
     """A copy of [clips, H, N, ...] with room for `capacity` instead of N."""
-    grown = rows.new_empty(*rows.shape[:2], capacity, *rows.shape[3:])
+    grown = rows.new_zeros(*rows.shape[:2], capacity, *rows.shape[3:])  # no row is infinite
     grown[:, :, : rows.shape[2]] = rows
     return grown

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import BartConfig, BartForConditionalGeneration, GenerationConfig
 
+from evaluate.captions import step_decoder
 from evaluate.captions.beam import beam_search
 from evaluate.captions.options import PUBLISHED, DecodingOptions
 
@@ -98,8 +99,10 @@ def by_transformers(bart, embeds, mask, options):
     return sequences, scores
 
 
+@pytest.mark.parametrize("filled_up_to", [1, 16])  # as on a CPU, as on a GPU
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_every_hypothesis_equals_transformers(bart, inputs, setting):
+def test_every_hypothesis_equals_transformers(bart, inputs, setting, filled_up_to, monkeypatch):
+    monkeypatch.setitem(step_decoder._MULTIPLE, "cpu", filled_up_to)
     embeds, states, mask = inputs
     options = DecodingOptions(**SETTINGS[setting])
     sequences, scores = by_transformers(bart, embeds, mask, options)
