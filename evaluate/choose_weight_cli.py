@@ -1,5 +1,6 @@
 """`python -m evaluate choose-weight`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,8 +77,7 @@ def weights_table(found: "dict[float, Scores]") -> str:
             row += [mark + percent(scores.corpus[name])]
             row += ["–".join(map(percent, scores.intervals[name]))]
         rows.append(row)
-    lacking = not_available({"": first})
+    shown = {name: why for name, why in first.not_available.items() if name in _SHOWN}
+    lacking = not_available({"": replace(first, not_available=shown)})
     size = f"{len(first.clips):,} clips, scores × 100; the weight of likelihood, * the highest"
-    return "\n".join(
-        [size, aligned(rows, terminal_width()), *(line for line in lacking if "FENSE" not in line)]
-    )
+    return "\n".join([size, aligned(rows, terminal_width()), *lacking])

@@ -20,7 +20,7 @@ from features.reader import Features
 from features.spec import EMBEDDING, Index, StreamSpec
 
 STREAM = "clap"
-TIMEOUT_S = 1800.0  # on a CPU a thousand captions take half a minute
+TIMEOUT_S = 1800.0  # as FENSE's: on a CPU many files take minutes
 
 
 def default_folder() -> Path:
@@ -90,10 +90,11 @@ def check_same_clap(folder: Path, features: Features) -> StreamSpec:
     """
     spec = features.stream(STREAM, EMBEDDING)
     if not folder.is_dir():
+        hub = f" --from {folder}" if len(folder.parts) == 2 and not folder.parent.exists() else ""
         raise WeightsError(
             f"{folder}: no such folder; CLAP's text tower is needed, of the weights that "
-            f"{features.root} was made with: name their folder by --clap, or get them with "
-            f"python -m extract fetch clap"
+            f"{features.root} was made with: name their folder by --clap, or get them with: "
+            f"python -m extract fetch clap{hub}"
         )
     found = sha256_of_weights(folder)
     if found != spec.weights_sha256:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +109,8 @@ def test_what_is_missing_or_of_another_clap_is_said_in_one_line(
     features = Features(heard_features, "test")
     with pytest.raises(WeightsError, match=r"no such folder; .*python -m extract fetch clap"):
         check_same_clap(tmp_path / "clap", features)
+    with pytest.raises(WeightsError, match=r"fetch clap --from laion/larger_clap_general$"):
+        check_same_clap(Path("laion/larger_clap_general"), features)
     save_tiny_clap(tmp_path / "other", seed=1)
     with pytest.raises(WeightsError, match=r"sha256 [0-9a-f]{12}….*name the folder of the same"):
         check_same_clap(tmp_path / "other", features)
