@@ -67,7 +67,7 @@ def measure_extraction(
     """Make files, extract them, and print the figures, which are returned too.
 
     Args:
-        root: an empty folder.
+        root: gets the files and the networks, which are used again if they are there.
         clips: files to make.
         precision: of the networks.
         device: "cuda"; "cpu" tries the bench itself out.
@@ -78,7 +78,8 @@ def measure_extraction(
     torch.set_num_threads(settings.threads)
     keep_freed_memory()
     names = write_clips(root / "dump", clips)
-    (write_weights or write_random_weights)(root / "weights")
+    if not (root / "weights").exists():
+        (write_weights or write_random_weights)(root / "weights")
     encoders = load_encoders(
         STREAMS,
         root / "weights",
@@ -90,7 +91,8 @@ def measure_extraction(
 
     def extract(part: list[str], out: str) -> tuple[float, float]:
         """Seconds until the first clip was heard, and from there to published shards."""
-        (root / out / "all").mkdir(parents=True)
+        folder = root / f"{precision}-{out}"
+        (folder / "all").mkdir(parents=True)
         plan = Plan(kind="bench", splits={"all": [PlannedClip(name, name) for name in part]})
         tasks = plan_shards(plan)
         heard_at: list[float] = []
@@ -105,7 +107,7 @@ def measure_extraction(
             for _ in make_shards(
                 tasks,
                 dump=root / "dump",
-                out=root / out,
+                out=folder,
                 encoders=encoders,
                 settings=settings,
                 heard=heard,
@@ -169,13 +171,15 @@ def _publishing() -> Iterator[list[float]]:
 
 
 def write_clips(folder: Path, count: int) -> list[str]:
-    """Files of noise, each its own; gives their names."""
-    folder.mkdir()
+    """Files of noise, each its own; gives their names. Those that are there are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(0).integers(-3000, 3000, (3 * RATE_HZ * SECONDS, 2), np.int16)
     names = []
     for number in progress(range(count), what="files", unit="files"):
         start = number * 7919 % (2 * RATE_HZ * SECONDS)
         names.append(f"{number:06d}.wav")
+        if (folder / names[-1]).exists():
+            continue
         soundfile.write(
             folder / names[-1], noise[start : start + RATE_HZ * SECONDS], RATE_HZ, subtype="PCM_16"
         )

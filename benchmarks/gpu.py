@@ -10,6 +10,7 @@ only itself. Prints each part's lines, then a table; gpu.json holds every figure
     python -m benchmarks.gpu --tiny                                  tries it out on a CPU
 """
 
+import faulthandler
 import json
 import os
 import signal
@@ -75,6 +76,7 @@ def command(
         raise ConfigError(f"no part {unknown[0]!r}; there are {', '.join(PARTS)}")
     if one is not None:  # in a part's own process
         assert parts is not None
+        faulthandler.dump_traceback_later(LIMITS_S[parts[0]] - 5)  # where it hangs, if it does
         write_json(out, PARTS[parts[0]](one, tiny))
         return
     print(header("gpu"), flush=True)

@@ -46,9 +46,8 @@ class WindowEncoder:
             module, or a `Compiled` one.
         cut: waveform [n] → windows [T, samples], or several such of different lengths.
         batch_windows: the most that the network gets at once.
-        step: it gets multiples of so many, the last ones silent, whose rows are dropped. cuDNN
-            tunes itself for each new size, which takes as long as many batches: on a GPU there
-            must be few.
+        step: it gets multiples of so many, the last ones silent, whose rows are dropped: few sizes
+            of which cuDNN has to choose its ways.
     """
 
     spec: StreamSpec
@@ -101,8 +100,11 @@ class WindowEncoder:
         count = len(windows)
         if missing := -count % self.step:
             windows = nn.functional.pad(windows, (0, 0, 0, missing))
-        with arithmetic(tf32=self.spec.precision == "tf32"):
-            parts = [self.network(part).float() for part in windows.split(self.batch_windows)]
+        parts = []
+        for part in windows.split(self.batch_windows):
+            full = len(part) == self.batch_windows
+            with arithmetic(tf32=self.spec.precision == "tf32", tuned=full):
+                parts.append(self.network(part).float())
         return torch.cat(parts)[:count]
 
 

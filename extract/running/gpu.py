@@ -19,16 +19,20 @@ _TF32_FROM = (8, 0)  # compute capability, of Ampere
 
 
 @contextmanager
-def arithmetic(*, tf32: bool) -> Iterator[None]:
+def arithmetic(*, tf32: bool, tuned: bool = False) -> Iterator[None]:
     """Within, convolutions and matrix products of float32 round their inputs to TF32, or do not.
 
-    float32 means float32: without `tf32` there is none in the convolutions either. cuDNN tunes
-    itself for each shape, which pays as shapes repeat.
+    float32 means float32: without `tf32` there is none in the convolutions either.
+
+    Args:
+        tf32: whether they do.
+        tuned: cuDNN tries its ways for each new shape, which takes seconds and pays for the one
+            that nearly all batches have.
     """
     products = torch.backends.cuda.matmul
     before, products.allow_tf32 = products.allow_tf32, tf32
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=tf32):
+        with torch.backends.cudnn.flags(enabled=True, benchmark=tuned, allow_tf32=tf32):
             yield
     finally:
         products.allow_tf32 = before
