@@ -148,8 +148,8 @@ def theirs(setting: Setting, clips: Sequence[int], batch_size: int, times: int) 
     rows = [clip for clip in clips for _ in range(times)]
     found: Captions = []
     for start in range(0, len(rows), batch_size):
-        block = setting.part(rows[start : start + batch_size])
-        embeds, mask = model.encoder_inputs(block.batch(np.arange(len(block.length))))
+        members = np.array(rows[start : start + batch_size])
+        embeds, mask = model.encoder_inputs(setting.block.batch(members))
         sequences = model.bart.generate(inputs_embeds=embeds, attention_mask=mask).tolist()
         found += [tuple(tokens[1 : tokens.index(EOS, 1) + 1]) for tokens in sequences]
     check(found, rows, setting)

@@ -1,6 +1,7 @@
 """Imports point back along the data flow, between floors and between the rooms of a floor."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,13 @@ def test_scoring_needs_no_extra(tmp_path):
     done = without_extras("evaluate", "score", str(tmp_path / "p.jsonl"), "--no-spice")
     assert done.returncode == 0, done.stderr
     assert "CIDEr-D" in done.stdout and "METEOR" in done.stdout
+
+
+def test_captioning_says_what_it_lacks():
+    done = without_extras("evaluate", "caption", "run", "dog.wav")
+    assert done.returncode == 2
+    assert re.match(r"error: this needs \w+, which is not installed here; run: make", done.stderr)
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("floor", MAY_IMPORT)

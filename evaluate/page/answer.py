@@ -151,31 +151,50 @@ def _data(kind: str, content: io.BytesIO) -> str:
     return f"data:{kind};base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
 
 
-def _accepted(file: Path, limits: Limits) -> Audio:
+def check_accepted(file: Path, limits: Limits) -> None:
+    """Refuse what is too large or, by its header, too long.
+
+    Raises:
+        ClipError: with the reason, for people.
+    """
     size_mb = file.stat().st_size / MB
     if size_mb > limits.max_mb:
         raise ClipError(
             f"This file has {size_mb:.1f} MB; this page takes up to {limits.max_mb:g} MB."
         )
     # By the header too, so that hours of silence in a small file are not decoded first.
-    _check_length(promised_s(file), limits)
-    try:
-        audio = load_audio(file)
-    except ClipError as error:
-        reason = f"it {error}" if str(error).startswith("is ") else str(error)
-        raise ClipError(
-            f"This file cannot be read as sound: {reason}. Try a wav, flac, ogg or mp3 file."
-        ) from error
-    _check_length(audio.duration_s, limits)
-    return audio
+    check_length(promised_s(file), limits)
 
 
-def _check_length(seconds: float, limits: Limits) -> None:
+def check_length(seconds: float, limits: Limits) -> None:
+    """Refuse what lasts too long.
+
+    Raises:
+        ClipError: with the reason, for people.
+    """
     if seconds > limits.max_seconds:
         raise ClipError(
             f"This recording lasts {seconds:.0f} s; this page takes up to "
             f"{limits.max_seconds:g} s. Cut out the part that matters."
         )
+
+
+def unreadable_sound(error: ClipError) -> ClipError:
+    """The same reason in words for people."""
+    reason = f"it {error}" if str(error).startswith("is ") else str(error)
+    return ClipError(
+        f"This file cannot be read as sound: {reason}. Try a wav, flac, ogg or mp3 file."
+    )
+
+
+def _accepted(file: Path, limits: Limits) -> Audio:
+    check_accepted(file, limits)
+    try:
+        audio = load_audio(file)
+    except ClipError as error:
+        raise unreadable_sound(error) from error
+    check_length(audio.duration_s, limits)
+    return audio
 
 
 def as_record(parts: Sequence[Part]) -> dict[str, Any]:

@@ -32,8 +32,8 @@ def serve_command(
     ] = 7860,
     device: Device = None,
     precision: Precision = "float32",
-    max_mb: Annotated[float, accepted(help="Largest file, megabytes of 2 ** 20 bytes.")] = 20.0,
-    max_seconds: Annotated[float, accepted(help="Longest recording, seconds.")] = 60.0,
+    max_mb: Annotated[float, accepted(help="Largest file, megabytes of 2 ** 20 bytes.")] = 500.0,
+    max_seconds: Annotated[float, accepted(help="Longest recording, seconds.")] = 86_400.0,
 ) -> None:
     """Open a local web page: drop or record a sound, get its caption and what was heard.
 

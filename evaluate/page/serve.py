@@ -6,7 +6,8 @@ own_folder.py, which takes what is written meanwhile and clears it away.
 
 import errno
 import tempfile
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from threading import Event
@@ -17,6 +18,7 @@ import soundfile
 
 from evaluate.captions.caption import find_audio
 from evaluate.captions.listener import Listener
+from evaluate.page import long
 from evaluate.page.answer import answer, as_html, as_record, as_text, who_speaks
 from evaluate.page.gate import KEPT_S, MOST_SOUNDS, OnlyFromHere, Uploads
 from evaluate.page.limits import MB, Limits
@@ -54,10 +56,17 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
     """The page as Gradio's Blocks; `describe` is also its endpoint for programs."""
     import gradio as gr
 
-    def describe(sound: str | None, progress: Any = gr.Progress()) -> tuple[str, str, dict]:
+    def answers(sound: str | None, progress: Any) -> Iterator[tuple[str, str, dict]]:
+        """What is said of a sound; of a long one what was said so far, again and again."""
         if not sound:
             raise gr.Error(NOTHING, print_exception=False)
         try:
+            if long.is_long(Path(sound)):
+                progress(0.0, desc="Listening")
+                for heard in long.listen(listener, Path(sound), limits):
+                    progress(heard.share, desc="Listening")
+                    yield long.as_text(heard), long.as_html(heard), long.as_record(heard)
+                return
             parts = answer(
                 listener, Path(sound), limits, tell=lambda share, what: progress(share, desc=what)
             )
@@ -65,19 +74,24 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
             raise gr.Error(str(error), print_exception=False) from error
         except OSError as error:
             raise gr.Error(unreadable(error), print_exception=False) from error
-        return as_text(parts), as_html(parts), as_record(parts)
+        yield as_text(parts), as_html(parts), as_record(parts)
 
-    def show(sound: str | None, progress: Any = gr.Progress()) -> Answered:
+    def describe(sound: str | None, progress: Any = gr.Progress()) -> tuple[str, str, dict]:
+        return deque(answers(sound, progress), maxlen=1).pop()
+
+    def show(sound: str | None, progress: Any = gr.Progress()) -> Iterator[Answered]:
         # People read the reason in the page, as long as they like; programs get an error.
         try:
-            return sound, *describe(sound, progress)
+            for found in answers(sound, progress):
+                yield sound, *found
         except gr.Error as error:
-            return sound, "", f'<p class="refused" role="alert">{escape(error.message)}</p>', None
+            reason = f'<p class="refused" role="alert">{escape(error.message)}</p>'
+            yield sound, "", reason, None
 
     with gr.Blocks(title="What does it sound like?", analytics_enabled=False) as blocks:
         gr.Markdown(
             "# What does it sound like?\n"
-            f"Drop or record a sound of up to {limits.max_seconds:g} s and {limits.max_mb:g} MB: "
+            f"Drop or record a sound of up to {limits.longest} and {limits.max_mb:g} MB: "
             "the model says in a sentence what is heard. It runs on this machine: your sound goes "
             f"nowhere else, and is deleted after {KEPT_S / 60:g} minutes."
         )
@@ -112,7 +126,8 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
                             show_progress_on=caption, trigger_mode="always_last",
                             **queue)  # fmt: skip
         # An answer stands under its own sound only, whatever was heard or changed meanwhile.
-        for event in (told.then, sound.change):
+        # It changes while a long one is being heard, too.
+        for event in (told.then, answered.change, sound.change):
             event(place, [sound, answered], outputs, api_visibility="private", queue=False,
                   show_progress="hidden")  # fmt: skip
         hidden = gr.Button(visible=False)

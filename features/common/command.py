@@ -14,6 +14,7 @@ import typer
 from features.common.console import log
 from features.common.errors import COULD_NOT_RUN, DONE, INTERRUPTED, TagbartError
 
+_OURS = ("features", "extract", "train", "evaluate", "benchmarks", "tagbart")
 _OTHER_FOLDER = "mend its permissions, or name another folder"
 _MAKE_ROOM = "make room, then run the same command again"
 # What a machine may refuse at any moment and anywhere: no fault of ours, so no traceback of ours.
@@ -94,7 +95,13 @@ def _tell(message: str) -> None:
 
 
 def _refusal(error: Exception) -> str | None:
-    """What the machine refused, in a line; None for everything else."""
+    """What the machine refused or lacks, in a line; None for everything else."""
+    lacking = error.name if isinstance(error, ModuleNotFoundError) else None
+    if lacking and lacking.split(".")[0] not in _OURS:  # else it is a fault of ours
+        return (
+            f"this needs {lacking.split('.')[0]}, which is not installed here; run: make setup "
+            "(of an installed package: pip install 'tagbart[captions]')"
+        )
     if isinstance(error, BrokenPipeError) and error.filename is None:
         return "whoever read this command's output left before it was done"
     number = error.errno if isinstance(error, OSError) else _number_told(error)

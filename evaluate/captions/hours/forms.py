@@ -95,18 +95,18 @@ def csv_lines(said: "Iterable[Said]") -> Iterator[str]:
         yield text.getvalue()
 
 
-def _times(item: Spoken, point: str) -> str:
-    start = round(item.start_s * 1000)
-    # A cue must end after it starts, however short its sound is.
-    end = max(round(item.end_s * 1000), start + 1)
-    return f"{_clock(start, point)} --> {_clock(end, point)}"
-
-
-def _clock(milliseconds: int, point: str) -> str:
-    seconds, thousandths = divmod(milliseconds, 1000)
-    minutes, seconds = divmod(seconds, 60)
+def clock(seconds: float, point: str = "") -> str:
+    """Hours, minutes, seconds, and after the point, if there is one, thousandths: 01:02:03.004."""
+    whole, thousandths = divmod(round(seconds * 1000), 1000)
+    minutes, whole = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{seconds:02}{point}{thousandths:03}"
+    return f"{hours:02}:{minutes:02}:{whole:02}" + (f"{point}{thousandths:03}" if point else "")
+
+
+def _times(item: Spoken, point: str) -> str:
+    # A cue must end after it starts, however short its sound is.
+    end_s = max(item.end_s, round(item.start_s, 3) + 0.001)
+    return f"{clock(item.start_s, point)} --> {clock(end_s, point)}"
 
 
 def _line(text: str) -> str:

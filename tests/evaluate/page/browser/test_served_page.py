@@ -283,3 +283,20 @@ def test_text_can_be_read_in_light_and_dark(browser, address, sounds, scheme):
     asked(page, page.locator(".refused").wait_for)
     assert page.locator(".refused").evaluate(CONTRAST) >= 4.5
     context.close()
+
+
+def test_a_long_sound_is_listed_and_its_files_are_taken_home(window, tiny_run, tmp_path):
+    page = window.page
+    write_sound(tmp_path / "long.wav", seconds=75)
+    with served(tiny_run, Limits(max_mb=4, max_seconds=100)) as own_address:
+        page.goto(own_address)
+        send(page, tmp_path / "long.wav")
+        asked(page, page.locator(".answer .files a").first.wait_for)
+        assert page.locator(".stretches tbody tr").first.inner_text().startswith("00:00:00")
+        assert page.locator("#caption textarea").input_value()
+        with page.expect_download() as taken:
+            page.locator(".answer .files a", has_text="long.vtt").click()
+        text = taken.value.path().read_text(encoding="utf-8")
+    assert text.startswith("WEBVTT\n\n00:00:00.000 --> ")
+    assert taken.value.suggested_filename == "long.vtt"
+    assert not window.errors
