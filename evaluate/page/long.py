@@ -25,6 +25,7 @@ from extract.sound.windows import guessed_s, read_windows
 from features.common.errors import ClipError
 
 _OFFERED = ("srt", "vtt", "labels", "csv")
+_TOGETHER = 16  # windows captioned at once: fewer than a file's, for captions that come soon
 _SHOW_S = 1.0  # captions so far are shown so often at most
 _LATEST = 30  # stretches shown while there are more to come
 
@@ -70,7 +71,8 @@ def listen(listener: Listener, file: Path, limits: Limits) -> Iterator[Heard]:
     check_accepted(file, limits)
     heard = partial(Heard, name=file.name, lasts_s=guessed_s(file))
     recording = Recording(name=file.name, windows=partial(read_windows, file))
-    options = DecodingOptions(precision=precision_of(listener.run.model))
+    precision = precision_of(listener.run.model)
+    options = DecodingOptions(precision=precision, batch_size=_TOGETHER)
     said: list[Said] = []
     shown = time.monotonic()
     for _, item in listener.follow([recording], options):

@@ -2,13 +2,15 @@
 
 import re
 from functools import partial
+from threading import Event
 
 import pytest
 
+from evaluate.page import long
 from evaluate.page.answer import answer, as_text
 from evaluate.page.limits import Limits
 from tests.evaluate.page.browser.conftest import ARTEFACTS, Watched
-from tests.evaluate.page.listening import listener_of, served, write_sound
+from tests.evaluate.page.listening import LoudnessEncoder, listener_of, served, write_sound
 
 pytestmark = pytest.mark.browser
 LIMITS = Limits(max_mb=2, max_seconds=20)
@@ -299,4 +301,34 @@ def test_a_long_sound_is_listed_and_its_files_are_taken_home(window, tiny_run, t
         text = taken.value.path().read_text(encoding="utf-8")
     assert text.startswith("WEBVTT\n\n00:00:00.000 --> ")
     assert taken.value.suggested_filename == "long.vtt"
+    assert not window.errors
+
+
+def test_captions_of_a_long_sound_come_while_it_is_being_heard(
+    window, tiny_run, tmp_path, monkeypatch
+):
+    page, go_on, calls = window.page, Event(), []
+
+    def encode(self, waveforms, now=LoudnessEncoder.encode):
+        calls.append(len(waveforms))
+        if len(calls) > 2:  # two networks heard the first sixteen windows
+            assert go_on.wait(120)
+        return now(self, waveforms)
+
+    monkeypatch.setattr(LoudnessEncoder, "encode", encode)
+    monkeypatch.setattr(long, "_SHOW_S", 0.0)
+    write_sound(tmp_path / "long.wav", seconds=200)
+    with served(tiny_run, Limits(max_mb=8, max_seconds=300)) as own_address:
+        try:
+            page.goto(own_address)
+            send(page, tmp_path / "long.wav")
+            asked(page, page.locator(".stretches tbody tr").first.wait_for)
+            assert "80 % of it so far" in page.locator(".answer .hint").first.inner_text().replace(
+                "\N{NO-BREAK SPACE}", " "
+            )
+            assert page.locator(".answer .files").count() == 0
+        finally:
+            go_on.set()
+        page.locator(".answer .files a").first.wait_for(timeout=60_000)
+        assert page.locator(".stretches tbody tr").last.inner_text().split("\t")[1] == "00:03:20"
     assert not window.errors
