@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What a stranger does with the wheel: install it beside Hugging Face's `evaluate` into a fresh
-# environment, import every module, caption a clip from another folder. CI runs it after the demo.
+# What a stranger does with the wheel: install it alone into a fresh environment and score captions
+# without torch; then with what captions need beside Hugging Face's `evaluate`, import every module,
+# caption a clip from another folder. CI runs it after the demo.
 #
 #     package/try_wheel.sh RUN WEIGHTS CLIP
 set -euo pipefail
@@ -13,8 +14,22 @@ python=${PYTHON:-.venv/bin/python}
 "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$place" .
 "$python" -m venv "$place/venv"
 # The lock's versions, so that what is tried is what was tested.
-"$place/venv/bin/pip" install --quiet --disable-pip-version-check --constraint requirements.lock \
-    "$(echo "$place"/tagbart-*.whl)[captions]" evaluate
+install() {
+    "$place/venv/bin/pip" install --quiet --disable-pip-version-check \
+        --constraint requirements.lock "$@"
+}
+wheel=$(echo "$place"/tagbart-*.whl)
+install "$wheel"
+for clip_id in a b; do
+    echo '{"clip": "'$clip_id'", "candidate": "a dog barks", "references": ["a dog is barking"]}'
+done >"$place/predictions.jsonl"
+if "$place/venv/bin/python" -c "import torch" 2>/dev/null; then
+    echo "the package alone brought torch" >&2
+    exit 1
+fi
+(cd "$place" && venv/bin/tagbart score predictions.jsonl --no-spice)
+
+install "$wheel[captions]" evaluate
 
 cd "$place"
 venv/bin/python - <<'PYTHON'
