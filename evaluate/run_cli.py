@@ -21,6 +21,7 @@ from evaluate.captions.cli_options import (
     RunFolder,
     Seed,
     TagDraws,
+    by_ear_options,
     computing,
     decoding_options,
     searching,
@@ -81,8 +82,8 @@ def run_command(
     tag_draws: TagDraws = 0,
     choose: Choose = "consensus",
     seed: Seed = 0,
-    candidates: Candidates = 50,
-    choose_weight: ChooseWeight = 0.3,
+    candidates: Candidates = None,
+    choose_weight: ChooseWeight = None,
     clap: Clap = None,
     listen_check: Annotated[
         bool,
@@ -109,6 +110,8 @@ def run_command(
 
     Example: python -m evaluate run runs/demo features --split test --out runs/demo/test
     """
+    from evaluate.captions.options import DecodingOptions
+
     search = {
         "beams": beams,
         "length_penalty": length_penalty,
@@ -117,17 +120,18 @@ def run_command(
         "no_repeat_ngram": no_repeat_ngram,
         "early_stopping": early_stopping,
     }
+    by_ear = by_ear_options(choose, candidates, choose_weight)
+    kept = by_ear.get("candidates", DecodingOptions.candidates) if choose == "clap" else 1
     options = decoding_options(
         search,
         published=run if published_decoding else None,
-        n_best=n_best if n_best is not None else candidates if choose == "clap" else 1,
+        n_best=kept if n_best is None else n_best,
         batch_size=batch_size,
         precision=precision,
         tag_draws=tag_draws,
         choose=choose,
         seed=seed,
-        candidates=candidates,
-        choose_weight=choose_weight,
+        **by_ear,
     )
     from evaluate.evaluation import EvaluationJob, evaluate
     from evaluate.metrics.clap import clap_source
@@ -137,7 +141,7 @@ def run_command(
 
     require_run(run)  # what is said first, whatever else is wrong
     split = Index.read(features).split_name(features, split)
-    ear = clap_source(features, split, clap)
+    ear = clap_source(features, split, clap, weights)
     evaluate(
         EvaluationJob(
             run=run,

@@ -66,12 +66,33 @@ Choose = Annotated[
     ),
 ]
 Seed = Annotated[int, prompting(help="Draws the tags, or candidates.")]
+# None stands for the default, so that what is meant for another choice is noticed.
 Candidates = Annotated[
-    int, hearing(help="Captions to choose from: those of the search, the others drawn.")
+    int | None,
+    hearing(
+        help="Captions to choose from: those of the search, the others drawn.", show_default="50"
+    ),
 ]
 ChooseWeight = Annotated[
-    float, hearing(help="How much likelihood counts; CLAP's cosine has the rest of 1.")
+    float | None,
+    hearing(help="How much likelihood counts; CLAP's cosine has the rest.", show_default="0.3"),
 ]
+
+
+def by_ear_options(
+    choose: str, candidates: int | None, choose_weight: float | None
+) -> dict[str, Any]:
+    """What was asked for choosing by ear, for `decoding_options`.
+
+    Raises:
+        ConfigError: if something was, but captions are chosen otherwise.
+    """
+    asked = {"candidates": candidates, "choose_weight": choose_weight}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if asked and choose != "clap":
+        option = "--" + next(iter(asked)).replace("_", "-")
+        raise ConfigError(f"{option} is for captions chosen by ear; add --choose clap")
+    return asked
 
 
 def decoding_options(

@@ -28,9 +28,17 @@ def default_folder() -> Path:
     return Path(os.environ.get("TAGBART_WEIGHTS") or "weights") / STREAM
 
 
-def clap_source(features: Path, split: str, folder: Path | None) -> "ClapSource | None":
+def clap_source(
+    features: Path, split: str, folder: Path | None, weights: Path
+) -> "ClapSource | None":
     """Where CLAPScore comes from; None where the features have no `clap` stream and nobody named a
     folder, which insists on it.
+
+    Args:
+        features: folder.
+        split: of it.
+        folder: of CLAP, None for the one in `weights`.
+        weights: folder with the networks' weights.
 
     Raises:
         FormatError: if there are no such features.
@@ -38,7 +46,7 @@ def clap_source(features: Path, split: str, folder: Path | None) -> "ClapSource 
     if folder is None and STREAM not in Index.read(features).streams:
         return None
     return ClapSource(
-        folder=folder or default_folder(),
+        folder=folder or weights / STREAM,
         features=features,
         split=split,
         required=folder is not None,

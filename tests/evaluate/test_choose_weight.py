@@ -14,7 +14,7 @@ from evaluate.report.build import build_report
 from evaluate.report.material import Sources
 from evaluate.scores.predictions import PredictionsError
 from evaluate.scores.results import Scores, read_results
-from features.common.errors import FormatError, TagbartError, WeightsError
+from features.common.errors import ConfigError, FormatError, TagbartError, WeightsError
 from tests.evaluate.scores.scoring_fixtures import share_meteor
 
 
@@ -134,6 +134,12 @@ def test_what_choosing_by_ear_lacks_is_said_before_any_work(
         evaluate("run", tiny_run_folder, heard_features, *rest)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--candidates", "--choose-weight"])
+def test_an_option_of_choosing_by_ear_is_refused_where_captions_are_chosen_otherwise(option):
+    with pytest.raises(ConfigError, match=rf"{option} is for .*add --choose clap"):
+        evaluate("run", "RUN", "FEATURES", "--out", "OUT", option, 1)
 
 
 def test_the_weight_decides_between_likelihood_and_cosine():
