@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evaluate import listen_check
+from evaluate import listen_check, listen_scores
 from evaluate.captions.candidate import Caption
 from evaluate.captions.choosing.by_ear import Ear
 from evaluate.captions.generate import caption_clips
@@ -79,7 +79,7 @@ def evaluate(asked: EvaluationJob) -> None:
     check = None
     if asked.listen_check:
         named = dict(zip((folder.name for folder in conditions), others, strict=True))
-        check = listen_check.write_check(asked.out, scores, named, why_not)
+        check = listen_scores.write_check(asked.out, scores, named, why_not)
     note_scores(asked.out, made)
     if asked.as_json:
         result = to_json(as_result(scores, PREDICTIONS_NAME, made))
@@ -87,7 +87,7 @@ def evaluate(asked: EvaluationJob) -> None:
         return
     say(score_table({str(asked.out): scores}))
     if check is not None:
-        say(listen_check.as_text(check))
+        say(listen_scores.as_text(check))
 
 
 def _listen(asked: EvaluationJob, made: Origin) -> tuple[dict[Path, Origin], dict[str, str]]:

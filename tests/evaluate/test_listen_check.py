@@ -9,7 +9,8 @@ import torch
 
 from evaluate import listen_check
 from evaluate.captions.options import DecodingOptions
-from evaluate.listen_check import Listening, check_possible, write_check
+from evaluate.listen_check import Listening, check_possible
+from evaluate.listen_scores import as_text, write_check
 from evaluate.scores.results import Scores
 from features.common.errors import ConfigError
 from tests.evaluate.conftest import SPECS, TAGS
@@ -129,7 +130,7 @@ def test_differences_are_paired_clip_by_clip(tmp_path):
     # Both clips lose one half, so every draw of clips does.
     difference = record["conditions"]["shuffled"]["differences"]["cider_d"]
     assert difference == {"mean": pytest.approx(-0.5), "interval": pytest.approx([-0.5, -0.5])}
-    text = listen_check.as_text(record)
+    text = as_text(record)
     assert "-50.0" in text and "tags alone: not done (the run reads no tags)" in text
 
 
