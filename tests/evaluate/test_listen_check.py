@@ -13,7 +13,8 @@ from evaluate.listen_check import Listening, check_possible
 from evaluate.listen_scores import as_text, write_check
 from evaluate.scores.results import Scores
 from features.common.errors import ConfigError
-from tests.evaluate.conftest import SPECS, TAGS
+from tests.evaluate.conftest import SPECS, TAGS, stream
+from train.model.pretrained import build_model
 
 
 @pytest.fixture
@@ -57,8 +58,8 @@ def test_each_condition_gives_the_features_that_it_says(listening, given, monkey
     clips = listening.features
     for number, name in enumerate(clips.ids):
         own, other = clips[name].streams, clips[(number + 6) % 12].streams
-        for stream in ("yamnet", "panns"):
-            np.testing.assert_array_equal(shuffled[name][stream], other[stream])
+        for kept in ("yamnet", "panns"):
+            np.testing.assert_array_equal(shuffled[name][kept], other[kept])
         assert silent[name]["yamnet"].shape == (3, len(TAGS))
         assert (silent[name]["panns"] == 0.5).all()
         assert missing[name]["yamnet"].shape == (0, len(TAGS))
@@ -108,6 +109,31 @@ def test_a_run_of_tags_or_of_audio_alone_has_the_conditions_that_make_sense(
     assert list(captions) == ["shuffled", "missing"]
     assert why_not["tags"] == why
     assert list(given[1]["clip_3"]) == [tags or audio]
+
+
+@pytest.mark.parametrize("audio", ["panns", ("panns", "vggish")])
+def test_where_nothing_is_heard_the_encoder_reads_bos_eos_and_the_layers_biases(
+    tiny_run, tiny_clips, tmp_path, given, audio
+):
+    specs = {spec.name: spec for spec in (*SPECS, stream("vggish", "embedding", 8, 0.96))}
+    inputs = replace(tiny_run.recipe.inputs, audio=audio)
+    recipe = replace(tiny_run.recipe, inputs=inputs)
+    widths = [specs[name].width for name in inputs.audio_streams]
+    tokenizer = tiny_run.tokenizer
+    model = build_model(recipe, vocab=len(tokenizer), audio_width=widths)
+    run = replace(tiny_run, recipe=recipe, model=model, streams=specs)
+    heard = [
+        replace(clip, streams={**clip.streams, "vggish": np.ones((3, 8), np.float32)})
+        for clip in map(tiny_clips.__getitem__, range(2))
+    ]
+    Listening(run=run, features=heard, options=DecodingOptions(), weights=tmp_path).caption()
+    [missing] = [found for found in given if not len(found["clip_0"]["yamnet"])]
+    embeds, mask = model.encoder_inputs(run.builder.batch(list(missing.values())))
+    ends = torch.tensor([[tokenizer.bos_token_id, tokenizer.eos_token_id]])
+    biases = [value for name, value in model.named_parameters() if "dense" in name]
+    expected = model.bart.get_input_embeddings()(ends) + sum(v for v in biases if v.ndim == 1)
+    torch.testing.assert_close(embeds, expected.expand_as(embeds))
+    assert mask.tolist() == [[1, 1], [1, 1]]
 
 
 def test_without_the_networks_weights_silence_is_not_done_and_the_rest_is(listening, given):
