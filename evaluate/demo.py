@@ -13,8 +13,8 @@ from time import monotonic
 import numpy as np
 
 from evaluate.captions.cli import counted
-from evaluate.listen_check import FOLDER as LISTEN_CHECK
 from evaluate.scores.cli import not_available
+from evaluate.scores.computing.listening import FOLDER as LISTEN_CHECK
 from evaluate.scores.layout import aligned, percent, terminal_width
 from evaluate.scores.predictions import (
     Prediction,

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evaluate import listen_check, listen_scores
+from evaluate import listen_check
 from evaluate.captions.candidate import Caption
 from evaluate.captions.choosing.by_ear import Ear
 from evaluate.captions.generate import caption_clips
@@ -15,6 +15,7 @@ from evaluate.exports import COCO_NAME, DCASE_NAME, write_coco, write_dcase
 from evaluate.metrics.clap import default_folder
 from evaluate.same_settings import check_same_settings, note_settings
 from evaluate.scores.cli import score_table
+from evaluate.scores.computing import listening
 from evaluate.scores.predictions import Prediction, read_sets, write_predictions
 from evaluate.scores.results import (
     PREDICTIONS_NAME,
@@ -79,7 +80,7 @@ def evaluate(asked: EvaluationJob) -> None:
     check = None
     if asked.listen_check:
         named = dict(zip((folder.name for folder in conditions), others, strict=True))
-        check = listen_scores.write_check(asked.out, scores, named, why_not)
+        check = listening.write_check(asked.out, scores, named, why_not)
     note_scores(asked.out, made)
     if asked.as_json:
         result = to_json(as_result(scores, PREDICTIONS_NAME, made))
@@ -87,22 +88,22 @@ def evaluate(asked: EvaluationJob) -> None:
         return
     say(score_table({str(asked.out): scores}))
     if check is not None:
-        say(listen_scores.as_text(check))
+        say(listening.as_text(check))
 
 
 def _listen(asked: EvaluationJob, made: Origin) -> tuple[dict[Path, Origin], dict[str, str]]:
     """Caption the split under the conditions of `--listen-check`; their folders, and why not all
     of them are there."""
-    listening = listen_check.Listening(
+    asked_about = listen_check.Listening(
         run=open_run(asked.run, asked.device, asked.options.precision),
         features=Features(asked.features, asked.split),
         options=asked.options,
         weights=asked.weights,
     )
-    captions, why_not = listening.caption()
-    written = listen_check.write_captions(asked.out, listening.features, captions)
+    captions, why_not = asked_about.caption()
+    written = listen_check.write_captions(asked.out, asked_about.features, captions)
     folders = {
-        folder: replace(made, decoding={**made.decoding, listen_check.FOLDER: folder.name})
+        folder: replace(made, decoding={**made.decoding, listening.FOLDER: folder.name})
         for folder in written
     }
     return folders, why_not

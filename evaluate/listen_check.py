@@ -4,7 +4,7 @@ A caption that only sounds likely keeps much of its score whatever is heard. So 
 again under CONDITIONS (docs/scoring.md says each exactly) and scored together with the run's own
 captions: intervals and paired differences rest on the same draws of clips.
 
-OUT/listen-check.json          values, intervals, differences (evaluate/listen_scores.py)
+OUT/listen-check.json          values, intervals, differences (scores/computing/listening.py)
 OUT/listen-check/CONDITION/    an evaluation folder each, for `evaluate report` and `table`
 """
 
@@ -18,6 +18,7 @@ import torch
 from evaluate.captions.caption import load_listener
 from evaluate.captions.generate import caption_clips
 from evaluate.captions.options import CLAP, DecodingOptions
+from evaluate.scores.computing.listening import CONDITIONS, FOLDER
 from evaluate.scores.predictions import Prediction, write_predictions
 from evaluate.scores.results import PREDICTIONS_NAME
 from features.common.console import progress
@@ -26,15 +27,7 @@ from features.reader import Clip, Features
 from features.spec import EMBEDDING, TAG_LOGITS
 from train.run_folder.checkpoint import Run
 
-FOLDER = "listen-check"
 SILENCE_S = 10.0  # what AudioCaps' clips last
-# Name of a folder: how tables call it.
-CONDITIONS = {
-    "shuffled": "audio of another clip",
-    "silent": "digital silence",
-    "missing": "nothing heard",
-    "tags": "tags alone",
-}
 
 Streams = dict[str, np.ndarray]
 

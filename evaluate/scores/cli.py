@@ -142,7 +142,7 @@ def wording_table(named: "dict[str, Scores]") -> str:
     shares = [f"{kind}_div{order}" for kind in ("corpus", "sents") for order in (1, 2, 3)]
     columns = ["vocab_len", "new_words", "sent_len", *shares]
     orders = ("distinct-1", "-2", "-3")
-    rows = [["", "words", "in no reference", "a caption", *orders, *(f"own {o}" for o in orders)]]
+    rows = [["", "words", "in no reference", "words each", *orders, *(f"own {o}" for o in orders)]]
 
     def cell(name: str, value: float) -> str:
         if "_div" in name:

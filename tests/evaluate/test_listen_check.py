@@ -10,7 +10,7 @@ import torch
 from evaluate import listen_check
 from evaluate.captions.options import DecodingOptions
 from evaluate.listen_check import Listening, check_possible
-from evaluate.listen_scores import as_text, write_check
+from evaluate.scores.computing.listening import as_text, write_check
 from evaluate.scores.results import Scores
 from features.common.errors import ConfigError
 from tests.evaluate.conftest import SPECS, TAGS, stream

@@ -80,7 +80,7 @@ def test_how_captions_are_worded_is_printed_with_intervals_beside_their_referenc
     )
     table = score_table({"mine": worded})
     heading, own, interval, theirs = table.partition("How captions are worded\n")[2].splitlines()
-    assert heading.split()[:5] == ["words", "in", "no", "reference", "a"]
+    assert heading.split()[:6] == ["words", "in", "no", "reference", "words", "each"]
     # 4 words; without x 2 of them, without y 3: 4 ± 1.96 · sqrt(1/2 · (1/4 + 1/4)) = 4 ± 0.98
     assert own.split()[:4] == ["mine", "4", "0", "2.5"]
     assert interval.split()[:3] == ["95", "%", "3–5"]

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from evaluate.listen_check import CONDITIONS
 from evaluate.metrics.wording import WORDING, jackknife
 from evaluate.scores.bootstrap import draw_weights, paired
 from evaluate.scores.layout import aligned, percent, terminal_width
@@ -14,7 +13,14 @@ from evaluate.scores.results import METRICS, Scores
 from features.common.publish import write_json
 
 FORMAT, VERSION = "tagbart-listen-check", 1
-JSON_NAME = "listen-check.json"
+JSON_NAME, FOLDER = "listen-check.json", "listen-check"
+# Name of a folder: how tables call it.
+CONDITIONS = {
+    "shuffled": "audio of another clip",
+    "silent": "digital silence",
+    "missing": "nothing heard",
+    "tags": "tags alone",
+}
 OWN = "as it is"
 
 
