@@ -13,6 +13,7 @@ from extract.streams import STREAMS
 from features.common.errors import ConfigError
 
 PRECISIONS = ("float32", "tf32", "bf16")
+NEEDS_A_GPU = frozenset({"tf32"})
 # What the parts of a run agree on before any of them has a shard.
 _AGREED = ".precision"
 
@@ -50,19 +51,6 @@ def own_precision(device: str, engine: str) -> str:
     if device == "cpu":
         return "float32"
     return "tf32" if engine == "ray" or has_tf32(device) else "float32"
-
-
-def check_precision(precision: str, device: str, out: Path) -> None:
-    """Refuse what the device does not have, since shards say in what they were made.
-
-    Raises:
-        ConfigError: for TF32 on a CPU.
-    """
-    if precision == "tf32" and device == "cpu":
-        raise ConfigError(
-            f"{out}: tf32 was asked for, or the folder was begun in it, and only NVIDIA GPUs have "
-            "it: go on with --device cuda, or use --precision float32 with another --out"
-        )
 
 
 def _marked(out: Path, tasks: Sequence[ShardTask]) -> Iterator[Mapping[str, Mapping[str, Any]]]:

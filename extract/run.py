@@ -15,7 +15,7 @@ from extract.gathering import forget_if_finished
 from extract.index import publish_index
 from extract.lock import only_run
 from extract.pipeline import make_shards
-from extract.precision import PRECISIONS, check_precision, own_precision, settled
+from extract.precision import NEEDS_A_GPU, PRECISIONS, own_precision, settled
 from extract.running.encoder import Encoder
 from extract.running.gpu import compiling_pays
 from extract.shards import (
@@ -93,7 +93,11 @@ class Extraction:
         if not 1 <= number <= of:
             raise ConfigError(f"--part is {number}/{of}, expected i/n with 1 <= i <= n")
         _check_device(self.settings.device, self.engine)
-        check_precision(self.precision or "", self.settings.device, self.out)
+        if self.precision in NEEDS_A_GPU and self.settings.device == "cpu":
+            raise ConfigError(
+                f"--precision is {self.precision}, which only NVIDIA GPUs have; use --device "
+                "cuda, or --precision float32"
+            )
 
     def encoder_options(self) -> dict[str, Any]:
         """The arguments of `load_encoders`."""
@@ -198,7 +202,11 @@ def _with_precision(config: Extraction, tasks: Sequence[ShardTask]) -> Extractio
         parts=config.part[1],
         own=own_precision(device, config.engine),
     )
-    check_precision(precision, device, config.out)
+    if precision in NEEDS_A_GPU and device == "cpu":  # shards say in what they were made
+        raise ConfigError(
+            f"{config.out} was begun in {precision}, which only NVIDIA GPUs have; go on with "
+            "--device cuda, or use --precision float32 and another --out"
+        )
     if precision not in (config.precision, "float32"):
         log(f"networks compute in {precision}")
     return replace(config, precision=precision)
