@@ -113,8 +113,9 @@ def run_command(
     Example: python -m extract run audiocaps --out features-audiocaps --weights weights
     """
     check_address_space()
+    from extract.asked import Extraction, own_device
     from extract.dump.splits import SplitRule
-    from extract.run import Extraction, extract, own_device
+    from extract.run import extract
     from extract.sound.decode import Settings
     from features.common.machine import cores
 
@@ -204,8 +205,8 @@ def check_stream_command(
 
     Example: python -m extract check-stream vggish --weights extract/demo_weights
     """
+    from extract.asked import own_device
     from extract.check_stream import check_stream, failed
-    from extract.run import own_device
 
     checks = check_stream(name, weights, device=device or own_device("local"))
     for check in checks:

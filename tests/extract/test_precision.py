@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 
+import extract.asked
 import extract.run
+from extract.asked import Extraction
 from extract.precision import own_precision, settled
-from extract.run import Extraction
 from extract.shards import ShardTask
 from extract.sound.decode import Settings
 from features.common.errors import ConfigError
@@ -30,7 +31,8 @@ def made_in(out) -> dict[str, str]:
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this machine take itself for one with a GPU, and compute as it can."""
     monkeypatch.setattr(extract.run, "own_precision", lambda device, engine: "tf32")
-    monkeypatch.setattr(extract.run, "NEEDS_A_GPU", frozenset())
+    for module in (extract.run, extract.asked):
+        monkeypatch.setattr(module, "NEEDS_A_GPU", frozenset())
 
 
 def test_the_default_is_float32_on_a_cpu_and_tf32_on_gpus_that_have_it(monkeypatch):

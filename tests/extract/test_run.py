@@ -11,8 +11,8 @@ import pytest
 import soundfile
 import torch
 
+from extract.asked import Extraction, own_device
 from extract.networks.log_mel import cut
-from extract.run import Extraction, own_device
 from extract.sound.decode import Settings
 from extract.streams import STREAMS, Stream
 from extract.weights.state_dicts import Loaded

@@ -16,9 +16,10 @@ from evaluate.captions.caption import find_audio, load_listener
 from evaluate.captions.cli import clock, counted
 from evaluate.captions.generate import caption_clips
 from evaluate.cli import app
+from extract.asked import Extraction
 from extract.networks.panns import WavegramLogmelCnn14
 from extract.networks.yamnet import YAMNet
-from extract.run import Extraction, extract
+from extract.run import extract
 from extract.sound.audio import Audio, load_audio
 from extract.sound.decode import Settings
 from extract.sound.resample import kaiser_best_2021
