@@ -48,6 +48,11 @@ class InputsConfig:
                 'quotes: --set \'inputs.audio=["panns", "clap"]\'',
             )
         _require(bool(self.tags or self.audio), "inputs names neither tags nor audio")
+        _require(
+            not self.tags or self.tags not in self.audio_streams,
+            f"inputs.audio names {self.tags!r}, which is the stream of inputs.tags; expected one "
+            "of embeddings",
+        )
         _require(min(_several(self.audio_width)) >= 1, "inputs.audio_width is below 1")
         _require(self.max_prompt_tokens >= 3, "inputs.max_prompt_tokens is below 3")
         _require(self.max_caption_tokens >= 3, "inputs.max_caption_tokens is below 3")

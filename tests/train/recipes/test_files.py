@@ -62,6 +62,8 @@ def test_settings_come_last():
         ('inputs.audio=["panns", ""]', "one of its names is empty"),
         ("inputs.audio=[]", "inputs.audio is [], expected a stream's name or a list of several"),
         ('inputs.audio=["panns", 3]', "expected a stream's name or a list of several"),
+        ('inputs.audio=["panns", "yamnet"]', "inputs.audio names 'yamnet', which is the stream of"),
+        ("inputs.audio=yamnet", "inputs.audio names 'yamnet', which is the stream of inputs.tags"),
         ("inputs.audio=[panns,clap]", "a list of several streams needs quotes"),
         ("inputs.audio_width=[2048, 0]", "inputs.audio_width is below 1"),
         ("inputs.audio_width=[true, 2]", "expected a whole number or a list of several"),
