@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluate import evaluation, paper_runs
 from evaluate.captions.cli_options import decoding_options
 from evaluate.captions.options import DecodingOptions
 from evaluate.cli import app
@@ -168,3 +169,20 @@ def test_what_cannot_be_done_ends_in_one_line(
     assert "\n" not in str(error.value)
     assert capsys.readouterr().out == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_what_scoring_shall_leave_out_reaches_it(tiny_run_folder, tiny_features, monkeypatch):
+    asked = []
+    monkeypatch.setattr(evaluation, "evaluate", asked.append)
+    monkeypatch.setattr(
+        paper_runs, "run_experiments", lambda experiments: asked.append(experiments) or {}
+    )
+    left_out = ["--no-cache", "--no-spice", "--no-fense"]
+    run = ["run", str(tiny_run_folder), str(tiny_features), "--out", "out"]
+    app([*run, "--no-spider-max", *left_out], standalone_mode=False)
+    app(["paper", str(tiny_features), "--out", "out", *left_out], standalone_mode=False)
+    app(run, standalone_mode=False)
+    wanted, of_paper, usual = (job.wanted for job in asked)
+    assert (wanted.cache, wanted.spice, wanted.fense, wanted.spider_max) == (False,) * 4
+    assert (of_paper.cache, of_paper.spice, of_paper.fense) == (False,) * 3
+    assert (usual.cache, usual.spice, usual.fense, usual.spider_max) == (True, True, None, True)
