@@ -14,6 +14,7 @@ from evaluate.report import compare, pages
 from evaluate.report.folders import Study, read_study
 from evaluate.report.material import Material, Sources, gather
 from evaluate.report.output import MARK_NAME, published_folder
+from evaluate.scores.computing.listening import read_rows
 from evaluate.scores.paper import TEST_CLIPS
 from evaluate.scores.results import METRICS
 from evaluate.view.axis import View, spoken
@@ -134,6 +135,7 @@ class _Writer:
             "paper_rows": pages.paper_rows(study),
             "same_clips": pages.of_audiocaps(study),
             "differences": rows,
+            "listening": self._listening(),
             "forest": compare.forest_of(rows, len(study.systems) > 2),
             "charts": compare.charts(study, self.material, self._tags, link),
             "groups": {"Where the systems differ most": different, **groups}
@@ -150,6 +152,12 @@ class _Writer:
                 for name, reason in system.result.not_available.items()
             },
         }
+
+    def _listening(self) -> list[dict[str, Any]]:
+        """The first system's listen-check, if it is there."""
+        first = self.study.systems[0]
+        sha256 = first.result.sha256.get("predictions") if first.result else None
+        return read_rows(first.path, sha256, self.study.metric)
 
     def _likeliest(self, clip: str) -> list[str]:
         tags, found = self.material.tags, self.material.clips.get(clip)

@@ -10,9 +10,9 @@ import torch
 from evaluate import listen_check
 from evaluate.captions.options import DecodingOptions
 from evaluate.listen_check import Listening, check_possible
-from evaluate.scores.computing.listening import as_text, write_check
+from evaluate.scores.computing.listening import as_text, read_rows, write_check
 from evaluate.scores.results import Scores
-from features.common.errors import ConfigError
+from features.common.errors import ConfigError, TagbartError
 from tests.evaluate.conftest import SPECS, TAGS, stream
 from train.model.pretrained import build_model
 
@@ -158,6 +158,29 @@ def test_differences_are_paired_clip_by_clip(tmp_path):
     assert difference == {"mean": pytest.approx(-0.5), "interval": pytest.approx([-0.5, -0.5])}
     text = as_text(record)
     assert "-50.0" in text and "tags alone: not done (the run reads no tags)" in text
+
+
+def test_the_report_reads_a_check_of_the_captions_that_are_scored_and_of_no_others(tmp_path):
+    own = replace(SCORES, predictions_sha256="1" * 64)
+    write_check(tmp_path, own, {"silent": replace(SCORES, corpus={"cider_d": 0.2})}, {})
+    assert read_rows(tmp_path, "1" * 64, "cider_d") == [
+        {"audio": "as it is", "value": 0.5, "interval": (0.4, 0.6)},
+        {"audio": "digital silence", "value": 0.2, "interval": (0.4, 0.6), "mean": 0.0,
+         "bounds": (0.0, 0.0)},
+    ]  # fmt: skip
+    assert read_rows(tmp_path, "2" * 64, "cider_d") == []
+    assert read_rows(tmp_path / "none", "1" * 64, "cider_d") == []
+    (tmp_path / "listen-check.json").write_text('{"sha256": {"predictions": "%s"}}' % ("1" * 64))
+    with pytest.raises(TagbartError, match=r"listen-check\.json: cannot be read"):
+        read_rows(tmp_path, "1" * 64, "cider_d")
+
+
+SCORES = Scores(
+    clips=("a", "b"),
+    corpus={"cider_d": 0.5},
+    per_clip={"cider_d": np.array([0.4, 0.6])},
+    intervals={"cider_d": (0.4, 0.6)},
+)
 
 
 def test_captions_that_are_chosen_by_their_audio_are_refused():

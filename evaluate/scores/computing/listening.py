@@ -10,7 +10,9 @@ from evaluate.metrics.wording import WORDING, jackknife
 from evaluate.scores.bootstrap import draw_weights, paired
 from evaluate.scores.layout import aligned, percent, terminal_width
 from evaluate.scores.results import METRICS, Scores
+from features.common.errors import TagbartError
 from features.common.publish import write_json
+from features.common.reading import read_json
 
 FORMAT, VERSION = "tagbart-listen-check", 1
 JSON_NAME, FOLDER = "listen-check.json", "listen-check"
@@ -60,6 +62,46 @@ def write_check(
     }
     write_json(out / JSON_NAME, record)
     return record
+
+
+def read_rows(out: Path, predictions_sha256: str | None, metric: str) -> list[dict[str, Any]]:
+    """One metric under every condition, for the report; [] where there is no check of the captions.
+
+    Args:
+        out: evaluation folder.
+        predictions_sha256: of the captions that are scored there.
+        metric: a name of METRICS.
+
+    Returns:
+        Per row `audio`, `value` and `interval`, and but for the first, the run as it is, `mean` and
+        `bounds` of the clips' differences from it.
+
+    Raises:
+        TagbartError: if the file is there, but damaged.
+    """
+    path = out / JSON_NAME
+    if not path.is_file() or predictions_sha256 is None:
+        return []
+    try:
+        record = read_json(path)
+        if record["sha256"]["predictions"] != predictions_sha256:
+            return []
+        rows = [{"audio": OWN, **_of(record["own"], metric)}]
+        for item in record["conditions"].values():
+            difference = item["differences"][metric]
+            mean, (low, high) = float(difference["mean"]), map(float, difference["interval"])
+            row = {"audio": str(item["audio"]), "mean": mean, "bounds": (low, high)}
+            rows.append(row | _of(item, metric))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise TagbartError(
+            f"{path}: cannot be read ({error}); evaluate with --listen-check again"
+        ) from error
+    return rows
+
+
+def _of(scores: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    low, high = map(float, scores["intervals"][metric])
+    return {"value": float(scores["corpus"][metric]), "interval": (low, high)}
 
 
 def _differences(own: Scores, other: Scores, weights: np.ndarray) -> dict[str, Any]:
