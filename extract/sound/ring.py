@@ -69,6 +69,7 @@ class Ring:
         self.free = deque(range(len(self._pages)))
         self.locked = False
         self._device = "cpu"
+        self._stream: torch.cuda.Stream | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -130,10 +131,23 @@ class Ring:
                 found.append(run[0].waveform.to(device, non_blocking=True))
                 continue
             start, frames = run[0].slot, max(clip.frames for clip in run)
-            samples = self._samples[start : start + len(run)].to(device, non_blocking=True)
+            samples = self._copied(self._samples[start : start + len(run)], device)
             rows = _mono(samples, run[0].channels, frames)
             found += [row[: clip.frames] for row, clip in zip(rows.unbind(), run, strict=True)]
         return found
+
+    def _copied(self, samples: Tensor, device: str) -> Tensor:
+        if not self.locked:
+            return samples.to(device, non_blocking=True)
+        # In a stream of its own: beside what the device computes, not behind it.
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(device)
+        with torch.cuda.stream(self._stream):
+            there = samples.to(device, non_blocking=True)
+        computing = torch.cuda.current_stream(device)
+        computing.wait_stream(self._stream)
+        there.record_stream(computing)  # its memory is in use until that has read it
+        return there
 
 
 def _shared(slots: int) -> np.ndarray:
