@@ -71,7 +71,7 @@ def small_demo(tmp_path_factory) -> Path:
     for line in demo:
         done = run(place, [sys.executable, "-m", *line.split()])
         assert done.returncode == 0, f"{line}\n{done.stderr}"
-    (recipe,) = blocks(ROOT / "docs" / "recipes.md", "toml")
+    recipe, *_ = blocks(ROOT / "docs" / "recipes.md", "toml")
     (place / "larger-batches.toml").write_text(recipe, encoding="utf-8")
     return place
 
