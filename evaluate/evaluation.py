@@ -223,7 +223,7 @@ def write_captions(asked: EvaluationJob, features: Features, captions: Sequence[
 
 def as_record(options: DecodingOptions) -> dict[str, Any]:
     """What decides the captions, for scores.json: results that share it are of one kind."""
-    unused = {*_NO_DECISION}
+    unused = {*_NO_DECISION} | (set() if options.task else {"task"})
     if options.choose != CLAP:
         unused |= {"candidates", "choose_weight"}
         unused |= set() if options.tag_draws else {"choose", "seed"}

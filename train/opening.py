@@ -154,6 +154,12 @@ def _check_start(job: Job, world: int) -> None:
         raise RunError(
             f"{job.out}: already holds a run; go on with it by --resume, or name another --out"
         )
+    tasks = recipe.inputs.tasks
+    if tasks and len(tasks) != len(job.sources):
+        raise ConfigError(
+            f"inputs.tasks names {len(tasks)} ({', '.join(tasks)}), expected one for each features "
+            f"folder, {len(job.sources)}: {job.learns_from}"
+        )
     _check_nothing_is_lost(job)
 
 

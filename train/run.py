@@ -101,9 +101,15 @@ def _trainer(
     recipe = run.recipe
     builder = InputBuilder.create(recipe.inputs, run.streams, run.tokenizer)
     weights = {"train": [source.weight for source in job.sources], "val": []}
+    folders = [source.folder for source in job.sources]
     train_data, val_data = (
         SplitData.load(
-            splits[name], builder, run.tokenizer, weights=weights[name], without=job.without
+            splits[name],
+            builder,
+            run.tokenizer,
+            weights=weights[name],
+            numbers=[folders.index(part.root) for part in splits[name]],
+            without=job.without,
         )
         for name in SPLITS
     )

@@ -20,6 +20,7 @@ from evaluate.captions.cli_options import (
     RunFolder,
     Seed,
     TagDraws,
+    Task,
     computing,
     decoding_options,
 )
@@ -84,6 +85,7 @@ def caption_command(
     length_penalty: LengthPenalty = None,
     max_length: MaxLength = None,
     min_length: MinLength = None,
+    task: Task = "",
     tag_draws: TagDraws = 0,
     choose: Choose = "consensus",
     seed: Seed = 0,
@@ -106,7 +108,13 @@ def caption_command(
         "min_length": min_length,
     }
     options = decoding_options(
-        search, n_best=n_best, precision=precision, tag_draws=tag_draws, choose=choose, seed=seed
+        search,
+        n_best=n_best,
+        precision=precision,
+        task=task,
+        tag_draws=tag_draws,
+        choose=choose,
+        seed=seed,
     )
     cutting = _cutting(hop, silence)
     asked = {"srt": srt, "vtt": vtt, "labels": labels, "jsonl": jsonl, "csv": as_csv}

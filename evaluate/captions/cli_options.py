@@ -53,6 +53,10 @@ NoRepeat = Annotated[
         "--no-repeat-ngram", help="Let no n-gram of this size occur twice.", show_default="0, off"
     ),
 ]
+Task = Annotated[
+    str,
+    searching(help="Whose wording: one of the run's inputs.tasks.", show_default="the first"),
+]
 TagDraws = Annotated[
     int,
     prompting(help="Prompts of drawn tags, besides the one of the likeliest tags."),

@@ -6,6 +6,7 @@ hypotheses (search.py), hypotheses become captions here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from evaluate.captions.beam import Hypothesis
@@ -55,6 +56,8 @@ def caption_clips(
         raise ConfigError(
             f"max_length is {options.max_length}, but {run.path} has {positions} positions"
         )
+    if options.task:
+        run = replace(run, task=options.task)
     searcher = Searcher(run=in_precision(run, options.precision), options=options, done=done)
     clips = iter(clips)
     captions: list[Caption] = []

@@ -92,6 +92,7 @@ class DecodingOptions:
         choose: how to pick among the captions of several prompts: "consensus", or "likelihood"
             under the prompt of the likeliest tags; or "clap": among candidates for the likeliest
             tags, by listening again (evaluate/captions/choosing/by_ear.py).
+        task: which of the recipe's inputs.tasks to speak as; "" for the first.
         seed: of the drawn tags, or candidates.
         candidates: for "clap", those of the search and so many drawn that they are as many.
         choose_weight: for "clap", how much likelihood counts; the cosine has the rest of 1.
@@ -108,6 +109,7 @@ class DecodingOptions:
     precision: str = "float32"
     tag_draws: int = 0
     choose: str = CONSENSUS
+    task: str = ""
     seed: int = 0
     candidates: int = 50
     choose_weight: float = 0.3

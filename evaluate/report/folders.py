@@ -64,6 +64,12 @@ class System:
         made = self.result.evaluation if self.result else None
         return made.run if made else ""
 
+    @property
+    def task(self) -> str:
+        """Which of the run's tasks it spoke as, "" for the first."""
+        made = self.result.evaluation if self.result else None
+        return str(made.decoding.get("task", "")) if made else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Study:

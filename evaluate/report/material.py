@@ -3,7 +3,7 @@
 Each may be absent: then `left_out` says what, and what would bring it back.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evaluate.captions.search import open_run
@@ -133,7 +133,7 @@ def _ask(
             f"token probabilities and attention of {system.label}: {where}; give --run RUN"
         )
         return
-    run = open_run(path, device)
+    run = replace(open_run(path, device), task=system.task)
     check_streams(run, features.streams, features.root)
     clips = list(material.clips.values())
     captions = [system.caption(clip.id) for clip in clips]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from features.common.errors import ConfigError, FormatError, RunError
 from features.reader import Features
@@ -17,6 +18,7 @@ from train.data.loader import Loader
 from train.data.sources import Source, parse_source, read_ids
 from train.data.split import SplitData
 from train.run import train
+from train.run_folder.checkpoint import load_run
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +125,37 @@ def test_a_state_goes_on_with_the_same_folders_alone(toy_features, other, tmp_pa
     both = (Source(folder=toy_features), Source(folder=other))
     with pytest.raises(RunError, match=r"was begun on 45 captions of 45 clips x 1, now there are"):
         train(job(both, tmp_path / "run", resume=True, **changes))
+
+
+def test_each_clip_begins_with_the_task_of_its_folder(toy_features, other, tmp_path, make_toy):
+    tasks = '["first", "second"]'
+    both = (Source(folder=toy_features), Source(folder=other))
+    train(job(both, tmp_path / "run", optim__epochs=1, inputs__tasks=tasks))
+    run = load_run(tmp_path / "run")
+
+    def begins(loader: Loader, name: str) -> list[int]:
+        start = torch.tensor(run.tokenizer(f"{name}.", add_special_tokens=False)["input_ids"])
+        return sorted(
+            sample
+            for piece in [*loader.epoch(0, 0), *loader.evaluation()]
+            for sample, ids in zip(piece.samples.tolist(), piece.batch.input_ids, strict=True)
+            if torch.equal(ids[1 : 1 + len(start)], start)
+        )
+
+    parts = [Features(folder, "train") for folder in (toy_features, other)]
+    data = SplitData.load(parts, run.builder, run.tokenizer)
+    loader = Loader(data=data, builder=run.builder, batch_size=4, decoder_start=2, threads=0)
+    twice = [sample for sample in range(65) for _ in range(2)]
+    assert begins(loader, "first") == twice[:90] and begins(loader, "second") == twice[90:]
+    # A split that only the second folder has keeps the second's task.
+    alone = SplitData.load(parts[1], run.builder, run.tokenizer, numbers=[1])
+    assert begins(loader.of(alone), "second") == twice[:40]
+
+
+def test_tasks_are_one_for_each_folder(toy_features, tmp_path):
+    with pytest.raises(ConfigError, match=r"names 2 \(first, second\), expected one for each"):
+        train(job(toy_features, tmp_path / "run", inputs__tasks='["first", "second"]'))
+    assert not (tmp_path / "run").exists()
 
 
 def test_folders_that_were_not_extracted_alike_are_refused(toy_features, tmp_path, monkeypatch):

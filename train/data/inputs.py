@@ -11,19 +11,19 @@ For training, `block` takes numbers to draw tags with.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 
 from features.common.console import log
-from features.common.errors import FormatError
+from features.common.errors import ConfigError, FormatError
 from features.spec import EMBEDDING, TAG_LOGITS, StreamSpec
 from train.data.batches import Batch, Block, Rows
 from train.data.clocks import Pace, side_by_side
 from train.data.draws import draw_tags, likeliest_tags
-from train.data.prompts import TagCount, TagTokens
+from train.data.prompts import NO_ROW, Prompts, TagCount, TagTokens
 from train.recipes.config import InputsConfig
 
 
@@ -34,8 +34,9 @@ class InputBuilder:
     Attributes:
         inputs: the recipe's section.
         streams: the streams that it uses, by name.
-        tags: tokens of every tag, None for audio alone.
+        tags: tokens of every tag and behind them of every task, None for audio alone.
         pad: the tokenizer's padding token.
+        task: which of `inputs.tasks` prompts begin with unless `block` is told.
         count: of the tags in all prompts made so far.
     """
 
@@ -43,6 +44,7 @@ class InputBuilder:
     streams: dict[str, StreamSpec]
     tags: TagTokens | None
     pad: int
+    task: int = 0
     count: TagCount = field(default_factory=TagCount, compare=False, repr=False)
 
     @classmethod
@@ -60,8 +62,23 @@ class InputBuilder:
             if name not in streams or streams[name].kind != kind:
                 raise FormatError(f"no stream {name!r} of kind {kind} among {list(streams)}")
             used[name] = streams[name]
-        tags = TagTokens.encode(tokenizer, used[inputs.tags].classes) if inputs.tags else None
+        tags = None
+        if inputs.tags:
+            tags = TagTokens.encode(tokenizer, (*used[inputs.tags].classes, *inputs.tasks))
         return cls(inputs=inputs, streams=used, tags=tags, pad=tokenizer.pad_token_id)
+
+    def for_task(self, task: str) -> Self:
+        """The same for prompts of a task; "" keeps this one's own, which is the first.
+
+        Raises:
+            ConfigError: if there is no such task.
+        """
+        if not task:
+            return self
+        if task not in self.inputs.tasks:
+            known = ", ".join(self.inputs.tasks) or "none"
+            raise ConfigError(f"--task is {task!r}; the run was trained with inputs.tasks: {known}")
+        return replace(self, task=self.inputs.tasks.index(task))
 
     @property
     def audio_widths(self) -> tuple[int, ...]:
@@ -110,13 +127,20 @@ class InputBuilder:
         repeats = [pace.repeats // self.ratio for pace in self.paces]
         return kept, side_by_side(brought, repeats, rows)
 
-    def block(self, tags: Rows | None, audio: Rows | None, uniform: np.ndarray | None) -> Block:
+    def block(
+        self,
+        tags: Rows | None,
+        audio: Rows | None,
+        uniform: np.ndarray | None,
+        tasks: np.ndarray | None = None,
+    ) -> Block:
         """Choose the tags of n clips and put their prompts together.
 
         Args:
             tags: logits, cut to the rows that `aligned` says.
             audio: embeddings, side by side as it makes them.
             uniform: float64 [rows of tags], numbers to draw with; None takes the likeliest tags.
+            tasks: int [n], which of `inputs.tasks` each clip is; None for `self.task`.
         """
         prompts = None
         if tags is not None and self.tags is not None:
@@ -124,11 +148,22 @@ class InputBuilder:
                 chosen = likeliest_tags(tags.values)
             else:
                 chosen = draw_tags(tags.values, uniform)
-            prompts = self.tags.prompts(
-                chosen, tags.counts, max_tokens=self.inputs.max_prompt_tokens
-            )
+            prompts = self._prompts(self.tags, chosen, tags.counts, tasks)
             self.count.add(len(chosen), prompts.dropped)
         return Block(prompts=prompts, audio=audio, ratio=self.ratio, pad=self.pad)
+
+    def _prompts(
+        self, tokens: TagTokens, tags: np.ndarray, counts: np.ndarray, tasks: np.ndarray | None
+    ) -> Prompts:
+        """The prompts of n clips, with the name of its task before each clip's tags."""
+        most, known = self.inputs.max_prompt_tokens, self.inputs.tasks
+        if not known:
+            return tokens.prompts(tags, counts, max_tokens=most)
+        # To begin with a task is like one more tag, but that no row of features stands behind it.
+        task = np.full(len(counts), self.task) if tasks is None else tasks
+        named = np.insert(tags, np.cumsum(counts) - counts, len(tokens.names) - len(known) + task)
+        prompts = tokens.prompts(named, counts + 1, max_tokens=most)
+        return replace(prompts, tag_row=np.maximum(prompts.tag_row - 1, NO_ROW))
 
     def say_dropped(self) -> None:
         """Say how many tags found no room in the prompts made since this was last called."""

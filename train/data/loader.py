@@ -133,7 +133,7 @@ class Loader:
         if seed_epoch is not None and tags is not None:
             keys = copy_keys(self.data.keys[samples], copies)
             uniform = uniforms(*seed_epoch, keys, tags.counts)
-        block = self.builder.block(tags, audio, uniform)
+        block = self.builder.block(tags, audio, uniform, self.data.folder[samples])
         order = np.arange(len(samples))
         if self.bucket_batches > 1:
             order = np.lexsort((block.length, self.data.captions.length[samples]))

@@ -113,6 +113,7 @@ class SplitData:
             (train/data/resident.py).
         weights: float64 [S], how many times an epoch has each sample on average; None for once.
         left_out: how many clips a list has left out.
+        folder: int16 [S], the number of the features folder that a sample comes from.
     """
 
     features: Joined
@@ -124,6 +125,7 @@ class SplitData:
     audio_tables: AudioTables | None = None
     weights: np.ndarray | None = None
     left_out: int = 0
+    folder: np.ndarray
 
     @classmethod
     def load(
@@ -133,6 +135,7 @@ class SplitData:
         tokenizer: Any,
         *,
         weights: Sequence[float] = (),
+        numbers: Sequence[int] = (),
         without: frozenset[str] = frozenset(),
     ) -> Self:
         """Tokenise all captions once and note where the rows lie; reads no features.
@@ -142,6 +145,7 @@ class SplitData:
             builder: names the streams.
             tokenizer: of the captions.
             weights: of each folder: how many times an epoch has each of its captions on average.
+            numbers: of each folder; () for 0, 1, 2 …
             without: ids of clips whose captions are left out.
 
         Raises:
@@ -150,7 +154,7 @@ class SplitData:
         joined = Joined([features] if isinstance(features, Features) else features)
         _allow_open_files(len(joined.shards) * len(builder.streams))
         cut = builder.inputs.max_caption_tokens
-        sizes, clips, keys, tokens, lengths, weight = [], [], [], [], [], []
+        sizes, clips, keys, tokens, lengths, weight, folder = [], [], [], [], [], [], []
         places: dict[str, list[_Place]] = {name: [] for name in builder.streams}
         seen = left_out = 0
         for number_of_folder, shard in _numbered_shards(joined):
@@ -168,6 +172,8 @@ class SplitData:
             lengths.append(length)
             once = weights[number_of_folder] if weights else 1.0
             weight.append(once * np.repeat(wanted, per_clip))
+            number_of_part = numbers[number_of_folder] if numbers else number_of_folder
+            folder.append(np.full(int(per_clip.sum()), number_of_part, np.int16))
             for name, found in places.items():
                 offset = shard.offset(name)
                 counts = np.diff(offset).astype(np.int32)
@@ -194,6 +200,7 @@ class SplitData:
             shard_start=np.cumsum([0, *sizes[:-1]]),
             weights=np.concatenate(weight)[kept] if set(weights) - {1.0} else None,
             left_out=left_out,
+            folder=np.concatenate(folder)[kept],
         )
 
     def __len__(self) -> int:

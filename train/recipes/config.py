@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
@@ -26,6 +27,9 @@ class InputsConfig:
             whose outputs are summed (train/data/clocks.py brings them to one clock).
         audio_width: columns of the audio stream, or of each of several; only `train recipes` counts
             with it, a run takes the width that the features have.
+        tasks: a name for each features folder of a run over several, in their order; the prompt
+            begins with that of the clip's folder, so that the model knows whose wording to speak.
+            () for none.
         max_prompt_tokens: longest prompt, BOS and EOS counted; whole trailing tags are dropped.
         max_caption_tokens: longest caption, BOS and EOS counted; a cut caption keeps EOS.
     """
@@ -33,6 +37,7 @@ class InputsConfig:
     tags: str = "yamnet"
     audio: str | tuple[str, ...] = "panns"
     audio_width: int | tuple[int, ...] = 2048
+    tasks: tuple[str, ...] = ()
     max_prompt_tokens: int = 128
     max_caption_tokens: int = 64
 
@@ -52,6 +57,11 @@ class InputsConfig:
             not self.tags or self.tags not in self.audio_streams,
             f"inputs.audio names {self.tags!r}, which is the stream of inputs.tags; expected one "
             "of embeddings",
+        )
+        object.__setattr__(self, "tasks", _task_names(self.tasks))
+        _require(
+            bool(self.tags or not self.tasks),
+            "inputs.tasks stand before the tags, but inputs.tags is empty",
         )
         _require(min(_several(self.audio_width)) >= 1, "inputs.audio_width is below 1")
         _require(self.max_prompt_tokens >= 3, "inputs.max_prompt_tokens is below 3")
@@ -357,6 +367,19 @@ def _one_or_several(name: str, value: Any, kind: type) -> Any:
     for item in several:
         _check_number(f"inputs.{name}", item)
     return several[0] if len(several) == 1 else tuple(several)
+
+
+def _task_names(value: Any) -> tuple[str, ...]:
+    """A list of names as a tuple; what a shell leaves of a list, and what is no name, refused."""
+    shown = f"inputs.tasks is {json.dumps(value, ensure_ascii=False, default=str)}"
+    names = tuple(value) if isinstance(value, list | tuple) else (value,)
+    _require(
+        all(isinstance(name, str) and re.fullmatch(r"\w[\w -]*", name) for name in names),
+        f"{shown}, expected a list of names of letters, digits, spaces, - and _: "
+        """--set 'inputs.tasks=["audiocaps", "clotho"]'""",
+    )
+    _require(len(set(names)) == len(names), f"{shown}: each task is named once")
+    return names
 
 
 def _several(value: Any) -> tuple[Any, ...]:

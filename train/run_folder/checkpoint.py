@@ -62,6 +62,7 @@ class Run:
         tokenizer: of captions and tags.
         recipe: every setting it was trained with.
         streams: the feature streams that it reads, by name, as they were in training.
+        task: which of the recipe's inputs.tasks its prompts begin with; "" for the first.
     """
 
     path: Path
@@ -69,11 +70,17 @@ class Run:
     tokenizer: Any
     recipe: Recipe
     streams: dict[str, StreamSpec]
+    task: str = ""
 
     @cached_property
     def builder(self) -> InputBuilder:
-        """What turns feature rows into the model's inputs."""
-        return InputBuilder.create(self.recipe.inputs, self.streams, self.tokenizer)
+        """What turns feature rows into the model's inputs.
+
+        Raises:
+            ConfigError: if the run knows no such task.
+        """
+        builder = InputBuilder.create(self.recipe.inputs, self.streams, self.tokenizer)
+        return builder.for_task(self.task)
 
 
 def load_run(path: Path, device: str = "cpu") -> Run:

@@ -1,6 +1,6 @@
 """Captions of a model that memorised its clips."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp
 from types import SimpleNamespace
 
@@ -202,3 +202,16 @@ def test_judging_a_found_caption_gives_the_scores_of_the_search(tiny_run, tiny_c
         for item, other in zip(pool, again, strict=True):
             assert other.logprobs == pytest.approx(item.logprobs, abs=1e-4)
             assert other.score == pytest.approx(item.score, abs=1e-5)
+
+
+def test_a_run_speaks_as_the_task_that_is_asked_for(tiny_run, tiny_clips):
+    inputs = replace(tiny_run.recipe.inputs, tasks=("usual", "other"))
+    run = replace(tiny_run, recipe=replace(tiny_run.recipe, inputs=inputs))
+    clips = [Heard(clip.id, dict(clip.streams)) for clip in tiny_clips]
+    first, usual, other = (
+        [caption.logprob for caption in caption_clips(run, clips, DecodingOptions(task=task))]
+        for task in ("", "usual", "other")
+    )
+    assert first == usual and first != other
+    with pytest.raises(ConfigError, match=r"--task is 'x'"):
+        caption_clips(run, clips, DecodingOptions(task="x"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from features.common.errors import FormatError
+from features.common.errors import ConfigError, FormatError
 from tests.train.toy import CLASSES, stream_specs
 from train.data.inputs import InputBuilder
 from train.data.prompts import NO_ROW
@@ -133,3 +133,37 @@ def test_a_stream_that_is_absent_or_of_another_kind_is_refused(toy_tokenizer):
         InputBuilder.create(InputsConfig(audio="clap"), streams, toy_tokenizer)
     with pytest.raises(FormatError, match="'vggish' of kind tag_logits"):
         InputBuilder.create(InputsConfig(tags="vggish"), streams, toy_tokenizer)
+
+
+def test_a_prompt_begins_with_its_task_behind_which_no_audio_stands(build, toy_tokenizer):
+    builder = build(audio="vggish", tasks=["usual", "other"])
+    clip = {"yamnet": np.concatenate([rows(1, 5, 0), rows(1, 5, 3)]), "vggish": rows(2, 4)}
+    batch = builder.for_task("other").batch([clip])
+    assert batch.input_ids[0].tolist() == toy_tokenizer("other. Dog. Speech.")["input_ids"]
+
+    def tokens(text: str) -> int:
+        return len(toy_tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    before, dog, speech = [NO_ROW] * (1 + tokens("other.")), tokens(" Dog"), tokens(" Speech")
+    expected = [*before, *[0] * dog, NO_ROW, *[1] * speech, NO_ROW, NO_ROW]
+    assert batch.audio_row[0].tolist() == expected
+    assert (
+        builder.batch([clip]).input_ids[0].tolist()
+        == (toy_tokenizer("usual. Dog. Speech.")["input_ids"])
+    )
+    assert builder.tag_names(clip) == ["Dog", "Speech"]
+
+
+def test_tags_that_find_no_room_are_counted_without_the_task(build, toy_tokenizer):
+    task = toy_tokenizer("usual.", add_special_tokens=False)["input_ids"]
+    builder = build(audio="", tasks=["usual"], max_prompt_tokens=2 + len(task))
+    batch = builder.batch([{"yamnet": rows(3, 5, 0)}])
+    assert batch.input_ids[0].tolist() == toy_tokenizer("usual.")["input_ids"]
+    assert (builder.count.said, builder.count.dropped) == (3, 3)
+
+
+def test_a_task_that_the_run_does_not_know_is_refused_with_those_that_it_does(build):
+    with pytest.raises(ConfigError, match=r"'x'; .* inputs.tasks: usual, other"):
+        build(tasks=["usual", "other"]).for_task("x")
+    with pytest.raises(ConfigError, match=r"'x'; .* inputs.tasks: none"):
+        build().for_task("x")
