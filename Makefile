@@ -12,7 +12,7 @@ OUT      ?= $(RUN)/$(SPLIT)
 PAPER    ?= runs/paper
 ARGS     ?=
 
-.PHONY: help setup demo extract train eval report serve paper test bench wheel lint setup-tensorflow setup-page setup-spice setup-fense setup-datasets setup-cluster setup-wandb setup-development clean
+.PHONY: help setup demo extract train eval report serve paper test bench wheel lint setup-tensorflow setup-page setup-spice setup-fense setup-datasets setup-cluster setup-wandb setup-bench setup-development clean
 
 help:  ## list the targets in the order of use
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,7 @@ setup-fense: .venv/part-fense  ## add FENSE and SPIDEr-FL; weights: evaluate fet
 setup-datasets: .venv/part-datasets  ## add pyarrow, for data sets in parquet
 setup-cluster: .venv/part-cluster  ## add Ray, for --engine ray
 setup-wandb: .venv/part-wandb  ## add wandb, for --set train.tracker=wandb
+setup-bench: .venv/part-bench  ## add CTranslate2, beside which make bench ARGS=decode measures
 setup-development: .venv/part-development  ## add pytest, ruff, mypy
 
 clean:  ## remove .venv and the demo
@@ -87,4 +88,4 @@ clean:  ## remove .venv and the demo
 	$(PY) -m pip install --quiet --disable-pip-version-check --requirement .venv/$*.txt
 	touch $@
 
-.venv/part-tensorflow .venv/part-page .venv/part-fense .venv/part-datasets .venv/part-cluster .venv/part-wandb .venv/part-development: .venv/part-base
+.venv/part-tensorflow .venv/part-page .venv/part-fense .venv/part-datasets .venv/part-cluster .venv/part-wandb .venv/part-bench .venv/part-development: .venv/part-base

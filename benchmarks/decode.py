@@ -16,9 +16,11 @@ comes from:
 
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,10 @@ import torch
 from transformers import BartForConditionalGeneration, GenerationConfig
 
 from benchmarks.machine import header
+from benchmarks.published import ctranslate2
 from evaluate.captions.generate import caption_clips
 from evaluate.captions.options import DecodingOptions
+from evaluate.captions.precision import in_precision
 from evaluate.captions.search import GPU_BATCH, Searcher, open_run
 from features.reader import Features
 from train.data.batches import Block
@@ -58,6 +62,7 @@ VOCABULARY = 50_265
 BOS, PAD, EOS = 0, 1, 2
 REFERENCES = 5  # the published loop decodes a test clip once for each
 ROUNDS = 3
+FIXED = 14  # tokens of a beam beside CTranslate2: the start token, BOS, 11 words and EOS
 TARGET = 4.0  # times the captions per second of one clip at a time
 # Of a trained run on a GPU, bart-large's shape.
 GPU_CLIPS, GPU_SECONDS, GPU_EQUAL, GPU_WORDS = 957, 5.0, 0.99, 8.0
@@ -119,8 +124,44 @@ def main() -> float:
         f"  ours / one clip at a time, transformers {best / single:7.2f}   (target: {TARGET:.1f})"
     )
     print(f"  ours / published loop                   {best / published:7.2f}")
-    print("  every caption as fitted, with every method")
+    print("  every caption as fitted, with every method", flush=True)
+    beside_ctranslate2(setting)
     return best / single
+
+
+def beside_ctranslate2(setting: Setting) -> None:
+    """Print captions of equal length per second: ours in a CPU's arithmetics, and CTranslate2's."""
+    clips = [*range(48)] * 2
+    methods: dict[str, Callable[[], object]] = {}
+    block = setting.part(clips)
+    for precision in ("float32", "bf16", "int8"):
+        options = DecodingOptions(
+            batch_size=32, precision=precision, min_length=FIXED, max_length=FIXED
+        )
+        run = in_precision(setting.run, precision)
+        searcher = Searcher(run=run, options=options, done=lambda prompts: None)
+        methods[f"ours, {precision}"] = partial(searcher.search, block)
+    assert block.prompts is not None
+    prompts = np.split(block.prompts.tokens, np.cumsum(block.length)[:-1])
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in ("float32", "int8"):
+            try:
+                decode = ctranslate2.decoder(
+                    setting.run.model.bart, Path(folder) / "model", kind, FIXED - 2
+                )
+            except ImportError:
+                print("  CTranslate2 is not there: make setup-bench brings it", flush=True)
+                break
+            methods[f"CTranslate2, {kind}"] = partial(decode, prompts, 32)
+        rates: dict[str, list[float]] = {name: [] for name in methods}
+        for _ in range(ROUNDS):
+            for name, work in methods.items():
+                start = time.perf_counter()
+                work()
+                rates[name].append(len(clips) / (time.perf_counter() - start))
+    print(f"  {len(clips)} captions of 11 words each, batches of 32:")
+    for name, found in rates.items():
+        print(f"  {name:50} {statistics.median(found):7.2f} clips/s", flush=True)
 
 
 def ours(setting: Setting, clips: Sequence[int], batch_size: int) -> None:
