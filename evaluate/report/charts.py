@@ -6,7 +6,7 @@ from html import escape
 from math import floor, isfinite, log10
 
 WIDTH, HEIGHT = 340, 220
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 12, 38
+LEFT, RIGHT, TOP, BOTTOM = 52, 10, 12, 38
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +69,16 @@ def scatter(dots: Sequence[Dot], *, x: str, y: str, diagonal: bool = False) -> s
     return _svg(parts, f"{y} against {x}, a dot per clip", WIDTH, HEIGHT)
 
 
-def histogram(bars: Sequence[Bar], *, x: str) -> str:
-    """How clips are spread over a number; a bar leads to its clips."""
+def histogram(bars: Sequence[Bar], *, x: str, of: str = "clips") -> str:
+    """How clips, or what `of` names, are spread over a number; a bar leads to its clips."""
     if not bars:
         return ""
     across = _axis([bars[0].low, bars[-1].high], LEFT, WIDTH - RIGHT)
     up = _axis([0, max(bar.count for bar in bars)], HEIGHT - BOTTOM, TOP)
-    parts = [*_frame(across, up, x, "clips")]
+    parts = [*_frame(across, up, x, of)]
     for bar in bars:
         left, right, top = across(bar.low), across(bar.high), up(bar.count)
-        said = f"{bar.low:g} to {bar.high:g}: {bar.count} clips"
+        said = f"{bar.low:g} to {bar.high:g}: {bar.count} {of}"
         shape = (
             f'<rect class="hit" x="{left:.1f}" y="{TOP}" width="{right - left:.1f}" '
             f'height="{HEIGHT - BOTTOM - TOP}"/>'
@@ -88,7 +88,7 @@ def histogram(bars: Sequence[Bar], *, x: str) -> str:
         )
         link = f'<a data-filter href="{escape(bar.href)}" aria-label="{said}">{shape}</a>'
         parts.append(link if bar.href else shape)
-    return _svg(parts, f"How {x} is spread over the clips", WIDTH, HEIGHT)
+    return _svg(parts, f"How {x} is spread over the {of}", WIDTH, HEIGHT)
 
 
 def forest(spans: Sequence[Span], *, x: str) -> str:

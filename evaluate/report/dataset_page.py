@@ -181,9 +181,9 @@ def _sounds(rows: Sequence[Mapping[str, Any]], audio: Path | None, out: Path) ->
 def _charts(opened: Sequence[Features]) -> dict[str, str]:
     charts = {}
     for features in opened:
-        for what, values in (
-            ("seconds of a clip", durations_s(features)),
-            ("words of a caption", caption_words(features)),
+        for what, of, values in (
+            ("seconds of a clip", "clips", durations_s(features)),
+            ("words of a caption", "captions", caption_words(features)),
         ):
             if len(values):
                 edges = bar_edges(float(values.min()), float(values.max()))
@@ -192,5 +192,5 @@ def _charts(opened: Sequence[Features]) -> dict[str, str]:
                     Bar(low=low, high=high, count=int(count), href="")
                     for low, high, count in zip(edges, edges[1:], counts, strict=False)
                 ]
-                charts[f"{features.split}: {what}"] = histogram(bars, x=what)
+                charts[f"{features.split}: {what}"] = histogram(bars, x=what, of=of)
     return charts

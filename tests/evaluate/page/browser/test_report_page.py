@@ -1,5 +1,7 @@
 """The report as people use it: sort, search, open a clip; by mouse, by keyboard, on a phone."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from evaluate.report.build import build_report
@@ -264,6 +266,26 @@ def test_two_systems_stand_side_by_side_with_their_difference(window, compared):
     assert left["y"] == right["y"] and left["x"] + left["width"] < right["x"]
     window.picture("report-compared-clip")
     assert not window.errors
+
+
+@pytest.mark.parametrize(("clip", "same"), [("SGaIvgwwWSE_30", True), ("AAAAAAAAAAA_30", False)])
+def test_the_papers_scores_stand_beside_ours_where_the_clip_ids_are_audiocaps(
+    window, tmp_path, clip, same
+):
+    """The first id is of AudioCaps' test split; as many clips of another name are other clips."""
+    known = {clip: SimpleNamespace(captions=("rain falls",))}
+    folder = write_evaluation(tmp_path / "test", {clip: "rain falls"}, known, [0.5])
+    build_report([folder], tmp_path / "out", Sources())
+    page = window.page
+    page.goto((tmp_path / "out" / "index.html").as_uri())
+    theirs = page.get_by_role("row").filter(has_text="human")
+    folded = page.get_by_text("The paper's scores, which are about other clips")
+    if same:
+        assert theirs.first.is_visible() and not folded.count()
+        return
+    assert not theirs.first.is_visible()
+    folded.click()
+    assert theirs.first.is_visible()
 
 
 @pytest.mark.parametrize("report", ["address", "compared"])
