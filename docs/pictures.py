@@ -87,7 +87,10 @@ def _page(demo: Path, clip: str) -> None:
         page.goto((report / "index.html").as_uri())
         page.get_by_role("link", name=clip, exact=True).first.click()
         page.locator(".caption").first.wait_for()
-        page.wait_for_function("document.querySelector('audio').readyState > 0")
+        page.locator("audio").first.evaluate(  # how long it is
+            "audio => new Promise(done => { audio.onloadedmetadata = () => done(1);"
+            " audio.preload = 'metadata'; audio.load(); })"
+        )
         page.screenshot(path=shot)
         browser.close()
         Image.open(shot).convert("RGB").save(DOCS / "clip.webp", quality=80, method=6)
