@@ -195,10 +195,13 @@ class Listener:
         streams: list[dict[str, np.ndarray]] = [{} for _ in native]
         if not native:
             return streams
+        heard: dict[tuple[int, str], list[torch.Tensor]] = {}  # networks of one rate share it
         for name, encoder in self.encoders.items():
-            resampler = self.run.streams[name].resampler  # an older run may have another filter
-            heard = resample_all(native, rates_hz, encoder.spec.sample_rate_hz, resampler)
-            for of_window, rows in zip(streams, encoder.encode(heard), strict=True):
+            # An older run may have another filter.
+            wanted = encoder.spec.sample_rate_hz, self.run.streams[name].resampler
+            if wanted not in heard:
+                heard[wanted] = resample_all(native, rates_hz, *wanted)
+            for of_window, rows in zip(streams, encoder.encode(heard[wanted]), strict=True):
                 # As a shard would hold them, so that a clip's caption is the same either way.
                 of_window[name] = rows.float().cpu().numpy().astype(encoder.spec.dtype)
         return streams

@@ -83,3 +83,22 @@ def test_threads_take_turns(captioner, clips):  # noqa: F811
     for call in calls:
         call.join()
     assert said == dict(enumerate(CAPTIONS[:5]))
+
+
+def test_windows_overlap_silence_is_marked_and_equal_neighbours_are_one_stretch(captioner, clips):  # noqa: F811
+    sound, _ = soundfile.read(clips / "3.wav", dtype="float32")
+    said = captioner(np.concatenate([sound, sound, 0 * sound, sound]), sample_rate=RATE_HZ)
+    assert [window.text for window in said.windows] == [
+        CAPTIONS[3], CAPTIONS[3], "[silence]", CAPTIONS[3]
+    ]  # fmt: skip
+    assert [window.silent for window in said.windows] == [False, False, True, False]
+    assert said.windows[2].tags == said.windows[2].n_best == ()
+    spans = [(stretch.start_s, stretch.end_s) for stretch in said.stretches]
+    assert spans == [(0, 20), (20, 30), (30, 40)]
+    assert said.stretches[0].probability == min(w.probability for w in said.windows[:2])
+    halves = captioner(np.concatenate([sound, sound]), sample_rate=RATE_HZ, hop_s=5)
+    assert [(w.start_s, w.end_s) for w in halves.windows] == [(0, 10), (5, 15), (10, 20)]
+    loudest = captioner(0.5 * sound, sample_rate=RATE_HZ, silence_db=0)
+    assert loudest.text == "[silence]" and loudest.probability == 1
+    with pytest.raises(ConfigError, match="hop is 11"):
+        captioner(sound, sample_rate=RATE_HZ, hop_s=11)
