@@ -73,6 +73,8 @@ def spectrogram(audio: Audio) -> np.ndarray:
         bands = _front_end()(heard[None])[0].numpy()
     step = SAMPLE_RATE_HZ // FRAME_HOP_SAMPLES // COLUMNS_PER_S
     bands = bands[: len(bands) // step * step].reshape(-1, step, bands.shape[1]).mean(axis=1)
+    if np.ptp(bands) == 0:  # silence: not all as loud as the loudest, but nothing to see
+        return np.zeros_like(bands.T, np.uint8)
     above = bands.T[::-1] - (bands.max() - _RANGE)
     return np.clip(above * (SHADES / _RANGE), 0, SHADES - 1).astype(np.uint8)
 
