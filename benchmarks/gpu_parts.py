@@ -297,6 +297,7 @@ def _recipe(tiny: bool, more: dict[str, Any]) -> Recipe:
         "model.pretrained": "none",
         "model.tokenizer": real_data() / "bpe",
         "optim.epochs": 99,
+        "train.sample_clips": 0,
         "train.precision": "bf16",
         **(SMALL if tiny else {}),
         **more,

@@ -160,13 +160,14 @@ def _memorise(run: Run, clips: Features, captions: Sequence[str]) -> None:
     inputs = labels.roll(1, dims=1).clamp(min=0)
     inputs[:, 0] = 2
     batch = replace(batch, decoder_ids=inputs, labels=labels)
-    learner = torch.optim.AdamW(run.model.parameters(), lr=3e-3)
+    learner = torch.optim.AdamW(run.model.parameters(), lr=2e-3)
     tokens = sum(map(len, texts))
-    for _ in range(800):
+    for _ in range(2000):
         loss = run.model(batch) / tokens
         learner.zero_grad()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
         learner.step()
-        if loss < 0.03:
+        if loss < 0.003:  # no clip's first word is in doubt
             return
-    raise AssertionError(f"loss {loss:.3f} after 800 updates: nothing was memorised")
+    raise AssertionError(f"loss {loss:.3f} after 2,000 updates: nothing was memorised")
