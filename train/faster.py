@@ -8,7 +8,7 @@ from train.distributed import Processes
 from train.model.tagbart import TagBart
 from train.recipes.config import AUTO, NEVER, Recipe
 
-# Updates that repay the 10 to 30 s which compiling takes at the start: 1.3 to 2.8 ms each on an
+# Updates that repay the 30 to 40 s which compiling takes at the start: 1.3 to 2.8 ms each on an
 # H200 and an H100 (docs/recipes.md).
 COMPILING_PAYS = 20_000
 
