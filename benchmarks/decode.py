@@ -58,6 +58,7 @@ BASE = BartShape(
     encoder_ffn_dim=3072,
     decoder_ffn_dim=3072,
 )
+LARGE = BartShape()  # beside CTranslate2
 VOCABULARY = 50_265
 BOS, PAD, EOS = 0, 1, 2
 REFERENCES = 5  # the published loop decodes a test clip once for each
@@ -125,41 +126,45 @@ def main() -> float:
     )
     print(f"  ours / published loop                   {best / published:7.2f}")
     print("  every caption as fitted, with every method", flush=True)
-    beside_ctranslate2(setting)
+    beside_ctranslate2()
     return best / single
 
 
-def beside_ctranslate2(setting: Setting) -> None:
-    """Print captions of equal length per second: ours in a CPU's arithmetics, and CTranslate2's."""
-    clips = [*range(48)] * 2
+def beside_ctranslate2(shape: BartShape = LARGE, count: int = 64) -> None:
+    """Print captions of equal length per second: ours in a CPU's arithmetics, and CTranslate2's.
+
+    Args:
+        shape: of the model, whose weights are random: every caption has as many words anyway.
+        count: clips, of prompts of 48 tokens.
+    """
+    torch.manual_seed(0)
+    model = TagBart(TagBartConfig(bart=bart_config(shape, VOCABULARY), tags=True)).eval()
+    run = Run(path=Path("random"), model=model, tokenizer=None, recipe=Recipe(), streams={})
+    rng = np.random.default_rng(0)
+    prompts = [rng.integers(4, VOCABULARY, 48) for _ in range(count)]
     methods: dict[str, Callable[[], object]] = {}
-    block = setting.part(clips)
-    for precision in ("float32", "bf16", "int8"):
-        options = DecodingOptions(
-            batch_size=32, precision=precision, min_length=FIXED, max_length=FIXED
-        )
-        run = in_precision(setting.run, precision)
-        searcher = Searcher(run=run, options=options, done=lambda prompts: None)
-        methods[f"ours, {precision}"] = partial(searcher.search, block)
-    assert block.prompts is not None
-    prompts = np.split(block.prompts.tokens, np.cumsum(block.length)[:-1])
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("float32", "int8"):
             try:
-                decode = ctranslate2.decoder(
-                    setting.run.model.bart, Path(folder) / "model", kind, FIXED - 2
-                )
+                decode = ctranslate2.decoder(model.bart, Path(folder) / "model", kind, FIXED - 2)
             except ImportError:
                 print("  CTranslate2 is not there: make setup-bench brings it", flush=True)
                 break
             methods[f"CTranslate2, {kind}"] = partial(decode, prompts, 32)
+        for precision in ("float32", "bf16", "int8"):
+            options = DecodingOptions(
+                batch_size=32, precision=precision, min_length=FIXED, max_length=FIXED
+            )
+            narrow = in_precision(run, precision)
+            searcher = Searcher(run=narrow, options=options, done=lambda prompts: None)
+            methods[f"ours, {precision}"] = partial(searcher.search, block_of(prompts))
         rates: dict[str, list[float]] = {name: [] for name in methods}
         for _ in range(ROUNDS):
             for name, work in methods.items():
                 start = time.perf_counter()
                 work()
-                rates[name].append(len(clips) / (time.perf_counter() - start))
-    print(f"  {len(clips)} captions of 11 words each, batches of 32:")
+                rates[name].append(count / (time.perf_counter() - start))
+    print(f"  {count} captions of 11 words, prompts of 48 tokens, d_model {shape.d_model}:")
     for name, found in rates.items():
         print(f"  {name:50} {statistics.median(found):7.2f} clips/s", flush=True)
 
