@@ -1,19 +1,23 @@
 """A recipe: everything that decides a run, in frozen sections that check themselves."""
 
 import json
-import math
-import re
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, cast
+from dataclasses import asdict, dataclass, field
 
-from features.common.errors import ConfigError
+from train.recipes.checks import (
+    check_types,
+    one_or_several,
+    require,
+    require_one_of,
+    several,
+    task_names,
+)
 
 TRAIN_TOKENIZER = "train"
 NO_PRETRAINED = "none"
 # transformers has more, some of which load other packages.
 _ACTIVATIONS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu",
                 "swish", "tanh")  # fmt: skip
-_INT_LIMIT, _SEED_LIMIT = 2**63, 2**64
+_SEED_LIMIT = 2**64
 _NAME_LENGTH = 100
 
 
@@ -43,34 +47,34 @@ class InputsConfig:
 
     def __post_init__(self) -> None:
         for name, kind in (("audio", str), ("audio_width", int)):
-            object.__setattr__(self, name, _one_or_several(name, getattr(self, name), kind))
-        _check_types(self, "inputs")
+            object.__setattr__(self, name, one_or_several(name, getattr(self, name), kind))
+        check_types(self, "inputs")
         if isinstance(self.audio, str):
             # What is left of a list in a shell: --set inputs.audio=["a","b"] without quotes.
-            _require(
+            require(
                 not self.audio.startswith("["),
                 f"inputs.audio is {self.audio!r}; in a shell, a list of several streams needs "
                 'quotes: --set \'inputs.audio=["panns", "clap"]\'',
             )
-        _require(bool(self.tags or self.audio), "inputs names neither tags nor audio")
-        _require(
+        require(bool(self.tags or self.audio), "inputs names neither tags nor audio")
+        require(
             not self.tags or self.tags not in self.audio_streams,
             f"inputs.audio names {self.tags!r}, which is the stream of inputs.tags; expected one "
             "of embeddings",
         )
-        object.__setattr__(self, "tasks", _task_names(self.tasks))
-        _require(
+        object.__setattr__(self, "tasks", task_names(self.tasks))
+        require(
             bool(self.tags or not self.tasks),
             "inputs.tasks stand before the tags, but inputs.tags is empty",
         )
-        _require(min(_several(self.audio_width)) >= 1, "inputs.audio_width is below 1")
-        _require(self.max_prompt_tokens >= 3, "inputs.max_prompt_tokens is below 3")
-        _require(self.max_caption_tokens >= 3, "inputs.max_caption_tokens is below 3")
+        require(min(several(self.audio_width)) >= 1, "inputs.audio_width is below 1")
+        require(self.max_prompt_tokens >= 3, "inputs.max_prompt_tokens is below 3")
+        require(self.max_caption_tokens >= 3, "inputs.max_caption_tokens is below 3")
 
     @property
     def audio_streams(self) -> tuple[str, ...]:
         """The streams of embeddings, in the order of their dense layers; () for none."""
-        return _several(self.audio) if self.audio else ()
+        return several(self.audio) if self.audio else ()
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -84,8 +88,8 @@ class InputsConfig:
         Raises:
             ConfigError: if it says it of another number of streams.
         """
-        widths, names = _several(self.audio_width), self.audio_streams
-        _require(
+        widths, names = several(self.audio_width), self.audio_streams
+        require(
             not names or len(widths) == len(names),
             f"inputs.audio_width is {json.dumps(widths)}, expected a width for each of "
             f"inputs.audio, {json.dumps(names)}",
@@ -113,16 +117,14 @@ class ModelConfig:
     freeze_decoder: bool = False
 
     def __post_init__(self) -> None:
-        _check_types(self, "model")
-        _require(
-            bool(self.pretrained), 'model.pretrained is empty; write "none" for random weights'
-        )
-        _require(
+        check_types(self, "model")
+        require(bool(self.pretrained), 'model.pretrained is empty; write "none" for random weights')
+        require(
             self.pretrained != NO_PRETRAINED or bool(self.tokenizer),
             'model.pretrained is "none", so model.tokenizer must name a folder or a hub name, '
             f'or be "{TRAIN_TOKENIZER}"',
         )
-        _require(
+        require(
             self.tokenizer != TRAIN_TOKENIZER or self.pretrained == NO_PRETRAINED,
             f'model.tokenizer = "{TRAIN_TOKENIZER}" needs model.pretrained = "none": pretrained '
             "weights know their own tokens only, which --set model.tokenizer= takes",
@@ -155,16 +157,16 @@ class BartShape:
     decoder_layerdrop: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_types(self, "bart")
+        check_types(self, "bart")
         for name, value in asdict(self).items():
             if isinstance(value, int) and not isinstance(value, bool):
-                _require(value >= 1, f"bart.{name} is {value}, expected at least 1")
+                require(value >= 1, f"bart.{name} is {value}, expected at least 1")
             elif name.endswith(("dropout", "layerdrop")):
-                _require(0 <= value < 1, f"bart.{name} is {value}, expected 0 to below 1")
-        _require_one_of("bart.activation_function", self.activation_function, _ACTIVATIONS)
+                require(0 <= value < 1, f"bart.{name} is {value}, expected 0 to below 1")
+        require_one_of("bart.activation_function", self.activation_function, _ACTIVATIONS)
         for side in ("encoder", "decoder"):
             heads = getattr(self, f"{side}_attention_heads")
-            _require(
+            require(
                 self.d_model % heads == 0,
                 f"bart.d_model is {self.d_model}, no multiple of {side}_attention_heads = {heads}",
             )
@@ -203,16 +205,16 @@ class OptimConfig:
     loss_on_padding: bool = False
 
     def __post_init__(self) -> None:
-        _check_types(self, "optim")
+        check_types(self, "optim")
         for name in ("epochs", "batch_size", "grad_accumulation"):
-            _require(getattr(self, name) >= 1, f"optim.{name} is below 1")
+            require(getattr(self, name) >= 1, f"optim.{name} is below 1")
         for name in ("max_updates", "warmup_updates", "weight_decay", "clip_norm"):
-            _require(getattr(self, name) >= 0, f"optim.{name} is below 0")
+            require(getattr(self, name) >= 0, f"optim.{name} is below 0")
         for name in ("learning_rate", "epsilon"):
-            _require(getattr(self, name) > 0, f"optim.{name} is not above 0")
+            require(getattr(self, name) > 0, f"optim.{name} is not above 0")
         for name in ("beta1", "beta2", "label_smoothing"):
-            _require(0 <= getattr(self, name) < 1, f"optim.{name} is not within 0 to below 1")
-        _require_one_of("optim.schedule", self.schedule, ("linear", "constant"))
+            require(0 <= getattr(self, name) < 1, f"optim.{name} is not within 0 to below 1")
+        require_one_of("optim.schedule", self.schedule, ("linear", "constant"))
 
 
 AUTO, ALWAYS, NEVER = "auto", "always", "never"
@@ -264,21 +266,21 @@ class TrainConfig:
         for name in ("compile", "cuda_graphs"):
             if type(getattr(self, name)) is bool:  # as older recipes say it
                 object.__setattr__(self, name, ALWAYS if getattr(self, name) else NEVER)
-        _check_types(self, "train")
-        _require(
+        check_types(self, "train")
+        require(
             0 <= self.seed < _SEED_LIMIT,
             f"train.seed is {self.seed}, expected 0 to below 2**64 = {_SEED_LIMIT}",
         )
         for name in ("save_every", "sample_clips"):
-            _require(getattr(self, name) >= 0, f"train.{name} is below 0")
+            require(getattr(self, name) >= 0, f"train.{name} is below 0")
         for name in ("validate_every", "log_every", "bucket_batches"):
-            _require(getattr(self, name) >= 1, f"train.{name} is below 1")
-        _require_one_of("train.precision", self.precision, ("float32", "bf16"))
+            require(getattr(self, name) >= 1, f"train.{name} is below 1")
+        require_one_of("train.precision", self.precision, ("float32", "bf16"))
         for name in ("compile", "cuda_graphs"):
-            _require_one_of(f"train.{name}", getattr(self, name), (AUTO, ALWAYS, NEVER))
-        _require_one_of("train.best", self.best, (VAL_LOSS, CIDER_D))
-        _require_one_of("train.tracker", self.tracker, (TENSORBOARD, WANDB))
-        _require(
+            require_one_of(f"train.{name}", getattr(self, name), (AUTO, ALWAYS, NEVER))
+        require_one_of("train.best", self.best, (VAL_LOSS, CIDER_D))
+        require_one_of("train.tracker", self.tracker, (TENSORBOARD, WANDB))
+        require(
             self.best == VAL_LOSS or self.sample_clips >= 2,
             'train.best is "cider_d", which needs train.sample_clips of 2 at least',
         )
@@ -299,8 +301,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for key in ("name", "description"):
             value = getattr(self, key)
-            _require(isinstance(value, str), f"recipe: {key} is {value!r}, expected a text")
-        _require(
+            require(isinstance(value, str), f"recipe: {key} is {value!r}, expected a text")
+        require(
             0 < len(self.name) <= _NAME_LENGTH
             and self.name.isprintable()
             and not self.name.startswith(".")
@@ -309,7 +311,7 @@ class Recipe:
             f"{_NAME_LENGTH} printable characters without / and \\, the first no dot",
         )
         layerdrop = self.bart.encoder_layerdrop or self.bart.decoder_layerdrop
-        _require(
+        require(
             self.train.cuda_graphs != ALWAYS
             or (self.optim.grad_accumulation == 1 and not layerdrop),
             "train.cuda_graphs repeats one forward pass and one step, always through the same "
@@ -325,71 +327,3 @@ SECTIONS: dict[str, type] = {
     "optim": OptimConfig,
     "train": TrainConfig,
 }
-
-
-def _check_types(section: Any, name: str) -> None:
-    for item in fields(section):
-        value: Any = getattr(section, item.name)
-        kind = cast(type, item.type)
-        if not isinstance(kind, type):  # one or several: they have been looked at
-            continue
-        if kind is float and type(value) is int and abs(value) < _INT_LIMIT:
-            object.__setattr__(section, item.name, float(value))
-        elif type(value) is not kind:
-            raise ConfigError(
-                f"{name}.{item.name} is {value!r}, expected a value of type {kind.__name__}"
-            )
-        _check_number(f"{name}.{item.name}", value)
-
-
-def _check_number(name: str, value: Any) -> None:
-    """Refuse what no run can compute with; the seed has bounds of its own."""
-    if isinstance(value, float):
-        _require(math.isfinite(value), f"{name} is {value}, expected a number")
-    elif isinstance(value, int) and name != "train.seed":
-        _require(abs(value) < _INT_LIMIT, f"{name} is beyond 2**63")
-
-
-def _one_or_several(name: str, value: Any, kind: type) -> Any:
-    """A list of one as its value, of several as a tuple; what is no list as it is.
-
-    Raises:
-        ConfigError: for an empty list, for what is of another type, and for doubled or empty names.
-    """
-    several = list(value) if isinstance(value, list | tuple) else [value]
-    number = {str: "a stream's name", int: "a whole number"}[kind]
-    shown = f"inputs.{name} is {json.dumps(value, ensure_ascii=False, default=str)}"
-    if not several or any(type(item) is not kind for item in several):
-        raise ConfigError(f"{shown}, expected {number} or a list of several")
-    if kind is str and len(several) > 1:
-        _require(all(several), f"{shown}: one of its names is empty")
-        _require(len(set(several)) == len(several), f"{shown}: each stream is named once")
-    for item in several:
-        _check_number(f"inputs.{name}", item)
-    return several[0] if len(several) == 1 else tuple(several)
-
-
-def _task_names(value: Any) -> tuple[str, ...]:
-    """A list of names as a tuple; what a shell leaves of a list, and what is no name, refused."""
-    shown = f"inputs.tasks is {json.dumps(value, ensure_ascii=False, default=str)}"
-    names = tuple(value) if isinstance(value, list | tuple) else (value,)
-    _require(
-        all(isinstance(name, str) and re.fullmatch(r"\w[\w -]*", name) for name in names),
-        f"{shown}, expected a list of names of letters, digits, spaces, - and _: "
-        """--set 'inputs.tasks=["audiocaps", "clotho"]'""",
-    )
-    _require(len(set(names)) == len(names), f"{shown}: each task is named once")
-    return names
-
-
-def _several(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ConfigError(message)
-
-
-def _require_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    _require(value in known, f"{name} is {value!r}, expected one of {', '.join(known)}")
