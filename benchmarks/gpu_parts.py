@@ -1,6 +1,5 @@
 """The parts of `python -m benchmarks gpu`: from (work folder, tiny) to figures."""
 
-import csv
 import os
 import re
 import subprocess
@@ -22,18 +21,15 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks import train_updates
 from benchmarks.decode import fitted
 from benchmarks.extract_gpu import measure_extraction
-from benchmarks.simulate import CLASS_MAP, real_data, simulate_audiocaps
+from benchmarks.simulate import real_data, simulate_audiocaps
+from benchmarks.stand_ins import write_stand_ins
 from benchmarks.tiny_networks import write_tiny_networks
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.precision import in_precision
 from evaluate.captions.search import Searcher
-from extract.demo.captions import caption
-from extract.demo.sounds import KINDS
-from extract.demo.write import draw_clip
 from features.common.errors import ConfigError
 from train.loop import Trainer
 from train.model.attention import do_without_cudnn_attention
-from train.model.pretrained import train_tokenizer
 from train.recipes.config import BartShape, Recipe
 from train.recipes.files import load_recipe
 from train.run import Job, train
@@ -47,8 +43,7 @@ PROFILED = 10  # updates whose kernels are listed, just before the last
 PAPER_UPDATES, PAPER_VALIDATIONS = 24_000, 24
 CAPTIONS = 957
 CLIPS = {False: 4000, True: 6}
-TOKENS, CLASSES = 50_265, 521  # of BART's tokenizer, of YAMNet
-SCENES, OF_A_SCENE = 512, 10
+SCENES = 512
 SMALL = {"bart.d_model": 32, "bart.encoder_ffn_dim": 32, "bart.decoder_ffn_dim": 32,
          "bart.encoder_layers": 1, "bart.decoder_layers": 1,
          "bart.encoder_attention_heads": 2, "bart.decoder_attention_heads": 2}  # fmt: skip
@@ -74,38 +69,6 @@ def prepare(work: Path, tiny: bool) -> dict[str, str]:
     with patch.dict(os.environ, environment):
         simulate_audiocaps(work / "features", "train:64,val:4" if tiny else "train:4096,val")
     return environment
-
-
-def write_stand_ins(folder: Path, *, scenes: int, tokens: int = TOKENS) -> None:
-    """What `real_data` looks for, made here: captions, a tokenizer of BART's size, class names.
-
-    Args:
-        folder: gets audiocaps/captions, bpe and YAMNet's class map.
-        scenes: different scenes to speak of; each is a clip ten times, in other words.
-        tokens: of the tokenizer.
-    """
-    rng = np.random.default_rng(0)
-    rows = []
-    for number in range(scenes):
-        scene, _, _ = draw_clip(0, number, split=None)
-        rows += [(f"scene{number}x{time}", caption(rng, scene)) for time in range(OF_A_SCENE)]
-    captions = folder / "audiocaps" / "captions"
-    captions.mkdir(parents=True)
-    for split, own in (("train", rows), ("val", rows[: len(rows) // 10]), ("test", rows[:10])):
-        with (captions / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["audiocap_id", "youtube_id", "start_time", "caption"])
-            writer.writerows([i, clip, 0, text] for i, (clip, text) in enumerate(own))
-    names = [*KINDS, *(f"Sound number {number}" for number in range(CLASSES - len(KINDS)))]
-    (folder / CLASS_MAP).parent.mkdir()
-    with (folder / CLASS_MAP).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["index", "mid", "display_name"])
-        writer.writerows([i, f"/m/{i}", name] for i, name in enumerate(names))
-    tokenizer = train_tokenizer([*names, *(text for _, text in rows)], tokens)
-    # Words that nobody says give the output layer BART's size.
-    tokenizer.add_tokens([f"unused{number}" for number in range(tokens - len(tokenizer))])
-    tokenizer.save_pretrained(folder / "bpe")
 
 
 def tests(work: Path, tiny: bool) -> Figures:
