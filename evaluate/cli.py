@@ -12,7 +12,7 @@ from evaluate.paper_cli import paper_command
 from evaluate.report.cli import report_command
 from evaluate.report.dataset_cli import dataset_command
 from evaluate.run_cli import run_command
-from evaluate.sample import sample_command
+from evaluate.sample_cli import sample_command
 from evaluate.scores.cli import score_command
 from evaluate.scores.tables_cli import human_command, table_command
 from features.common.console import new_app

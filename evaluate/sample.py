@@ -1,57 +1,17 @@
-"""`python -m evaluate sample`: some clips captioned, and their CIDEr-D, as training asks for it.
+"""Some clips captioned, and their CIDEr-D, as training asks for it (evaluate/sample_cli.py)."""
 
-Training starts it as a process of its own on weights saved for it (train/run_folder/samples.py).
-"""
-
-import json
 import resource
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from evaluate.captions.cli_options import Device, RunFolder
-from evaluate.metrics.child import answers_alone
 from features.common.errors import ConfigError, FormatError
 from features.reader import Clip, Features
 from features.spec import Index
 
 # Of a processor's time: Java's tokenizer and CIDEr-D of a hundred clips (measured on two cores).
 _SCORING_S = 1.0
-
-
-def sample_command(
-    run: RunFolder,
-    features: Annotated[
-        list[Path], typer.Argument(metavar="FEATURES …", help="Features folder, or several.")
-    ],
-    ids: Annotated[Path, typer.Option(metavar="FILE", help="A clip id a line; what to caption.")],
-    split: Annotated[str, typer.Option(help="Split that holds them.")] = "val",
-    show: Annotated[int, typer.Option(help="Print the captions of so many, the first.")] = 10,
-    ask: Annotated[
-        bool,
-        typer.Option(
-            "--ask",
-            help="Answer each line on stdin, by RUN's weights of then. A number of seconds is the "
-            "processors' time that it may take: CIDEr-D is left out where it would be more.",
-        ),
-    ] = False,
-    device: Device = None,
-) -> None:
-    """Caption some clips and score them by CIDEr-D alone, as JSON on one line.
-
-    Training runs this beside itself, with --ask; what is answered stands in RUN/captions.jsonl.
-
-    Example: python -m evaluate sample runs/first features --ids ids.txt --split test
-    """
-    sample = Sample(run=run, device=device, clips=_clips(features, split, ids), show=show)
-    with answers_alone() as answers:
-        for line in sys.stdin if ask else [""]:
-            answer = sample.answer(_seconds(line) if line.strip() else None)
-            print(json.dumps(answer, ensure_ascii=False), file=answers, flush=True)
 
 
 @dataclass(kw_only=True)
@@ -125,7 +85,7 @@ class CiderD:
         return float(self._metrics.cider_d(tokenised).mean())
 
 
-def _clips(folders: Sequence[Path], split: str, ids: Path) -> list[Clip]:
+def clips_of(folders: Sequence[Path], split: str, ids: Path) -> list[Clip]:
     """The clips of a list, in its order, from whichever folder has them.
 
     Raises:
@@ -152,13 +112,6 @@ def _clips(folders: Sequence[Path], split: str, ids: Path) -> list[Clip]:
             f"{ids} names"
         )
     return [found[clip] for clip in wanted]
-
-
-def _seconds(line: str) -> float:
-    try:
-        return float(line)
-    except ValueError:
-        raise ConfigError(f"--ask: found {line.strip()!r}, expected seconds, or nothing") from None
 
 
 def _processor_s() -> float:

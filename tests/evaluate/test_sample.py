@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pycocoevalcap.cider.cider import Cider
 
-from evaluate.sample import CiderD, sample_command
+from evaluate.sample import CiderD
+from evaluate.sample_cli import sample_command
 from features.common.errors import ConfigError, FormatError
 from tests.evaluate.conftest import CAPTIONS
 

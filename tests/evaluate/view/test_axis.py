@@ -40,8 +40,8 @@ def test_a_dot_is_a_link_at_its_place_and_names_cannot_break_out():
     dots = [Dot(x=x, y=10 * x, title='"<b>', href=f"{x}.html") for x in (0.0, 10.0, float("nan"))]
     svg = scatter(dots, x="words", y="score")
     assert len(re.findall("<circle", svg)) == 2
-    # The plot's corners: x from 44 to 330, y from 182 up to 12.
-    assert 'cx="44.0" cy="182.0"' in svg and 'cx="330.0" cy="12.0"' in svg
+    # The plot's corners: x from 52 to 330, y from 182 up to 12.
+    assert 'cx="52.0" cy="182.0"' in svg and 'cx="330.0" cy="12.0"' in svg
     assert "<b>" not in svg and 'href="10.0.html"' in svg
     assert scatter([], x="a", y="b") == ""
 
