@@ -34,7 +34,7 @@ def choose_weight_command(
 
     Example: python -m evaluate choose-weight runs/demo/val
     """
-    from evaluate.choose_weight import score_weights
+    from evaluate.captions.choosing.weight import score_weights
     from evaluate.scores.results import recorded_origin
     from evaluate.scores.score import Wanted
 

@@ -10,14 +10,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluate.metrics.child import ROOT, LineProcess, ScoreError, module
 from extract.weights.hub import sha256_of_weights
 from features.common.errors import FormatError, WeightsError
-from features.reader import Features
 from features.spec import EMBEDDING, Index, StreamSpec
+
+if TYPE_CHECKING:
+    from features.reader import Features
 
 STREAM = "clap"
 TIMEOUT_S = 1800.0  # as FENSE's: on a CPU many files take minutes
@@ -76,6 +79,8 @@ class ClapSource:
             FormatError: if there are no such features, or it is required and they lack the stream.
             WeightsError: if it is required and the folder is not that of the stream.
         """
+        from features.reader import Features  # h5py: not for scores without it
+
         features = Features(self.features, self.split)
         try:
             check_same_clap(self.folder, features)
@@ -86,7 +91,7 @@ class ClapSource:
         return None
 
 
-def check_same_clap(folder: Path, features: Features) -> StreamSpec:
+def check_same_clap(folder: Path, features: "Features") -> StreamSpec:
     """See that a folder holds the CLAP that features were made with.
 
     Returns:
@@ -141,6 +146,8 @@ def clap_scores(
     Raises:
         ScoreError: if the features lack a clip, or the worker fails.
     """
+    from features.reader import Features
+
     features = Features(source.features, source.split)
     known = set(features.ids)
     lacking = [clip for clip in clips if clip not in known]

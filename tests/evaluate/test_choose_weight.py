@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from evaluate.choose_weight import Candidate, best, read_candidates
+from evaluate.captions.choosing.weight import Candidate, best, read_candidates
 from evaluate.choose_weight_cli import weights_table
 from evaluate.cli import app
 from evaluate.metrics import clap

@@ -32,12 +32,12 @@ def wait_for(condition, what: str) -> None:
 def running(tiny_weights, tmp_path):
     """A run of many shards in a process of its own that has finished at least one of them."""
     many = tmp_path / "many"
-    write_clips(many, 240, seconds=0.2)
+    write_clips(many, 480, seconds=0.2)
     log, out = tmp_path / "log", tmp_path / "out"
     process = start_warm(
-        log, "run", many, *options(out, tiny_weights, shard_clips=4, streams="vggish")
+        log, "run", many, *options(out, tiny_weights, shard_clips=8, streams="vggish")
     )
-    chosen = {"shard_clips": 4, "streams": "vggish"}
+    chosen = {"shard_clips": 8, "streams": "vggish"}
     process.again = lambda **others: extract(
         "run", many, *options(out, tiny_weights, **chosen, **others)
     )
@@ -57,10 +57,13 @@ def ended(process) -> tuple[int, str]:
 
 
 def test_a_second_run_on_one_output_is_refused(running):
+    os.killpg(running.pid, signal.SIGSTOP)  # it keeps its lock, and does not end meanwhile
     line = only_error(running.again())
     assert "another extraction is writing there" in line
     assert "another extraction is writing there" in only_error(running.again(part="1/2"))
-    assert running.is_alive()
+    os.killpg(running.pid, signal.SIGCONT)
+    code, _ = ended(running)
+    assert code == 0
 
 
 def test_a_killed_run_leaves_no_lock_and_its_workers_end(running):
