@@ -15,10 +15,8 @@ transformers' beam search.
 """
 
 import os
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -28,7 +26,7 @@ import torch
 
 from benchmarks import decode
 from benchmarks.extract import real_data, write_weights
-from benchmarks.machine import header
+from benchmarks.machine import header, rates_in_turns
 from benchmarks.published.extract import Stopwatch, hear_tags_and_panns, tensorflow_yamnet
 from evaluate.captions.hours.places import plan
 from evaluate.captions.hours.writing import write_captions
@@ -68,20 +66,19 @@ def main(rounds: int = ROUNDS) -> None:
         alone = sorted((root / "windows").iterdir())[:: WINDOWS // ALONE]
         said: dict[str, list[int]] = {}
         published = published_way(root / "weights", setting)
+        together_s, alone_s = HEARD * WINDOW_S, len(alone) * WINDOW_S
         ways: dict[str, tuple[Callable[[], None], int]] = {
-            "float32": (lambda: ours(listener, "float32", root, said), HEARD),
-            "bf16 networks, int8 captions": (lambda: ours(narrow, "int8", root, said), HEARD),
-            "ours, one window at a time": (lambda: one_by_one(listener, alone), len(alone)),
-            "published way, one window at a time": (lambda: published(alone), len(alone)),
+            "float32": (lambda: ours(listener, "float32", root, said), together_s),
+            "bf16 networks, int8 captions": (lambda: ours(narrow, "int8", root, said), together_s),
+            "ours, one window at a time": (lambda: one_by_one(listener, alone), alone_s),
+            "published way, one window at a time": (lambda: published(alone), alone_s),
         }
-        rates: dict[str, list[float]] = {name: [] for name in ways}
-        for number in range(rounds):
-            for name, (work, windows) in ways.items():
-                print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr)
-                start = time.perf_counter()
-                work()
-                rates[name].append(windows * WINDOW_S / (time.perf_counter() - start))
-    report({name: statistics.median(values) for name, values in rates.items()}, said, captions)
+
+        def told(number: int, name: str) -> None:
+            print(f"round {number} of {rounds}: {name}", file=sys.stderr)
+
+        rates = rates_in_turns(ways, rounds, told)
+    report(rates, said, captions)
 
 
 def report(rates: dict[str, float], said: dict[str, list[int]], fitted: decode.Captions) -> None:

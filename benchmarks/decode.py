@@ -14,7 +14,6 @@ comes from:
     python -m benchmarks.decode FOLDER/run FOLDER/features cuda
 """
 
-import statistics
 import sys
 import tempfile
 import time
@@ -28,7 +27,7 @@ import numpy as np
 import torch
 from transformers import BartForConditionalGeneration, GenerationConfig
 
-from benchmarks.machine import header
+from benchmarks.machine import header, rates_in_turns
 from benchmarks.published import ctranslate2
 from evaluate.captions.generate import caption_clips
 from evaluate.captions.options import DecodingOptions
@@ -110,13 +109,8 @@ def main() -> float:
         f"({np.mean(CAPTION_TOKENS):.1f} tokens)",
         flush=True,
     )
-    rates: dict[str, list[float]] = {name: [] for name in methods}
-    for _ in range(ROUNDS):
-        for name, (decode, clips) in methods.items():
-            start = time.perf_counter()
-            decode(clips)
-            rates[name].append(len(clips) / (time.perf_counter() - start))
-    median = {name: statistics.median(values) for name, values in rates.items()}
+    ways = {name: (partial(way, clips), len(clips)) for name, (way, clips) in methods.items()}
+    median = rates_in_turns(ways, ROUNDS)
     best, alone, single, published = median.values()
     for name, rate in median.items():
         print(f"  {name:50} {rate:7.2f} clips/s")
@@ -142,7 +136,7 @@ def beside_ctranslate2(shape: BartShape = LARGE, count: int = 64) -> None:
     run = Run(path=Path("random"), model=model, tokenizer=None, recipe=Recipe(), streams={})
     rng = np.random.default_rng(0)
     prompts = [rng.integers(4, VOCABULARY, 48) for _ in range(count)]
-    methods: dict[str, Callable[[], object]] = {}
+    ways: dict[str, tuple[Callable[[], object], int]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("float32", "int8"):
             try:
@@ -150,23 +144,18 @@ def beside_ctranslate2(shape: BartShape = LARGE, count: int = 64) -> None:
             except ImportError:
                 print("  CTranslate2 is not there: make setup-bench brings it", flush=True)
                 break
-            methods[f"CTranslate2, {kind}"] = partial(decode, prompts, 32)
+            ways[f"CTranslate2, {kind}"] = (partial(decode, prompts, 32), count)
         for precision in ("float32", "bf16", "int8"):
             options = DecodingOptions(
                 batch_size=32, precision=precision, min_length=FIXED, max_length=FIXED
             )
             narrow = in_precision(run, precision)
             searcher = Searcher(run=narrow, options=options, done=lambda prompts: None)
-            methods[f"ours, {precision}"] = partial(searcher.search, block_of(prompts))
-        rates: dict[str, list[float]] = {name: [] for name in methods}
-        for _ in range(ROUNDS):
-            for name, work in methods.items():
-                start = time.perf_counter()
-                work()
-                rates[name].append(count / (time.perf_counter() - start))
+            ways[f"ours, {precision}"] = (partial(searcher.search, block_of(prompts)), count)
+        rates = rates_in_turns(ways, ROUNDS)
     print(f"  {count} captions of 11 words, prompts of 48 tokens, d_model {shape.d_model}:")
-    for name, found in rates.items():
-        print(f"  {name:50} {statistics.median(found):7.2f} clips/s", flush=True)
+    for name, rate in rates.items():
+        print(f"  {name:50} {rate:7.2f} clips/s", flush=True)
 
 
 def ours(setting: Setting, clips: Sequence[int], batch_size: int) -> None:

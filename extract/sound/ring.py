@@ -8,10 +8,8 @@ in a row are one copy.
 import mmap
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import torch
@@ -51,7 +49,7 @@ class Heard:
         return self.frames / self.sample_rate_hz if self.frames else 0.0
 
 
-class Ring:
+class Ring(AbstractContextManager["Ring"]):
     """Slots, and the ways into them and out of them. Left as a context, it unlocks its pages.
 
     Args:
@@ -71,15 +69,7 @@ class Ring:
         self._device = "cpu"
         self._stream: torch.cuda.Stream | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *ended: object) -> None:
         if self.locked:
             with suppress(RuntimeError):  # of a device that failed, which is told already
                 torch.cuda.synchronize(self._device)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from train.data.loader import Loader
 from train.faster import COMPILING_PAYS, layers_pay
 from train.flat import FlatAdamW
 from train.model import tagbart
@@ -13,6 +14,13 @@ from train.recipes.config import OptimConfig, Recipe, TrainConfig
 
 def recipe(**train) -> Recipe:
     return Recipe(train=TrainConfig(**train))
+
+
+def model_and_batch(make_toy, toy_data):
+    """A toy's model, and the first batch that it would learn from."""
+    toy = make_toy()
+    loader = Loader(data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
+    return toy.model, next(iter(loader.epoch(0, 0))).batch
 
 
 def test_layers_are_compiled_where_the_updates_repay_it(monkeypatch):
@@ -34,12 +42,8 @@ def test_true_and_false_of_older_recipes_mean_always_and_never():
 def test_rows_of_zeros_below_the_output_layer_change_neither_loss_nor_gradients(
     make_toy, toy_data, monkeypatch
 ):
-    from train.data.loader import Loader
-
-    toy = make_toy()
-    loader = Loader(data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
-    batch = next(iter(loader.epoch(0, 0))).batch
-    weights, model = list(toy.model.parameters()), toy.model.double().eval()
+    model, batch = model_and_batch(make_toy, toy_data)
+    weights, model = list(model.parameters()), model.double().eval()
     batch = replace(batch, audio=batch.audio.double())
     assert len(model.bart.lm_head.weight) % 64
     found = []
@@ -53,11 +57,8 @@ def test_rows_of_zeros_below_the_output_layer_change_neither_loss_nor_gradients(
 
 
 def test_the_zeros_behind_a_flat_output_layer_serve_without_a_copy(make_toy, toy_data, monkeypatch):
-    from train.data.loader import Loader
-
-    toy = make_toy()
-    loader = Loader(data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
-    batch, model = next(iter(loader.epoch(0, 0))).batch, toy.model.eval()
+    model, batch = model_and_batch(make_toy, toy_data)
+    model.eval()
     FlatAdamW(model, OptimConfig(), adds_up=False)
     weights, found = list(model.parameters()), []
     monkeypatch.setattr(tagbart.F, "pad", None)  # only the room behind the weights is left

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from extract.sound.ahead import Ended
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _FORM = "{desc} {percentage:3.0f}%|{bar}| {remaining} left{postfix}"
 
 
-class Meter:
+class Meter(AbstractContextManager["Meter"]):
     """A bar on stderr that counts seconds of sound; how long files last is guessed beforehand."""
 
     def __init__(self, files: Sequence[Path], *, shown: bool = True) -> None:
@@ -27,15 +27,7 @@ class Meter:
         self._bar.disable = self._bar.disable or not shown
         self._bar.bar_format = _FORM
 
-    def __enter__(self) -> "Meter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *ended: object) -> None:
         self._bar.close()
 
     def watch(self, items: "Followed") -> "Followed":
