@@ -151,7 +151,8 @@ def _run(out: Path, tiny: bool, count: int, compiled: str) -> Figures:
     figures["once_s"] = once
     figures["paper_min"] = (PAPER_UPDATES * middle + once) / 60
     if graphs and graphs[0]:
-        figures |= {"shapes": len(graphs[0]._turns), "recorded": len(graphs[0]._recorded)}
+        shapes = graphs[0].shapes
+        figures |= {"shapes": len(shapes.turns), "recorded": len(shapes.recorded)}
     if not tiny:
         figures["memory_mib"] = torch.cuda.max_memory_allocated() >> 20
     for name, value in figures.items():

@@ -1,4 +1,4 @@
-"""Updates that a GPU repeats as one launch: CUDA graphs, one for each shape of a batch.
+"""Steps that a GPU repeats as one launch: CUDA graphs, one for each shape of a batch.
 
 An update of bart-large's shape is thousands of kernels. At batch 8 a GPU is likely to need less
 time for them than the host takes to name them one by one. A graph names them all at once. What a
@@ -8,8 +8,9 @@ their own, and what changes from update to update (learning rate, counts) lies i
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from typing import Generic, TypeVar
 
 import torch
 
@@ -21,8 +22,45 @@ from train.data.batches import Batch
 PLAIN_TURNS = 1
 MOST_SHAPES = 64  # recorded at most, since each takes memory; others run plainly
 
+T = TypeVar("T")
 Step = Callable[[], None]
 Record = Callable[[Step], Step]
+
+
+class Shapes(Generic[T]):
+    """What was recorded, by shape; a shape is recorded at its second turn."""
+
+    def __init__(self, fall_back: Callable[[str], object] | None) -> None:
+        """Hold nothing yet.
+
+        Args:
+            fall_back: told why a step could not be recorded; nothing is from then on. Without it
+                the error is raised.
+        """
+        self._fall_back, self._most = fall_back, MOST_SHAPES
+        self.turns: Counter[Hashable] = Counter()
+        self.recorded: dict[Hashable, T] = {}
+
+    def turn(self, shape: Hashable, record: Callable[[], T]) -> T | None:
+        """What was recorded for a shape, perhaps just now; None where the step goes plainly."""
+        self.turns[shape] += 1
+        if shape not in self.recorded:
+            if self.turns[shape] <= PLAIN_TURNS or len(self.recorded) >= self._most:
+                return None
+            try:
+                self.recorded[shape] = record()
+            except (RunError, torch.OutOfMemoryError) as error:
+                if self._fall_back is None:
+                    raise
+                self._most = 0
+                self._fall_back(str(error.__cause__ or error).splitlines()[0])
+                return None
+        return self.recorded[shape]
+
+    def forget(self) -> None:
+        """What was recorded is no longer true."""
+        self.turns.clear()
+        self.recorded.clear()
 
 
 class Repeated:
@@ -45,38 +83,23 @@ class Repeated:
         fall_back: Callable[[str], object] | None = None,
     ) -> None:
         self._step, self._device, self._record = step, device, record
-        self._fall_back, self._most = fall_back, MOST_SHAPES
-        self._turns: Counter[tuple] = Counter()
-        self._recorded: dict[tuple, tuple[Batch, Step]] = {}
+        self.shapes: Shapes[tuple[Batch, Step]] = Shapes(fall_back)
 
     def __call__(self, batch: Batch, seed: int) -> None:
         """Do the step with a batch of the host, torch's generators seeded before it (dropout)."""
         torch.manual_seed(seed)
-        shape = batch.shape()
-        self._turns[shape] += 1
-        if shape not in self._recorded:
-            may = self._turns[shape] > PLAIN_TURNS and len(self._recorded) < self._most
-            if not (may and self._recorded_now(batch, shape)):
-                torch.manual_seed(seed)  # whatever an attempt made of the generator
-                self._step(batch.to(self._device))
-                return
-            torch.manual_seed(seed)
-        room, repeat = self._recorded[shape]
+        found = self.shapes.turn(batch.shape(), lambda: self._recorded(batch))
+        torch.manual_seed(seed)  # whatever recording made of the generator
+        if found is None:
+            self._step(batch.to(self._device))
+            return
+        room, repeat = found
         room.take(batch)
         repeat()
 
-    def _recorded_now(self, batch: Batch, shape: tuple) -> bool:
-        """Record the step for a shape; False where it goes plainly instead."""
+    def _recorded(self, batch: Batch) -> tuple[Batch, Step]:
         room = batch.to(self._device).clone()
-        try:
-            self._recorded[shape] = room, self._record(lambda: self._step(room))
-        except (RunError, torch.OutOfMemoryError) as error:
-            if self._fall_back is None:
-                raise
-            self._most = 0
-            self._fall_back(str(error.__cause__ or error).splitlines()[0])
-            return False
-        return True
+        return room, self._record(lambda: self._step(room))
 
 
 def cuda_graphs(device: torch.device) -> Record | None:
@@ -109,7 +132,7 @@ def cuda_graphs(device: torch.device) -> Record | None:
             if isinstance(error.__context__, torch.OutOfMemoryError):  # then its end fails as well
                 raise error.__context__ from None
             raise RunError(
-                f"an update could not be recorded as a CUDA graph ({str(error).splitlines()[0]}). "
+                f"a step could not be recorded as a CUDA graph ({str(error).splitlines()[0]}). "
                 'To go on without graphs, write cuda_graphs = "never" in the run\'s recipe.toml, '
                 "then --resume"
             ) from error

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from evaluate.captions.beam import Hypothesis
+from evaluate.captions.beams import Hypothesis
 from train.run_folder.checkpoint import Run
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from evaluate.captions.beam import Hypothesis
+from evaluate.captions.beams import Hypothesis
 from evaluate.captions.candidate import Caption, ClipLike, candidates_of, distinct, text_of
 from evaluate.captions.choosing.by_ear import Ear, rank_by_ear
 from evaluate.captions.choosing.consensus import expected_agreement

@@ -5,7 +5,7 @@ Nothing is taken from a checkpoint's own generation settings.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, log
 from typing import Any, Self
 
 from extract.sound.windows import WINDOW_S
@@ -36,6 +36,7 @@ PUBLISHED: dict[str, Any] = {
 # transformers' names for what is called otherwise here.
 _OUR_NAMES = {"no_repeat_ngram_size": "no_repeat_ngram"}
 _LARGEST_SEED = 2**64 - 1  # what generators take
+_LARGEST_POWER = 700  # e to this is near the largest number there is
 _LARGEST_COUNT = 2**31 - 1  # far beyond what fits into memory, and what arrays can count
 
 
@@ -142,6 +143,11 @@ class DecodingOptions:
             raise ConfigError(f"choose_weight is {self.choose_weight}, expected 0 to 1")
         if not isfinite(self.length_penalty):
             raise ConfigError(f"length_penalty is {self.length_penalty}, expected a number")
+        if abs(self.length_penalty) * log(self.max_length) > _LARGEST_POWER:
+            raise ConfigError(
+                f"length_penalty is {self.length_penalty}: {self.max_length} tokens to that power "
+                "are no number any more; 0 to 2 is usual"
+            )
 
     @property
     def passes(self) -> int:
@@ -155,7 +161,11 @@ class DecodingOptions:
             logprob: of the caption, the sum over its tokens.
             tokens: how many, at least 1.
         """
-        return logprob / tokens**self.length_penalty
+        return logprob / self.divisor(tokens)
+
+    def divisor(self, tokens: int) -> float:
+        """What the log-probability of a caption of so many tokens is divided by."""
+        return float(tokens**self.length_penalty)
 
     @classmethod
     def published(cls, own: Mapping[str, Any] | None = None, **others: Any) -> Self:

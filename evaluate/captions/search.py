@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,20 @@ import torch
 from torch.nn import functional
 from transformers import BartForConditionalGeneration
 
-from evaluate.captions.beam import Hypothesis, SpecialTokens, beam_search
+from evaluate.captions.beam import BeamSearch
+from evaluate.captions.beams import Hypothesis, SpecialTokens
 from evaluate.captions.choosing.nucleus import draw_captions, numbers
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.precision import logits_in_parts, narrow
+from features.common.console import log
 from features.common.errors import ConfigError
 from train.data.batches import IGNORED, Block
+from train.graphs import cuda_graphs
 from train.model.attention import do_without_cudnn_attention
 from train.model.device import own_device
 from train.run_folder.checkpoint import Run, load_run
 
-# Prompts decoded together by default. A GPU is waited for once a token, whatever the batch.
+# Prompts decoded together by default.
 CPU_BATCH, GPU_BATCH = 32, 256
 
 
@@ -62,13 +66,18 @@ class Searcher:
         on_cpu = self.run.model.device.type == "cpu"
         return self.options.batch_size or (CPU_BATCH if on_cpu else GPU_BATCH)
 
+    @cached_property
+    def _beam_search(self) -> BeamSearch:
+        model = self.run.model
+        return BeamSearch(model.bart, self.options, cuda_graphs(model.device), _without_graphs)
+
     def search(self, block: Block) -> list[list[Hypothesis]]:
         """The hypotheses of every sample of a block, best first."""
         found: list[list[Hypothesis]] = [[] for _ in block.length]
         with self._memory_watched():
             for members in _batches(block.length, self.batch_size):
                 states, mask = self._encode(block, members)
-                of_batch = beam_search(self.run.model.bart, states, mask, self.options)
+                of_batch = self._beam_search(states, mask)
                 for member, hypotheses in zip(members, of_batch, strict=True):
                     found[member] = hypotheses
                 self.done(len(members))
@@ -172,6 +181,10 @@ def sequence_logprobs(
     )
     losses[:, 0] = 0.0
     return [row[:length] for row, length in zip((-losses).tolist(), lengths, strict=True)]
+
+
+def _without_graphs(why: str) -> None:
+    log(f"captions go on without CUDA graphs: {why}")
 
 
 def _batches(length: np.ndarray, size: int) -> Iterator[np.ndarray]:

@@ -4,10 +4,13 @@ The same arithmetic as transformers' BartDecoder, arranged for beam search:
 - keys and values of the encoder's output are computed and kept once per clip, not per beam;
 - beams are never copied when they change places: a clip's past holds the rows of all its beams,
   and a mask says which of them are a beam's own ancestors;
-- clips that are done leave the batch.
+- clips that are done leave the batch;
+- a step reads nothing that changes but tensors that keep their place, so that a GPU can repeat it
+  as it was recorded (evaluate/captions/beam.py).
 """
 
 from collections.abc import Sequence
+from math import inf
 
 import torch
 from torch.nn import functional
@@ -17,10 +20,12 @@ from transformers.models.bart.modeling_bart import BartAttention, BartDecoderLay
 from evaluate.captions.precision import logits_in_parts
 
 Pair = tuple[torch.Tensor, torch.Tensor]  # keys and values, [clips, heads, N, d_model / heads]
+Place = slice | torch.Tensor  # rows of the past
 
-_FIRST_STEPS = 16
-# Rows that are looked at are filled up to a multiple of these, or a GPU's attention would copy its
-# mask in every layer to do so itself.
+# Tokens that beams have room for at first; twice as many each time that they need more.
+_FIRST_TOKENS = {"cpu": 18, "cuda": 32}
+# Beams count as so long as the next multiple of these, so that a GPU meets few shapes; rows that
+# are looked at are filled up to one, or its attention would copy the mask in every layer.
 _MULTIPLE = {"cpu": 1, "cuda": 16}
 
 
@@ -54,22 +59,35 @@ class StepDecoder:
         assert not bart.training
         self._decoder = bart.model.decoder
         self._beams, self._max_length = beams, max_length
-        self._clips = len(encoder_states)
-        self._length = 0  # tokens of a beam
-        self._slots = 0  # rows of the past in use
-        self._multiple = _MULTIPLE[encoder_states.device.type]
-        spare = -encoder_states.shape[1] % self._multiple
-        encoder_states = functional.pad(encoder_states, (0, 0, 0, spare))
-        self._sources = [
-            (_heads(layer.encoder_attn.k_proj(encoder_states), layer.encoder_attn),
-             _heads(layer.encoder_attn.v_proj(encoder_states), layer.encoder_attn))
-            for layer in self._decoder.layers
-        ]  # fmt: skip
-        self._kind = self._sources[0][0].dtype  # that layers compute in
-        visible = functional.pad(attention_mask.bool(), (0, spare))
-        self._visible = self._added(visible[:, None, None, :])
-        self._past = [(keys[:, :, :0], values[:, :, :0]) for keys, values in self._sources]
-        self._ancestors = visible[:, None, :0].expand(-1, beams, -1)
+        device = encoder_states.device
+        self._multiple, self._first = _MULTIPLE[device.type], _FIRST_TOKENS[device.type]
+        self.clips, self.length, self._prefix = len(encoder_states), 0, 0
+        self._sources, self._visible = self._read(encoder_states, attention_mask)
+        keys, kind = self._sources[0][0], self._sources[0][0].dtype  # that layers compute in
+        # Keys and values of all layers, and what attention adds where a row is no ancestor.
+        layers, (clips, heads, _, width) = len(self._sources), keys.shape
+        self._past = keys.new_zeros(layers, 2, clips, heads, 0, width)
+        self._others = keys.new_zeros(clips, beams, 0)
+        self._own = torch.full((beams, beams), -inf, dtype=kind, device=device).fill_diagonal_(0)
+        self._slots = torch.arange(beams, device=device)  # where the next token's rows go
+        self._position = torch.zeros(1, dtype=torch.int64, device=device)
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """Clips and encoder rows that there is memory for."""
+        return self._visible.shape[0], self._visible.shape[3]
+
+    def take(self, encoder_states: torch.Tensor, attention_mask: torch.Tensor) -> None:
+        """Begin anew with another batch in the same memory, which must have room for it."""
+        sources, visible = self._read(encoder_states, attention_mask)
+        clips, _, rows, _ = sources[0][0].shape
+        for new, old in zip(sources, self._sources, strict=True):
+            for values, place in zip(new, old, strict=True):
+                place[:clips, :, :rows] = values
+        self._visible[:clips, ..., rows:] = -inf
+        self._visible[:clips, ..., :rows] = visible
+        self.clips, self.length = clips, 0
+        self._others.fill_(-inf)
 
     @torch.inference_mode()
     def start(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -81,11 +99,16 @@ class StepDecoder:
         Returns:
             [clips, d_model], the decoder's output at the last of them.
         """
-        count = len(tokens)
-        self._make_room(count)
-        own = torch.ones(count, self._end(count), dtype=torch.bool, device=tokens.device).tril()
-        hidden = self._forward(tokens.expand(self._clips, -1), own)
-        self._ancestors[:, :, :count] = True
+        count = self._prefix = self.length = len(tokens)
+        self.make_room(count)
+        self._others[:, :, :count] = 0
+        shape = (count, self._rows(count))
+        before = torch.full(shape, -inf, dtype=self._own.dtype, device=tokens.device).triu_(1)
+        positions = torch.arange(count, device=tokens.device)
+        place = slice(0, count)
+        hidden = self._forward(tokens.expand(self.clips, -1), positions, before, place)
+        self._slots.copy_(torch.arange(count, count + self._beams))
+        self._position.fill_(count)
         return hidden[:, -1]
 
     @torch.inference_mode()
@@ -99,96 +122,121 @@ class StepDecoder:
         Returns:
             [clips, beams, d_model], the decoder's output.
         """
-        self._make_room(self._beams)
-        lines = self._ancestors[: self._clips]
-        lines.copy_(lines.gather(1, origins[:, :, None].expand(-1, -1, lines.shape[2])))
-        beams = torch.arange(self._beams, device=tokens.device)
-        lines[:, beams, self._slots + beams] = True
-        return self._forward(tokens, lines[:, None, :, : self._end(self._beams)])
+        _, longest, _ = self.next_step()
+        return self.feed(tokens, origins, longest)
 
-    @torch.inference_mode()
-    def drop(self, clips: Sequence[int]) -> list[int]:
-        """Take clips out of the batch; those at its end move into their places.
-
-        Args:
-            clips: their places, in ascending order.
+    def next_step(self) -> tuple[int, int, bool]:
+        """Count one token more and make room for it.
 
         Returns:
-            The old place of each clip that stays, in the new order.
+            The clips, as how long beams count, and whether they got other memory.
         """
-        gone, left = set(clips), self._clips - len(clips)
-        movers = [place for place in range(left, self._clips) if place not in gone]
-        order = list(range(left))
-        for hole, mover in zip(clips, movers, strict=False):
-            order[hole] = mover
-        # So few rows are moved that it pays at once, whenever a clip is done.
-        self._clips = left
-        if movers:
-            device = self._visible.device
-            to, source = torch.tensor([list(clips[: len(movers)]), movers], device=device)
-            for pair in self._past:
-                for rows in pair:
-                    rows[to, :, : self._slots] = rows[source, :, : self._slots]
-            for rows in (self._visible, self._ancestors, *(r for p in self._sources for r in p)):
-                rows[to] = rows[source]
-        return order
+        self.length += 1
+        longest = self.longest(self.length)
+        return self.clips, longest, self.make_room(longest)
 
-    def _make_room(self, count: int) -> None:
-        """Let the past hold so many rows more."""
-        capacity, needed = self._ancestors.shape[2], self._slots + count
-        if needed <= capacity:
+    def longest(self, tokens: int) -> int:
+        """As how long a beam of so many tokens counts: a multiple, but never above the limit."""
+        return min(tokens + -tokens % self._multiple, self._max_length)
+
+    def feed(self, tokens: torch.Tensor, origins: torch.Tensor, longest: int) -> torch.Tensor:
+        """What `step` does after `next_step`; does nothing but on tensors that keep their place."""
+        rows = self._rows(longest)
+        mask = self._others[: self.clips, :, :rows]
+        mask.copy_(mask.gather(1, origins[:, :, None].expand(-1, -1, rows)))
+        place: Place = self._slots
+        if self._multiple == 1:  # a plain copy is far quicker on a CPU
+            place = slice(rows - self._beams, rows)
+        mask[:, :, place] = self._own
+        hidden = self._forward(tokens, self._position, mask[:, None], place)
+        self._slots += self._beams
+        self._position += 1
+        return hidden
+
+    def move(self, movers: Sequence[int], holes: Sequence[int], clips: int) -> None:
+        """Take clips out of the batch.
+
+        Args:
+            movers: places of clips that stay, in the places of others from now on.
+            holes: those places.
+            clips: so many are left, those in front.
+        """
+        self.clips = clips
+        if not movers:
             return
+        device = self._visible.device
+        to, source = torch.tensor([list(holes), list(movers)], device=device)
+        used = self._rows(self.length)
+        for layer in self._past:  # one by one: what is on its way takes memory, too
+            layer[:, to, :, :used] = layer[:, source, :, :used]
+        for rows in (self._visible, self._others, *(r for pair in self._sources for r in pair)):
+            rows[to] = rows[source]
+
+    def make_room(self, longest: int) -> bool:
+        """Let beams become so long; whether they got other memory for it."""
+        room, needed = self._others.shape[2], self._rows(longest)
+        if needed <= room:
+            return False
         # Twice what is there, so that long captions are moved seldom and short ones take little.
-        most = needed + self._beams * (self._max_length - self._length)
-        larger = min(most, max(2 * capacity, count + _FIRST_STEPS * self._beams))
-        larger += -larger % self._multiple
-        self._past = [tuple(_larger(rows, larger) for rows in pair) for pair in self._past]  # type: ignore[misc]
-        self._ancestors = _larger(self._ancestors, larger)
+        beams = min(max(2 * room // self._beams, self._first), self._max_length)
+        larger = max(needed, self._rows(self.longest(beams)))
+        past, others = self._past, self._others
+        self._past = past.new_zeros(*past.shape[:4], larger, past.shape[5])  # no row is infinite
+        self._past[..., :room, :] = past
+        self._others = functional.pad(others, (0, larger - room), value=-inf)
+        return True
 
-    def _end(self, count: int) -> int:
-        """Rows of the past to be looked at once so many more are there, filled up."""
-        end = self._slots + count
-        return end + -end % self._multiple
+    def _read(self, states: torch.Tensor, mask: torch.Tensor) -> tuple[list[Pair], torch.Tensor]:
+        """Keys and values of the encoder's output by layer, and what attention adds to them."""
+        spare = -states.shape[1] % self._multiple
+        states = functional.pad(states, (0, 0, 0, spare))
+        sources = [
+            (_heads(layer.encoder_attn.k_proj(states), layer.encoder_attn),
+             _heads(layer.encoder_attn.v_proj(states), layer.encoder_attn))
+            for layer in self._decoder.layers
+        ]  # fmt: skip
+        padding = ~functional.pad(mask.bool(), (0, spare))[:, None, None, :]
+        empty = torch.zeros(padding.shape, dtype=sources[0][0].dtype, device=mask.device)
+        return sources, empty.masked_fill_(padding, -inf)
 
-    def _added(self, mask: torch.Tensor) -> torch.Tensor:
-        """What attention adds where a mask says False, made once instead of in every layer."""
-        empty = torch.zeros(mask.shape, dtype=self._kind, device=mask.device)
-        return empty.masked_fill_(~mask, -torch.inf)
+    def _rows(self, tokens: int) -> int:
+        """Rows of the past when beams hold so many tokens, filled up."""
+        rows = self._prefix + self._beams * (tokens - self._prefix)
+        return rows + -rows % self._multiple
 
-    def _forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Tokens [clips, Q] to hidden states [clips, Q, d_model]; `mask` [.., Q, past and own]."""
-        decoder, count = self._decoder, tokens.shape[1]
-        mask = self._added(mask)
-        # The tokens handed to `start` follow each other, those of `step` stand side by side.
-        first = self._slots == 0
-        new = count if first else 1
-        positions = torch.arange(self._length, self._length + new, device=tokens.device)
+    def _forward(
+        self, tokens: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, place: Place
+    ) -> torch.Tensor:
+        """Tokens [clips, Q] to hidden states [clips, Q, d_model]; their rows go to `place`.
+
+        `mask` [.., Q, rows] is added to attention; `positions` are those of all beams.
+        """
+        decoder = self._decoder
         hidden = decoder.embed_tokens(tokens)
-        hidden = hidden + decoder.embed_positions(tokens[:, :new], position_ids=positions)
+        hidden = hidden + decoder.embed_positions(tokens, position_ids=positions)
         hidden = decoder.layernorm_embedding(hidden)
         for layer, past, source in zip(decoder.layers, self._past, self._sources, strict=True):
-            hidden = self._layer(layer, hidden, past, source, mask)
-        self._length += new
-        self._slots += count
+            hidden = self._layer(layer, hidden, past[:, : self.clips], source, mask, place)
         return hidden
 
     def _layer(
         self,
         layer: BartDecoderLayer,
         hidden: torch.Tensor,
-        past: Pair,
+        past: torch.Tensor,
         source: Pair,
         mask: torch.Tensor,
+        place: Place,
     ) -> torch.Tensor:
-        attention, clips, end = layer.self_attn, self._clips, self._slots + hidden.shape[1]
-        narrow = hidden.to(self._kind)  # once for its three projections
-        for rows, projection in zip(past, (attention.k_proj, attention.v_proj), strict=True):
-            rows[:clips, :, self._slots : end] = _heads(projection(narrow), attention)
-        keys, values = (rows[:clips, :, : mask.shape[-1]] for rows in past)
+        attention, rows = layer.self_attn, mask.shape[-1]
+        narrow = hidden.to(past.dtype)  # once for its three projections
+        for kept, projection in zip(past, (attention.k_proj, attention.v_proj), strict=True):
+            kept[:, :, place] = _heads(projection(narrow), attention)
+        keys, values = past[..., :rows, :]
         attended = _attend(attention, narrow, keys, values, mask)
         hidden = layer.self_attn_layer_norm(hidden + attended)
-        keys, values = (rows[:clips] for rows in source)
-        attended = _attend(layer.encoder_attn, hidden, keys, values, self._visible[:clips])
+        keys, values = (rows[: self.clips] for rows in source)
+        attended = _attend(layer.encoder_attn, hidden, keys, values, self._visible[: self.clips])
         hidden = layer.encoder_attn_layer_norm(hidden + attended)
         inner = layer.activation_fn(layer.fc1(hidden))
         return layer.final_layer_norm(hidden + layer.fc2(inner))
@@ -237,10 +285,3 @@ def _attend(
 def _heads(rows: torch.Tensor, attention: BartAttention) -> torch.Tensor:
     """[clips, N, d_model] to [clips, heads, N, d_model / heads]."""
     return rows.unflatten(2, (attention.num_heads, attention.head_dim)).transpose(1, 2)
-
-
-def _larger(rows: torch.Tensor, capacity: int) -> torch.Tensor:
-    """A copy of [clips, H, N, ...] with room for `capacity` instead of N."""
-    grown = rows.new_zeros(*rows.shape[:2], capacity, *rows.shape[3:])  # no row is infinite
-    grown[:, :, : rows.shape[2]] = rows
-    return grown

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from evaluate.captions.beam import SpecialTokens
+from evaluate.captions.beams import SpecialTokens
 from evaluate.captions.candidate import ClipLike
 from train.data.prompts import NO_ROW
 from train.run_folder.checkpoint import Run

@@ -1,8 +1,6 @@
 """Updates repeated as they were recorded are the updates that a plain run does, in every bit.
 
-A CPU has no CUDA graphs. The stand-in here does what one does: it notes every operation of a step
-with the memory that it reads and writes, and later does the same operations on the same memory
-without any of our code running. What our code would have to compute anew then shows.
+A CPU has no CUDA graphs: tests/recorded.py stands in for them.
 """
 
 import gc
@@ -14,12 +12,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 import train.graphs
 import train.run
 from features.common.errors import ConfigError, RunError
+from tests.recorded import record
 from tests.train.toy import settings
 from train.data.batches import Batch
 from train.recipes.files import load_recipe
@@ -27,32 +24,6 @@ from train.run import Job
 from train.run_folder.metrics import read_metrics
 from train.run_folder.state import NAME as STATE_NAME
 from train.updates import Updater
-
-
-class Noted(TorchDispatchMode):
-    """Notes operations; `repeat` does them again in the same memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._operations = []
-        self._done = True  # unlike a GPU, we had to do the step to note it
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        result = operation(*args, **(kwargs or {}))
-        if not operation.is_view:
-            self._operations.append((operation, args, kwargs or {}, result))
-        return result
-
-    def repeat(self) -> None:
-        if self._done:
-            self._done = False
-            return
-        with torch.no_grad():
-            for operation, args, kwargs, result in self._operations:
-                again = operation(*args, **kwargs)
-                for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
-                    if isinstance(old, torch.Tensor) and old is not new:
-                        old.copy_(new)
 
 
 @pytest.fixture
@@ -63,13 +34,11 @@ def recorded(monkeypatch):
     """
     found = []
 
-    def record(step):
-        with Noted() as noted:
-            step()
-        found.append(noted)
-        return noted.repeat
+    def noted(step):
+        found.append(step)
+        return record(step)
 
-    monkeypatch.setattr("train.updates.cuda_graphs", lambda device: record)
+    monkeypatch.setattr("train.updates.cuda_graphs", lambda device: noted)
     monkeypatch.setattr(train.graphs, "PLAIN_TURNS", 1)
     monkeypatch.setitem(train.run._LENGTH_MULTIPLE, "cpu", 16)
     return found

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluate.captions.beam import Hypothesis
+from evaluate.captions.beams import Hypothesis
 from evaluate.captions.candidate import (
     Candidate,
     ClipLike,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import BartForConditionalGeneration
 
-from evaluate.captions.beam import Hypothesis, SpecialTokens, repeats
+from evaluate.captions.beams import Hypothesis, SpecialTokens, repeats
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.precision import logits_in_parts
 from evaluate.captions.step_decoder import StepDecoder

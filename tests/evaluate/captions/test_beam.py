@@ -4,9 +4,11 @@ import pytest
 import torch
 from transformers import BartConfig, BartForConditionalGeneration, GenerationConfig
 
-from evaluate.captions import step_decoder
-from evaluate.captions.beam import beam_search
+from evaluate.captions import beam, step_decoder
+from evaluate.captions.beam import BeamSearch, beam_search
 from evaluate.captions.options import PUBLISHED, DecodingOptions
+from features.common.errors import RunError
+from tests.recorded import record
 
 CLIPS, ROWS, PAD, EOS = 36, 10, 1, 2
 
@@ -63,6 +65,27 @@ def inputs(bart):
     return embeds, states.last_hidden_state, mask
 
 
+# Batches: the second is of another length, the third in the memory of the second, smaller.
+PARTS = (slice(0, 3), slice(3, 20), slice(20, CLIPS))
+
+
+def as_on_a_gpu(monkeypatch):
+    """Few shapes, a look every four tokens."""
+    monkeypatch.setitem(step_decoder._MULTIPLE, "cpu", 16)
+    monkeypatch.setitem(step_decoder._FIRST_TOKENS, "cpu", 32)
+    monkeypatch.setitem(beam._TOKENS_A_LOOK, "cpu", 4)
+
+
+def counting(repeated):
+    """Records steps, and notes each time that one is repeated."""
+
+    def record_one(step):
+        repeat = record(step)
+        return lambda: (repeated.append(1), repeat())
+
+    return record_one
+
+
 def by_transformers(bart, embeds, mask, options):
     """Tokens after the start token, and scores, of every clip's hypotheses."""
     own, bart.generation_config = (
@@ -99,18 +122,44 @@ def by_transformers(bart, embeds, mask, options):
     return sequences, scores
 
 
-@pytest.mark.parametrize("filled_up_to", [1, 16])  # as on a CPU, as on a GPU
+@pytest.mark.parametrize("way", ["cpu", "gpu", "gpu without graphs"])
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_every_hypothesis_equals_transformers(bart, inputs, setting, filled_up_to, monkeypatch):
-    monkeypatch.setitem(step_decoder._MULTIPLE, "cpu", filled_up_to)
+def test_every_hypothesis_equals_transformers(bart, inputs, setting, way, monkeypatch):
     embeds, states, mask = inputs
     options = DecodingOptions(**SETTINGS[setting])
     sequences, scores = by_transformers(bart, embeds, mask, options)
-    found = [item for clip in beam_search(bart, states, mask, options) for item in clip]
+    repeated: list[int] = []
+    if way == "cpu":
+        found = beam_search(bart, states, mask, options)
+    else:
+        as_on_a_gpu(monkeypatch)
+        search = BeamSearch(bart, options, counting(repeated) if way == "gpu" else None)
+        found = [clip for part in PARTS for clip in search(states[part], mask[part])]
+    assert bool(repeated) == (way == "gpu")
+    found = [item for clip in found for item in clip]
     assert [item.tokens for item in found] == sequences
     if scores is not None:
         # transformers and we keep scores in float32.
         assert [item.score for item in found] == pytest.approx(scores, rel=1e-5)
+
+
+def test_where_steps_cannot_be_recorded_the_search_goes_on_plainly_and_says_why_once(
+    bart, inputs, monkeypatch
+):
+    def refused(step):
+        raise RunError("not recorded") from RuntimeError("no such luck\nat all")
+
+    _, states, mask = inputs
+    options, said = DecodingOptions(max_length=24), []
+    expected = beam_search(bart, states, mask, options)
+    as_on_a_gpu(monkeypatch)
+    search = BeamSearch(bart, options, refused, said.append)
+    for _ in range(2):
+        found = search(states, mask)
+        assert [[item.tokens for item in clip] for clip in found] == [
+            [item.tokens for item in clip] for clip in expected
+        ]
+    assert said == ["no such luck"]
 
 
 def test_the_clips_and_settings_tell_searches_apart(bart, inputs):

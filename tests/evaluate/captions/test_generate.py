@@ -116,7 +116,7 @@ def test_a_gpu_with_too_little_memory_is_said_with_the_option_that_helps(
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore words")
 
-    monkeypatch.setattr(search, "beam_search", full)
+    monkeypatch.setattr(search.BeamSearch, "__call__", full)
     with pytest.raises(ConfigError, match=r"32 prompts together; lower --batch-size \(CUDA out"):
         caption_clips(tiny_run, tiny_clips)
 

@@ -56,6 +56,8 @@ def test_published_decoding_follows_the_checkpoint(tmp_path, checkpoint, most, p
         ({"min_length": 65}, "more than max_length = 64"),
         ({"n_best": 5}, "more than beams = 4"),
         ({"batch_size": 0}, "batch_size is 0"),
+        ({"length_penalty": 400.0}, "64 tokens to that power are no number"),
+        ({"length_penalty": -400.0}, "64 tokens to that power are no number"),
         ({"seed": 2**64}, "seed is 18446744073709551616, expected at most"),
         ({"max_length": 2**31}, "max_length is 2147483648, expected at most"),
         ({"tag_draws": -1}, "tag_draws is -1"),

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer, ClapModel
 
 from evaluate.captions import Captioner, int8
-from evaluate.captions.beam import Hypothesis
+from evaluate.captions.beams import Hypothesis
 from evaluate.captions.choosing.by_ear import Ear, likelihood
 from evaluate.captions.generate import caption_clips
 from evaluate.captions.options import DecodingOptions
