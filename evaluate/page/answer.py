@@ -117,7 +117,7 @@ def notes_on(sound: Audio) -> tuple[str, ...]:
 
 
 def who_speaks(listener: Listener) -> str:
-    """One line: run, recipe, networks and what they know."""
+    """One line: run, recipe, task, networks and what they know."""
     run = listener.run
     networks = "; ".join(
         dict.fromkeys(
@@ -128,7 +128,9 @@ def who_speaks(listener: Listener) -> str:
             for spec in run.builder.streams.values()
         )
     )
-    return f"Run {run.path}, recipe {run.recipe.name}, seed {run.recipe.train.seed}. {networks}."
+    tasks, seed = run.recipe.inputs.tasks, run.recipe.train.seed
+    task = f", task {run.task or tasks[0]}" if tasks else ""
+    return f"Run {run.path}, recipe {run.recipe.name}, seed {seed}{task}. {networks}."
 
 
 def _view(listener: Listener, window: Window, sound: Audio, seen: Insight | None) -> View:

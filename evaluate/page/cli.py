@@ -1,5 +1,6 @@
 """`python -m evaluate serve`."""
 
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from evaluate.captions.cli_options import Device, Precision, RunFolder
+from evaluate.captions.cli_options import Device, Precision, RunFolder, Task
 from evaluate.page.own_folder import interruptible, own_folder
 from evaluate.page.port import check_port
 from features.common.console import log
@@ -32,6 +33,7 @@ def serve_command(
     ] = 7860,
     device: Device = None,
     precision: Precision = "float32",
+    task: Task = "",
     max_mb: Annotated[float, accepted(help="Largest file, megabytes of 2 ** 20 bytes.")] = 500.0,
     max_seconds: Annotated[float, accepted(help="Longest recording, seconds.")] = 86_400.0,
 ) -> None:
@@ -53,4 +55,5 @@ def serve_command(
 
         limits = Limits(max_mb=max_mb, max_seconds=max_seconds)
         listener = caption.load_listener(run, weights, device, precision)
+        listener = replace(listener, run=replace(listener.run, task=task))
         serve(listener, limits=limits, port=port, examples=examples)

@@ -39,6 +39,7 @@ class Heard:
         said: stretches, equal neighbours as one.
         lasts_s: what it seems to last.
         ended: whether this is all.
+        stopped: whether this is all since nobody wanted more.
         damage: why there is no more of it, "" for a whole recording.
     """
 
@@ -46,6 +47,7 @@ class Heard:
     said: tuple[Said, ...]
     lasts_s: float
     ended: bool
+    stopped: bool = False
     damage: str = ""
 
     @property

@@ -8,6 +8,7 @@ import errno
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from threading import Event
@@ -19,7 +20,7 @@ import soundfile
 from evaluate.captions.caption import find_audio
 from evaluate.captions.listener import Listener
 from evaluate.page import long
-from evaluate.page.answer import answer, as_html, as_record, as_text, who_speaks
+from evaluate.page.answer import Part, answer, as_html, as_record, as_text, who_speaks
 from evaluate.page.gate import KEPT_S, MOST_SOUNDS, OnlyFromHere, Uploads
 from evaluate.page.limits import MB, Limits
 from evaluate.page.port import HOST, check_port
@@ -38,25 +39,44 @@ MADE_EXAMPLES = (
     ("helicopter.wav", 1, "single", ["Helicopter"]),
 )
 NOTHING = "There is no sound yet: drop a file, record one, or pick an example."
+# Gradio holds css_paths to what stands inside its frame; on a phone the frame takes too much room.
+FRAME = "@media (max-width: 40rem) { .gradio-container > .main.fillable { padding: .75rem; } }"
 WAITING = 32  # people in the queue; the next one is asked to come back
 
 
-# A sound, and what the page says of it: caption, HTML, record.
-Answered = tuple[str | None, str, str, dict | None]
+# What the page says of a sound: caption, HTML, record; with its sound, and of a long one all that
+# was heard so far.
+Laid = tuple[str, str, dict | None]
+Answered = tuple[str | None, Laid, long.Heard | None]
 
 
-def place(sound: str | None, answered: Answered | None) -> tuple[str, str, dict | None]:
+def laid_out(found: list[Part] | long.Heard) -> Laid:
+    """What the page says of a sound."""
+    if isinstance(found, long.Heard):
+        return long.as_text(found), long.as_html(found), long.as_record(found)
+    return as_text(found), as_html(found), as_record(found)
+
+
+def place(sound: str | None, answered: Answered | None) -> Laid:
     """What stands under a sound: its own answer, or nothing."""
     if answered is None or answered[0] != sound:
         return "", "", None
-    return answered[1:]
+    return answered[1]
+
+
+def stopped(answered: Answered | None) -> Answered | None:
+    """The same once somebody has heard enough: what was heard of a long sound, with its files."""
+    if answered is None or answered[2] is None or answered[2].ended:
+        return answered
+    heard = replace(answered[2], ended=True, stopped=True)
+    return answered[0], laid_out(heard), heard
 
 
 def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
     """The page as Gradio's Blocks; `describe` is also its endpoint for programs."""
     import gradio as gr
 
-    def answers(sound: str | None, progress: Any) -> Iterator[tuple[str, str, dict]]:
+    def answers(sound: str | None, progress: Any) -> Iterator[list[Part] | long.Heard]:
         """What is said of a sound; of a long one what was said so far, again and again."""
         if not sound:
             raise gr.Error(NOTHING, print_exception=False)
@@ -65,28 +85,27 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
                 progress(0.0, desc="Listening")
                 for heard in long.listen(listener, Path(sound), limits):
                     progress(heard.share, desc="Listening")
-                    yield long.as_text(heard), long.as_html(heard), long.as_record(heard)
+                    yield heard
                 return
-            parts = answer(
+            yield answer(
                 listener, Path(sound), limits, tell=lambda share, what: progress(share, desc=what)
             )
         except ClipError as error:
             raise gr.Error(str(error), print_exception=False) from error
         except OSError as error:
             raise gr.Error(unreadable(error), print_exception=False) from error
-        yield as_text(parts), as_html(parts), as_record(parts)
 
-    def describe(sound: str | None, progress: Any = gr.Progress()) -> tuple[str, str, dict]:
-        return deque(answers(sound, progress), maxlen=1).pop()
+    def describe(sound: str | None, progress: Any = gr.Progress()) -> Laid:
+        return laid_out(deque(answers(sound, progress), maxlen=1).pop())
 
     def show(sound: str | None, progress: Any = gr.Progress()) -> Iterator[Answered]:
         # People read the reason in the page, as long as they like; programs get an error.
         try:
             for found in answers(sound, progress):
-                yield sound, *found
+                yield sound, laid_out(found), found if isinstance(found, long.Heard) else None
         except gr.Error as error:
             reason = f'<p class="refused" role="alert">{escape(error.message)}</p>'
-            yield sound, "", reason, None
+            yield sound, ("", reason, None), None
 
     with gr.Blocks(title="What does it sound like?", analytics_enabled=False) as blocks:
         gr.Markdown(
@@ -103,7 +122,9 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
             elem_id="sound",
             buttons=["download"],  # by default also one that shares on a public site
         )
-        button = gr.Button("Describe it", variant="primary", elem_id="describe")
+        with gr.Row():
+            button = gr.Button("Describe it", variant="primary", elem_id="describe", scale=4)
+            stop = gr.Button("Stop", elem_id="stop", min_width=80)
         if examples:
             gr.Examples([str(path) for path in examples], sound, label="Examples",
                         cache_examples=False, preload=False)  # fmt: skip
@@ -125,6 +146,9 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
         told = button.click(show, sound, answered, api_visibility="private",
                             show_progress_on=caption, trigger_mode="always_last",
                             **queue)  # fmt: skip
+        # One that waits leaves the line; one that is being heard ends with its batch of windows.
+        stop.click(stopped, answered, answered, cancels=[told], queue=False,
+                   api_visibility="private", show_progress="hidden")  # fmt: skip
         # An answer stands under its own sound only, whatever was heard or changed meanwhile.
         # It changes while a long one is being heard, too.
         for event in (told.then, answered.change, sound.change):
@@ -193,6 +217,7 @@ def launch(blocks: Any, limits: Limits, port: int) -> None:
     import gradio as gr
     from starlette.middleware import Middleware
 
+    script = (TEMPLATES / "view.js").read_text(encoding="utf-8")
     system = ["system-ui", "sans-serif"]
     max_bytes = round(MB * limits.max_mb)
     uploads = Uploads(Path(tempfile.gettempdir()), MOST_SOUNDS * max_bytes)
@@ -214,7 +239,7 @@ def launch(blocks: Any, limits: Limits, port: int) -> None:
             footer_links=[],
             theme=theme,
             css_paths=[TEMPLATES / "view.css", TEMPLATES / "answer.css"],
-            head=f"<script>{(TEMPLATES / 'view.js').read_text(encoding='utf-8')}</script>",
+            head=f"<style>{FRAME}</style><script>{script}</script>",
             app_kwargs={"middleware": [gate]},
         )
     except OSError as error:

@@ -14,6 +14,7 @@ from evaluate.report import compare, pages
 from evaluate.report.folders import Study, read_study
 from evaluate.report.material import Material, Sources, gather
 from evaluate.report.output import MARK_NAME, published_folder
+from evaluate.report.worded import worded
 from evaluate.scores.computing.listening import read_rows
 from evaluate.scores.paper import TEST_CLIPS
 from evaluate.scores.results import METRICS
@@ -143,6 +144,7 @@ class _Writer:
             else groups,
             "paper_clips": TEST_CLIPS,
             "speech": pages.speech(study),
+            "worded": worded(study),
             "by_tag": compare.by_tag(study, self._tags),
             "sounds": {clip: f"clips/{src}" for clip in study.clips if (src := self._sound(clip))},
             "not_available": {

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,13 +19,14 @@ import pytest
 import soundfile
 
 from evaluate.cli import app
-from evaluate.page.answer import answer, as_html, as_record, as_text
+from evaluate.page.answer import answer, as_html, as_record, as_text, who_speaks
 from evaluate.page.limits import Limits
 from evaluate.page.own_folder import own_folder
 from evaluate.page.serve import make_examples
 from features.common.errors import ClipError, ConfigError
 from tests.evaluate.page.listening import free_port, listener_of, served, write_sound
 
+CLIP = {"yamnet": np.zeros((2, 6), np.float32), "panns": np.zeros((1, 16), np.float32)}
 LIMITS = Limits(max_mb=1.1, max_seconds=25)
 ROOT = Path(__file__).parents[3]
 # The command with made-up encoders, which come only when evaluate.captions.caption is imported.
@@ -126,6 +128,24 @@ def test_a_port_that_is_taken_is_told_at_once(tmp_path):
         with pytest.raises(ConfigError, match=f"port {port} is taken.*--port {port + 1}") as caught:
             app(["serve", str(tmp_path), "--port", str(port)], standalone_mode=False)
     assert "GRADIO" not in str(caught.value)
+
+
+def test_the_page_speaks_as_the_task_that_is_asked_for(tiny_run, monkeypatch):
+    inputs = replace(tiny_run.recipe.inputs, tasks=("usual", "other"))
+    run = replace(tiny_run, recipe=replace(tiny_run.recipe, inputs=inputs))
+    served = []
+    monkeypatch.setattr("evaluate.page.cli.find_spec", lambda name: True)
+    monkeypatch.setattr("evaluate.captions.caption.load_listener", lambda *_: listener_of(run))
+    monkeypatch.setattr("evaluate.page.serve.serve", lambda listener, **_: served.append(listener))
+    for more in ([], ["--task", "other"]):
+        asked = ["serve", str(run.path), "--port", str(free_port()), *more]
+        app(asked, standalone_mode=False)
+    first, other = served
+    assert "seed 0, task usual. " in who_speaks(first)
+    assert "seed 0, task other. " in who_speaks(other)
+    prompts = [one.run.builder.batch([CLIP]).input_ids[0].tolist() for one in served]
+    said = [run.tokenizer.decode(ids) for ids in prompts]
+    assert [text.split(".")[0] for text in said] == ["<s>usual", "<s>other"]
 
 
 def test_limits_are_above_zero():

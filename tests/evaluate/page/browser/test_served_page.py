@@ -250,6 +250,10 @@ def test_a_phone_needs_no_sideways_scrolling(phone, address, sounds):
     assert caption(page)
     assert phone.fits()
     phone.picture("page-phone")
+    # Ten seconds and the labels at both sides are seen at once.
+    region = page.get_by_role("region", name="Time axis")
+    room = region.evaluate("node => [node.scrollWidth, node.clientWidth]")
+    assert room[0] <= room[1]
 
 
 def test_a_file_that_is_too_large_is_refused_at_once_and_the_limit_named(window, address, sounds):
@@ -301,6 +305,42 @@ def test_a_long_sound_is_listed_and_its_files_are_taken_home(window, tiny_run, t
         text = taken.value.path().read_text(encoding="utf-8")
     assert text.startswith("WEBVTT\n\n00:00:00.000 --> ")
     assert taken.value.suggested_filename == "long.vtt"
+    assert not window.errors
+
+
+def test_a_long_sound_is_stopped_and_what_was_heard_is_taken_home(
+    window, tiny_run, sounds, tmp_path, monkeypatch
+):
+    page, go_on, calls = window.page, Event(), []
+
+    def encode(self, waveforms, now=LoudnessEncoder.encode):
+        calls.append(len(waveforms))
+        if len(calls) == 5:  # two networks heard 32 of the 60 windows
+            assert go_on.wait(120)
+        return now(self, waveforms)
+
+    monkeypatch.setattr(LoudnessEncoder, "encode", encode)
+    monkeypatch.setattr(long, "_SHOW_S", 0.0)
+    write_sound(tmp_path / "long.wav", seconds=600)
+    with served(tiny_run, Limits(max_mb=20, max_seconds=600)) as own_address:
+        try:
+            page.goto(own_address)
+            send(page, tmp_path / "long.wav")
+            asked(page, page.locator(".stretches tbody tr").first.wait_for)
+            with page.expect_request("**/cancel"):
+                page.get_by_role("button", name="Stop").click()
+        finally:
+            go_on.set()
+        page.locator(".answer .files a", has_text="long.srt").wait_for(timeout=60_000)
+        assert "Stopped after 53 % of it" in page.locator(".answer").inner_text().replace(
+            "\N{NO-BREAK SPACE}", " "
+        )
+        assert page.locator(".stretches tbody tr").last.inner_text().split("\t")[1] == "00:05:20"
+        # The line is free for the next sound, and nothing more of the long one was heard.
+        page.locator("#sound [aria-label='Clear']").click()
+        send(page, sounds / "example.wav")
+        assert caption(page)
+        assert sum(calls) == 2 * 48 + 2
     assert not window.errors
 
 
