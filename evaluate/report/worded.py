@@ -66,7 +66,7 @@ def _text(name: str, value: float, sign: str = "") -> str:
     if "_div" in name:
         value *= 100
     text = f"{value:{sign}z,.0f}" if name.startswith(("vocab", "new")) else f"{value:{sign}z.1f}"
-    return text.replace("-", "−")
+    return text.replace("-", "−") if text.strip("+-0.") else text.lstrip("+-")
 
 
 def _span(name: str, bounds: tuple[float, float], sign: str = "") -> str:

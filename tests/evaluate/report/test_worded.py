@@ -58,6 +58,7 @@ def test_words_and_their_differences_stand_in_the_report(folders, tmp_path):
     half = 1.959964 * gaps.std(ddof=1) / sqrt(4)
     low, high = f"{1 - half:+.1f}".replace("-", "−"), f"{1 + half:+.1f}"
     assert by_name["words a caption"]["differences"] == [("+1.0", f"{low} to {high}", False)]
+    assert by_name["distinct-3 within a caption"]["values"][0][1] == "0.0–74.0"  # of 1 0 0 0
     build_report(folders, tmp_path / "out", Sources())
     assert f"<td>+1.0 <small>{low} to {high}</small></td>" in (
         (tmp_path / "out" / "index.html").read_text("utf-8")
