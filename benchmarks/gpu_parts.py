@@ -124,8 +124,11 @@ def _run(out: Path, tiny: bool, count: int, compiled: str) -> Figures:
         starts.append(time.perf_counter())
         return real(self, update, pieces)
 
-    Updater.launch = launch  # type: ignore[method-assign]
-    with _timed(Trainer, "_validate", busy["validation"]), _timed(Saver, "save", busy["saving"]):
+    with (
+        patch.object(Updater, "launch", launch),
+        _timed(Trainer, "_validate", busy["validation"]),
+        _timed(Saver, "save", busy["saving"]),
+    ):
         begun = time.perf_counter()
         features = out.parent / "features"
         train(Job(features=features, out=out, recipe=recipe, device=_device(tiny)))
