@@ -1,6 +1,7 @@
 """Every command's help: an example that begins with the command, a word on every option."""
 
 import importlib
+import re
 import shlex
 
 import pytest
@@ -35,7 +36,19 @@ def test_every_option_and_argument_is_explained(group, name, command):
     assert not silent
 
 
+@pytest.mark.parametrize(("group", "name", "command"), commands())
+def test_a_page_of_help_is_as_wide_as_the_terminal(group, name, command):
+    """typer breaks a docstring's lines where the source does, too."""
+    lines = [line for line in command.help.splitlines() if line]
+    paragraphs = re.split(r"\n\n", command.help.replace("\\\n", ""))
+    assert len(lines) - command.help.count("\\\n") == len(paragraphs)
+
+
 def test_help_names_types_as_people_do():
     """typer itself says <list[Path]>; features/common/console.py tells it better."""
-    done = CliRunner().invoke(importlib.import_module("evaluate.cli").app, ["report", "--help"])
-    assert done.exit_code == 0 and "<path …>" in done.output and "list[" not in done.output
+    app = importlib.import_module("evaluate.cli").app
+    done = CliRunner().invoke(app, ["report", "--help"])
+    assert done.exit_code == 0 and "<path …>" in done.output
+    for group, command in (("evaluate", "fetch"), ("evaluate", "report"), ("extract", "fetch")):
+        app = importlib.import_module(f"{group}.cli").app
+        assert "list[" not in CliRunner().invoke(app, [command, "--help"]).output

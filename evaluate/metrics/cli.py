@@ -1,23 +1,19 @@
 """`python -m evaluate fetch`."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from features.common.console import log
+from features.common.errors import ConfigError
 
-
-class Part(StrEnum):
-    """What can be fetched."""
-
-    spice = "spice"
-    fense = "fense"
+PARTS = ("spice", "fense")
 
 
 def fetch_command(
     parts: Annotated[
-        list[Part] | None, typer.Argument(metavar="[spice] [fense]", help="SPICE's when left out.")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Of spice, fense; spice when left out."),
     ] = None,
 ) -> None:
     """Fetch what further metrics need: CoreNLP's jars for SPICE (384 MB), the weights of FENSE.
@@ -29,12 +25,17 @@ def fetch_command(
 
     Example: python -m evaluate fetch
     """
+    unknown = [part for part in parts or () if part not in PARTS]
+    if unknown:
+        raise ConfigError(
+            f"nothing to fetch is called {unknown[0]!r}; there are {', '.join(PARTS)}"
+        )
     from evaluate.metrics import fense
     from evaluate.metrics.fetch import fetch_fense
     from evaluate.metrics.spice.fetch import fetch_corenlp
 
-    for part in parts or [Part.spice]:
-        if part is Part.spice:
+    for part in parts or ["spice"]:
+        if part == "spice":
             log(f"SPICE: CoreNLP's jars are in {fetch_corenlp()}")
         else:
             fetch_fense()

@@ -3,11 +3,12 @@
 Names and captions are other people's: what steers a terminal is shown in them, never obeyed.
 """
 
+import inspect
 import json
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -90,6 +91,25 @@ for _kind in (TyperArgument, TyperOption):
     _kind._bare_type = _plain_type  # type: ignore[method-assign,assignment]
 
 
+def _flowing(text: str) -> str:
+    """A docstring with each paragraph as one line, for a page of help to break at its own width."""
+    # What ends in a backslash is a command that goes on, and stays as it is.
+    return re.sub(r"(?<![\n\\])\n(?!\n)", " ", inspect.cleandoc(text))
+
+
+class _App(typer.Typer):
+    """Commands whose help flows; typer keeps the line breaks of their docstrings."""
+
+    def command(self, *args: Any, **settings: Any) -> Callable[[Any], Any]:
+        """See typer.Typer.command."""
+
+        def add(function: Any) -> Any:
+            text = settings.pop("help", None) or function.__doc__ or ""
+            return super(_App, self).command(*args, help=_flowing(text), **settings)(function)
+
+        return add
+
+
 def new_app(help_text: str, *, several: bool = True) -> typer.Typer:
     """A typer application in the style that all our commands share.
 
@@ -97,7 +117,7 @@ def new_app(help_text: str, *, several: bool = True) -> typer.Typer:
         help_text: what `--help` begins with.
         several: whether it is a group of commands, which then has `--version` too.
     """
-    app = typer.Typer(
+    app = _App(
         help=help_text,
         add_completion=False,
         pretty_exceptions_enable=False,
