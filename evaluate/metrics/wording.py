@@ -133,8 +133,12 @@ def jackknife(value: float, without: np.ndarray) -> tuple[float, float]:
 def intervals(
     values: Mapping[str, float], without: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[float, float]]:
-    """95 % intervals of what `without_each` knows."""
-    return {name: jackknife(values[name], each) for name, each in without.items()}
+    """95 % intervals of what `without_each` knows, as far as there are such counts and shares."""
+    found = {}
+    for name, each in without.items():
+        low, high = jackknife(values[name], each)
+        found[name] = max(0.0, low), min(high, 1.0) if "_div" in name else high
+    return found
 
 
 def _mean_length(texts: Sequence[Sequence[str]]) -> float:

@@ -70,8 +70,5 @@ def _text(name: str, value: float, sign: str = "") -> str:
 
 
 def _span(name: str, bounds: tuple[float, float], sign: str = "") -> str:
-    low, high = bounds
-    if not sign:
-        low = max(0.0, low)  # there is no less than no word
     joint = " to " if sign else "–"
-    return joint.join(_text(name, bound, sign) for bound in (low, high))
+    return joint.join(_text(name, bound, sign) for bound in bounds)

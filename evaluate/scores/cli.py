@@ -153,7 +153,7 @@ def wording_table(named: "dict[str, Scores]") -> str:
         rows.append([label, *(cell(name, scores.wording[name]) for name in columns)])
         bounds = intervals(scores.wording, scores.wording_without)
         spans = [
-            f"{cell(name, max(0.0, low))}–{cell(name, high)}" if name in bounds else ""
+            f"{cell(name, low)}–{cell(name, high)}" if name in bounds else ""
             for name in columns
             for low, high in [bounds.get(name, (nan, nan))]
         ]

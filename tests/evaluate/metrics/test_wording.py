@@ -9,6 +9,7 @@ from evaluate.metrics.tokenizer import tokenize
 from evaluate.metrics.wording import (
     OF_REFERENCES,
     WORDING,
+    intervals,
     jackknife,
     without_each,
     wording,
@@ -91,3 +92,11 @@ def test_they_are_the_published_ones_of_1045_captions(real_data):
     theirs |= {f"ref_sents_div{order}": f"sents_div{order}.mrefs" for order in (1, 2, 3)}
     for name, key in theirs.items():
         assert values[name] == pytest.approx(published[key], abs=1e-9), name
+
+
+def test_an_interval_holds_no_share_above_the_whole_and_no_count_below_none():
+    texts, people = ["a dog", "", "rain"], [["a dog"], ["wind"], ["rain"]]
+    found = intervals(wording(texts, people), without_each(texts, people))
+    # Three shares of which one differs by 1: their mean is known to 1 / 3 (standard error).
+    assert found["sents_div2"] == (0, pytest.approx(1 / 3 + 1.959964 / 3))
+    assert found["sents_div1"] == (pytest.approx(2 / 3 - 1.959964 / 3), 1)
