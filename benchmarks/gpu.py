@@ -23,7 +23,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.gpu_parts import LIMITS_S, PARTS, prepare
+from benchmarks.gpu_parts import PARTS, prepare
 from benchmarks.machine import header
 from features.common.command import run_app
 from features.common.console import new_app
@@ -76,8 +76,9 @@ def command(
         raise ConfigError(f"no part {unknown[0]!r}; there are {', '.join(PARTS)}")
     if one is not None:  # in a part's own process
         assert parts is not None
-        faulthandler.dump_traceback_later(LIMITS_S[parts[0]] - 5)  # where it hangs, if it does
-        write_json(out, PARTS[parts[0]](one, tiny))
+        part = PARTS[parts[0]]
+        faulthandler.dump_traceback_later(part.limit_s - 5)  # where it hangs, if it does
+        write_json(out, part.run(one, tiny))
         return
     print(header("gpu"), flush=True)
     measure(parts or list(PARTS), out, tiny=tiny)
@@ -102,7 +103,7 @@ def measure(parts: list[str], out: Path, *, tiny: bool) -> None:
                 figures[part] = {"failed": "no time was left"}
             else:
                 print(f"\n{part} (after {time.monotonic() - begun:.0f} s)", flush=True)
-                limit = min(LIMITS_S[part], left)
+                limit = min(PARTS[part].limit_s, left)
                 figures[part] = _in_own_process(part, work, environment, limit, tiny)
             write_json(out, figures)
     print(f"\n{table(figures)}\n{out}: every figure", flush=True)

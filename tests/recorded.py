@@ -1,4 +1,4 @@
-"""A stand-in for CUDA graphs on a CPU, and a count of what torch is asked to do.
+"""A stand-in for CUDA graphs on a CPU, and a count of what a step asks torch to do.
 
 The stand-in does what a graph does: it notes every operation of a step with the memory that it
 reads and writes, and later does the same operations on the same memory without any of our code
@@ -8,7 +8,7 @@ running. What our code would have to compute anew then shows.
 from collections import Counter
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
 
@@ -37,7 +37,7 @@ class Noted(TorchDispatchMode):
         if self._done:
             self._done = False
             return
-        with torch.no_grad():
+        with torch.no_grad(), _disable_current_modes():  # Counted hears of none of it
             for operation, args, kwargs, result in self._operations:
                 again = operation(*args, **kwargs)
                 for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
@@ -46,22 +46,46 @@ class Noted(TorchDispatchMode):
 
 
 class Counted(TorchDispatchMode):
-    """Counts operations by name, views left out, and those that wait for a device apart.
+    """Counts what torch is asked to do in a block, by name.
 
-    So many kernels, about, a GPU would be told of, and so often the host would wait for it.
+    Attributes:
+        operations: without views: about as many kernels as a GPU would be told of.
+        waits: what makes the host wait for a GPU's values.
     """
 
-    # Values or shapes that the host must know, and copies to it.
-    _WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equal")
+    _READS = ("tolist", "item", "cpu", "numpy", "__bool__", "__int__", "__float__", "__index__")
+    _SHAPED_BY_VALUES = ("nonzero", "masked_select", "unique", "repeat_interleave")
 
     def __init__(self) -> None:
         super().__init__()
         self.operations, self.waits = Counter(), Counter()
+        self._own = {}
+
+    def __enter__(self):
+        for name in self._READS:
+            self._own[name] = getattr(torch.Tensor, name)
+            setattr(torch.Tensor, name, self._noting(name))
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        for name, method in self._own.items():
+            setattr(torch.Tensor, name, method)
+
+    def _noting(self, name):
+        def read(tensor, *args, **kwargs):
+            self.waits[name] += 1
+            with _disable_current_modes():
+                return self._own[name](tensor, *args, **kwargs)
+
+        return read
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         result = operation(*args, **(kwargs or {}))
         name = operation.overloadpacket.__name__
-        if name in self._WAITS:
+        masks = [part for part in tree_leaves(args[1:]) if isinstance(part, torch.Tensor)]
+        by_mask = "index" in name and any(part.dtype == torch.bool for part in masks)
+        if by_mask or name.startswith(self._SHAPED_BY_VALUES):
             self.waits[name] += 1
         elif not operation.is_view and name not in ("detach_", "lift_fresh"):
             self.operations[name] += 1

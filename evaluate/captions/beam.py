@@ -77,7 +77,7 @@ class BeamSearch:
             if place % _TOKENS_A_LOOK[device.type] == 0 and not self._look(decoder, beams, order):
                 break
         beams.end_all(decoder.clips)
-        found = beams.hypotheses(clips, self._options.max_length)
+        found = beams.hypotheses(clips, decoder.length + 1)
         return [of_clip for _, of_clip in sorted(zip(order, found, strict=True))]
 
     def _begin(self, states: torch.Tensor, mask: torch.Tensor) -> tuple[StepDecoder, Beams]:

@@ -26,7 +26,7 @@ def test_every_part_gives_the_figures_of_its_rows(part, figure, work, monkeypatc
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     launch = Updater.launch
-    figures = PARTS[part](folder, True)
+    figures = PARTS[part].run(folder, True)
     assert Updater.launch is launch  # a part watches updates; later runs of the process are not
     assert figures[figure] > 0
     assert {row[1] for row in gpu.ROWS if row[0] == part} <= figures.keys()

@@ -228,7 +228,9 @@ def test_log_probabilities_are_those_of_the_model_given_the_tokens_before(bart, 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_a_gpu_finds_the_captions_that_the_cpu_finds(tiny_run_folder, tiny_clips, precision):
+def test_a_gpu_finds_the_captions_that_the_cpu_finds_by_graphs(
+    tiny_run_folder, tiny_clips, precision, capsys
+):
     from evaluate.captions.generate import caption_clips
     from tests.evaluate.conftest import CAPTIONS
     from train.run_folder.checkpoint import load_run
@@ -236,3 +238,4 @@ def test_a_gpu_finds_the_captions_that_the_cpu_finds(tiny_run_folder, tiny_clips
     run = load_run(tiny_run_folder, "cuda")
     captions = caption_clips(run, tiny_clips, DecodingOptions(precision=precision))
     assert [caption.text for caption in captions] == list(CAPTIONS)
+    assert "without CUDA graphs" not in capsys.readouterr().err
