@@ -24,8 +24,10 @@ Place = slice | torch.Tensor  # rows of the past
 
 # Tokens that beams have room for at first; twice as many each time that they need more.
 _FIRST_TOKENS = {"cpu": 18, "cuda": 32}
-# Beams count as so long as the next multiple of these, so that a GPU meets few shapes; rows that
-# are looked at are filled up to one, or its attention would copy the mask in every layer.
+# Beams count as so long as the next multiple of these, so that a GPU meets few shapes.
+_TOKENS_TOGETHER = {"cpu": 1, "cuda": 16}
+# Rows that are looked at are filled up to a multiple of these, or a GPU's attention would copy its
+# mask in every layer to do so itself.
 _MULTIPLE = {"cpu": 1, "cuda": 16}
 
 
@@ -60,7 +62,8 @@ class StepDecoder:
         self._decoder = bart.model.decoder
         self._beams, self._max_length = beams, max_length
         device = encoder_states.device
-        self._multiple, self._first = _MULTIPLE[device.type], _FIRST_TOKENS[device.type]
+        self._together, self._first = _TOKENS_TOGETHER[device.type], _FIRST_TOKENS[device.type]
+        self._multiple = _MULTIPLE[device.type]
         self.clips, self.length, self._prefix = len(encoder_states), 0, 0
         self._sources, self._visible = self._read(encoder_states, attention_mask)
         keys, kind = self._sources[0][0], self._sources[0][0].dtype  # that layers compute in
@@ -137,7 +140,7 @@ class StepDecoder:
 
     def longest(self, tokens: int) -> int:
         """As how long a beam of so many tokens counts: a multiple, but never above the limit."""
-        return min(tokens + -tokens % self._multiple, self._max_length)
+        return min(tokens + -tokens % self._together, self._max_length)
 
     def feed(self, tokens: torch.Tensor, origins: torch.Tensor, longest: int) -> torch.Tensor:
         """What `step` does after `next_step`; does nothing but on tensors that keep their place."""
@@ -145,8 +148,8 @@ class StepDecoder:
         mask = self._others[: self.clips, :, :rows]
         mask.copy_(mask.gather(1, origins[:, :, None].expand(-1, -1, rows)))
         place: Place = self._slots
-        if self._multiple == 1:  # a plain copy is far quicker on a CPU
-            place = slice(rows - self._beams, rows)
+        if self._together == 1:  # a plain copy is far quicker on a CPU
+            place = slice(self._used() - self._beams, self._used())
         mask[:, :, place] = self._own
         hidden = self._forward(tokens, self._position, mask[:, None], place)
         self._slots += self._beams
@@ -166,7 +169,7 @@ class StepDecoder:
             return
         device = self._visible.device
         to, source = torch.tensor([list(holes), list(movers)], device=device)
-        used = self._rows(self.length)
+        used = self._used()
         for layer in self._past:  # one by one: what is on its way takes memory, too
             layer[:, to, :, :used] = layer[:, source, :, :used]
         for rows in (self._visible, self._others, *(r for pair in self._sources for r in pair)):
@@ -198,6 +201,10 @@ class StepDecoder:
         padding = ~functional.pad(mask.bool(), (0, spare))[:, None, None, :]
         empty = torch.zeros(padding.shape, dtype=sources[0][0].dtype, device=mask.device)
         return sources, empty.masked_fill_(padding, -inf)
+
+    def _used(self) -> int:
+        """Rows of the past in use."""
+        return self._prefix + self._beams * (self.length - self._prefix)
 
     def _rows(self, tokens: int) -> int:
         """Rows of the past when beams hold so many tokens, filled up."""

@@ -69,11 +69,16 @@ def inputs(bart):
 PARTS = (slice(0, 3), slice(3, 20), slice(20, CLIPS))
 
 
+GPUS_OWN = (
+    step_decoder._TOKENS_TOGETHER, step_decoder._MULTIPLE, step_decoder._FIRST_TOKENS,
+    beam._TOKENS_A_LOOK,
+)  # fmt: skip
+
+
 def as_on_a_gpu(monkeypatch):
-    """Few shapes, a look every four tokens."""
-    monkeypatch.setitem(step_decoder._MULTIPLE, "cpu", 16)
-    monkeypatch.setitem(step_decoder._FIRST_TOKENS, "cpu", 32)
-    monkeypatch.setitem(beam._TOKENS_A_LOOK, "cpu", 4)
+    """Few shapes, a look every few tokens."""
+    for table in GPUS_OWN:
+        monkeypatch.setitem(table, "cpu", table["cuda"])
 
 
 def counting(repeated):

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import BartConfig, BartForConditionalGeneration
 
-from evaluate.captions import beam, step_decoder
 from evaluate.captions.beam import BeamSearch
 from evaluate.captions.options import DecodingOptions
+from tests.evaluate.captions.test_beam import as_on_a_gpu
 from tests.recorded import Counted, record
 
 LAYERS, CLIPS = 12, 8  # as many layers as bart-large
@@ -31,9 +31,9 @@ def random_bart(layers: int) -> BartForConditionalGeneration:
 
 
 @pytest.fixture
-def as_on_a_gpu(monkeypatch):
-    for table in (step_decoder._MULTIPLE, step_decoder._FIRST_TOKENS, beam._TOKENS_A_LOOK):
-        monkeypatch.setitem(table, "cpu", table["cuda"])
+def on_a_gpu(monkeypatch):
+    """As on one."""
+    as_on_a_gpu(monkeypatch)
 
 
 def counted(search: BeamSearch) -> Counted:
@@ -56,7 +56,7 @@ def of_length(tokens: int, layers: int = LAYERS, **more) -> BeamSearch:
     [({}, 0), ({"min_length": 5}, 3), ({"no_repeat_ngram": 3}, 13)],
     ids=["paper", "shortest", "n-grams"],
 )
-def test_a_step_takes_few_operations(as_on_a_gpu, settings, more):
+def test_a_step_takes_few_operations(on_a_gpu, settings, more):
     a_step = {}
     for layers in (LAYERS, 1):
         # Both steps are among those of 16 tokens at most: the longer batch takes one more of them.
@@ -66,14 +66,14 @@ def test_a_step_takes_few_operations(as_on_a_gpu, settings, more):
     assert a_step[LAYERS] <= LAYERS * A_LAYER + A_STEP + more
 
 
-def test_the_host_waits_once_in_four_tokens_and_for_the_captions(as_on_a_gpu):
+def test_the_host_waits_once_in_four_tokens_and_for_the_captions(on_a_gpu):
     for tokens in (16, 40):
         waits = counted(of_length(tokens, 2)).waits
         captions = waits.pop("cpu") + waits.pop("numpy")  # two tensors of what was found
         assert (waits, captions) == ({"tolist": (tokens - 2) // 4}, 4)
 
 
-def test_a_step_that_was_recorded_is_one_launch(as_on_a_gpu):
+def test_a_step_that_was_recorded_is_one_launch(on_a_gpu):
     third = []
     for tokens in (17, 41):
         search = of_length(tokens, 2, record=record)
