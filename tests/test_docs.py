@@ -17,7 +17,7 @@ import pytest
 import typer
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXCUSES = ("needs a download", "needs a cluster", "needs a GPU", "takes minutes")
 # Names that the pages use, and where the small demo of this test has the like.
 STANDS_FOR = {
@@ -31,6 +31,7 @@ STANDS_FOR = {
     "weights": "extract/demo_weights",
 }
 GROUPS = ("extract", "train", "evaluate", "features")
+FLOORS = (*GROUPS, "benchmarks", "docs", "package", "tests")
 KINDS = {"sh", "bash", "python", "toml", "json", ""}  # "": a picture of files
 
 
@@ -157,6 +158,14 @@ def test_every_file_that_a_page_points_to_is_there():
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} points to {target}"
+
+
+def test_every_file_that_a_page_or_a_comment_names_is_there():
+    named = re.compile(rf"(?<![\w`/.])(?:{'|'.join(FLOORS)})/[\w/.-]+\.(?:py|md|toml|svg|sh)\b")
+    code = [path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")]
+    for file in [*PAGES, *code]:
+        text = file.read_text(encoding="utf-8").replace("`", " ")
+        assert [name for name in named.findall(text) if not (ROOT / name).exists()] == [], file
 
 
 def test_the_picture_is_the_one_that_its_script_draws(tmp_path):

@@ -166,12 +166,6 @@ def _labels(folders: Sequence[Path]) -> list[str]:
 
 
 def _read_system(folder: Path, label: str) -> System:
-    inside = sorted(path.parent for path in folder.glob(f"*/{JSON_NAME}"))
-    if inside and not (folder / JSON_NAME).is_file():
-        raise TagbartError(
-            f"{folder}: is no evaluation itself, but holds {', '.join(map(str, inside))}; name one "
-            "or more of those"
-        )
     result = read_results(folder)
     # A bare `evaluate score` records the path that it was given, relative to where it ran.
     names = (folder / PREDICTIONS_NAME, folder / Path(result.predictions).name)

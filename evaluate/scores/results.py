@@ -354,6 +354,11 @@ def _read_json(folder: Path) -> dict[str, Any]:
     try:
         raw = read_json(path)
     except (FileNotFoundError, NotADirectoryError) as error:
+        if inside := sorted(path.parent for path in folder.glob(f"*/{JSON_NAME}")):
+            raise TagbartError(
+                f"{folder}: is no evaluation itself, but holds {', '.join(map(str, inside))}; name "
+                "one or more of those"
+            ) from error
         raise TagbartError(
             f"{folder}: holds no {JSON_NAME}; make it with `python -m evaluate run RUN FEATURES "
             f"--out {folder}` or `python -m evaluate score PREDICTIONS.jsonl --out {folder}`"

@@ -97,6 +97,12 @@ def test_a_folder_without_scores_says_how_to_make_them(tmp_path):
         read_results(tmp_path)
 
 
+def test_a_folder_of_evaluations_is_told_which_one_to_name(tmp_path):
+    write_results(tmp_path / "val", SCORES, predictions="p.jsonl")
+    with pytest.raises(TagbartError, match=f"but holds {tmp_path / 'val'}; name one or more"):
+        read_results(tmp_path)
+
+
 def test_mean_and_sample_standard_deviation_are_of_what_all_files_have():
     mean, std = mean_and_std([{"bleu_1": 0.1, "spice": 0.2}, {"bleu_1": 0.3}])
     assert mean == pytest.approx({"bleu_1": 0.2})
