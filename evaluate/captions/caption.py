@@ -27,6 +27,7 @@ def load_listener(
     device: str | None = "cpu",
     precision: str = "float32",
     networks: str = "float32",
+    task: str = "",
 ) -> Listener:
     """Load a run and the networks of the streams that it reads, and of no others.
 
@@ -36,9 +37,10 @@ def load_listener(
         device: for all of them, None for this machine's own (train/model/device.py).
         precision: of the run (DecodingOptions.precision).
         networks: of the networks' arithmetic, out of extract.precision.PRECISIONS.
+        task: whose wording the run speaks, one of its inputs.tasks; "" for the first.
 
     Raises:
-        ConfigError: if the device has no such arithmetic, or it is none.
+        ConfigError: if the device has no such arithmetic, it is none, or the run no such task.
         RunError: if the folder holds no trained run, or one of a filter that is not known here.
         WeightsError: if a network's weights are missing, or make other streams than the run reads.
     """
@@ -46,13 +48,13 @@ def load_listener(
         raise ConfigError(
             f"the networks' precision is {networks!r}, expected one of {', '.join(PRECISIONS)}"
         )
-    run = open_run(run_folder, device, precision)
+    run = replace(open_run(run_folder, device, precision), task=task)
     at = str(run.model.device)
     if networks == "tf32" and at == "cpu":
         raise ConfigError("the networks' precision is tf32, which only NVIDIA GPUs have")
     encoders: dict[str, Encoder] = {}
     problems = []
-    for name, trained in run.builder.streams.items():
+    for name, trained in run.builder.streams.items():  # refuses an unknown task, too
         try:
             encoders |= load_encoders(
                 [name], weights, device=at, precision=networks, dtype=trained.dtype

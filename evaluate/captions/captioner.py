@@ -145,7 +145,9 @@ class Captioner:
         except TypeError as error:  # an option that there is not
             raise ConfigError(str(error).rpartition(".")[2].replace("__init__() ", "")) from error
         refuse_by_ear(self.options)
-        self.listener: Listener = load_listener(Path(run), folder, device, precision, networks)
+        self.listener: Listener = load_listener(
+            Path(run), folder, device, precision, networks, self.options.task
+        )
         self.with_features = features
         self._turn = Lock()
 

@@ -148,7 +148,7 @@ def caption_command(
         log(f"{file}: {reason}")
 
     keep_freed_memory()
-    listener = load_listener(run, weights, device, precision, networks)
+    listener = load_listener(run, weights, device, precision, networks, task)
     # Captions on a terminal are seen to come; what goes to a file needs a bar.
     with Meter(files, shown=into_files or not sys.stdout.isatty()) as meter:
         act(listener, options, cutting, failed=failed, watch=meter.watch)

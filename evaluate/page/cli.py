@@ -1,6 +1,5 @@
 """`python -m evaluate serve`."""
 
-from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,6 +53,5 @@ def serve_command(
         from evaluate.page.serve import serve
 
         limits = Limits(max_mb=max_mb, max_seconds=max_seconds)
-        listener = caption.load_listener(run, weights, device, precision)
-        listener = replace(listener, run=replace(listener.run, task=task))
+        listener = caption.load_listener(run, weights, device, precision, "float32", task)
         serve(listener, limits=limits, port=port, examples=examples)

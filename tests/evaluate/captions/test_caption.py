@@ -193,6 +193,11 @@ def test_missing_weights_of_a_needed_stream_are_named(run, weights, tmp_path):
         load_listener(run[0], tmp_path)
 
 
+def test_a_task_that_the_run_does_not_know_is_refused_before_networks_are_loaded(run, tmp_path):
+    with pytest.raises(ConfigError, match=r"--task is 'x'; .* inputs.tasks: none"):
+        load_listener(run[0], tmp_path, task="x")
+
+
 def test_all_weights_that_are_missing_are_named_at_once(run, tmp_path):
     with pytest.raises(WeightsError, match="reads yamnet and panns") as error:
         load_listener(run[0], tmp_path)

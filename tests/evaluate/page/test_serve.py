@@ -134,8 +134,12 @@ def test_the_page_speaks_as_the_task_that_is_asked_for(tiny_run, monkeypatch):
     inputs = replace(tiny_run.recipe.inputs, tasks=("usual", "other"))
     run = replace(tiny_run, recipe=replace(tiny_run.recipe, inputs=inputs))
     served = []
+
+    def load(*given):
+        return listener_of(replace(run, task=given[-1]))
+
     monkeypatch.setattr("evaluate.page.cli.find_spec", lambda name: True)
-    monkeypatch.setattr("evaluate.captions.caption.load_listener", lambda *_: listener_of(run))
+    monkeypatch.setattr("evaluate.captions.caption.load_listener", load)
     monkeypatch.setattr("evaluate.page.serve.serve", lambda listener, **_: served.append(listener))
     for more in ([], ["--task", "other"]):
         asked = ["serve", str(run.path), "--port", str(free_port()), *more]
