@@ -1,23 +1,29 @@
 """AdamW for bf16: narrow weights compute, float32 masters learn, each kind in one flat buffer.
 
-A step is then a few operations over whole buffers instead of a few per weight: gradients replace
-what the last update left (one copy of many tensors), norm, limit and AdamW read them once. Where
-there is Triton, AdamW and the rounding to bf16 are one kernel.
+A step is then a few operations over whole buffers instead of a few per weight. Where there is
+Triton, AdamW and the rounding to bf16 are one kernel, which reads gradients where they are
+(train/adamw_kernel.py). Elsewhere, and where gradients are added up, they are copied into a flat
+buffer first.
 """
 
 from collections.abc import Callable
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.utils._triton import has_triton
 
+from features.common.console import log
 from train.recipes.config import OptimConfig
 
-# Numbers: every weight begins where a GPU reads whole lines. And rows: zeros follow a matrix up to
-# a multiple of so many, which the output layer is computed with (train/model/tagbart.py).
-_ALIGNED = 64
+if TYPE_CHECKING:
+    from train.adamw_kernel import AdamWKernel
+
+# Zeros follow a matrix up to a multiple of so many rows, which the output layer is computed with
+# (train/model/tagbart.py), and every weight up to a multiple of so many numbers, which one program
+# of a kernel takes.
+_ROWS, _BLOCK = 64, 2048
 
 
 class FlatAdamW:
@@ -30,7 +36,8 @@ class FlatAdamW:
         masters: each weight's view of it, learning or frozen; what a run saves.
         state: moments and step of each weight that learns, views as well.
         param_groups: one, of the weights that learn and the learning rate.
-        gradient: [numbers that learn], of the update under way.
+        gradient: [numbers that learn], of the update under way; empty where a kernel reads what the
+            backward pass left.
         found_inf: a scalar on the device; where it is not 0, a step changes nothing.
     """
 
@@ -60,10 +67,18 @@ class FlatAdamW:
             weight.data = _part(self._working, starts[weight], weight)
         self.narrow()
 
-        narrow = device.type == "cuda" and not adds_up
-        kind = torch.bfloat16 if narrow else torch.float32
-        self.gradient = torch.zeros(moving, device=device, dtype=kind)
-        self._places = [(w, _part(self.gradient, starts[w], w)) for w in [*matrices, *rest]]
+        self._learning = [*matrices, *rest]
+        self._kernel: AdamWKernel | None = None
+        if has_own_kernel(device) and not adds_up:
+            decays = [settings.weight_decay] * len(matrices) + [0.0] * len(rest)
+            parts = [(starts[w], w.numel(), decay)
+                     for w, decay in zip(self._learning, decays, strict=True)]  # fmt: skip
+            self._kernel = _kernel_or_none(parts, moving, settings, device)
+        kind = torch.bfloat16 if device.type == "cuda" and not adds_up else torch.float32
+        self.gradient = torch.zeros(0 if self._kernel else moving, device=device, dtype=kind)
+        self._places = [] if self._kernel else [
+            _part(self.gradient, starts[weight], weight) for weight in self._learning
+        ]  # fmt: skip
         self._first, self._second = (torch.zeros(moving, device=device) for _ in range(2))
         self._steps, self._scale, self._rate = (torch.zeros((), device=device) for _ in range(3))
         self.found_inf = torch.zeros((), device=device)
@@ -83,7 +98,7 @@ class FlatAdamW:
         }
         self._rate.fill_(settings.learning_rate)
         self._one_kernel: Callable[..., None] | None = None
-        if device.type == "cuda" and has_triton():
+        if has_own_kernel(device) and self._kernel is None:
             self._one_kernel = torch.compile(step_in_one, dynamic=False)
 
     @torch.no_grad()
@@ -98,18 +113,27 @@ class FlatAdamW:
         Args:
             add: to the passes before, instead of replacing them.
         """
-        there = [(place, weight.grad) for weight, place in self._places if weight.grad is not None]
-        if not add and len(there) < len(self._places):  # a layer was left out
-            self.gradient.zero_()
-        places, found = [place for place, _ in there], [gradient for _, gradient in there]
-        (torch._foreach_add_ if add else torch._foreach_copy_)(places, found)
-        for weight, _ in self._places:
+        found = [weight.grad for weight in self._learning]
+        for weight in self._learning:
             weight.grad = None
+        if self._kernel is not None:
+            assert not add
+            self._kernel.find(found)
+            return
+        pairs = zip(self._places, found, strict=True)
+        there = [(place, part) for place, part in pairs if part is not None]
+        if not add and len(there) < len(found):  # a layer was left out
+            self.gradient.zero_()
+        copy = torch._foreach_add_ if add else torch._foreach_copy_
+        copy([place for place, _ in there], [part for _, part in there])
 
     @torch.no_grad()
     def limit_gradient(self, longest: float) -> torch.Tensor:
         """Let the next step shorten the gradient to `longest` (0: no limit); its length now."""
-        norm = torch.linalg.vector_norm(self.gradient, dtype=torch.float32)
+        if self._kernel is not None:
+            norm = self._kernel.norm()
+        else:
+            norm = torch.linalg.vector_norm(self.gradient, dtype=torch.float32)
         limit = longest / (norm + 1e-6) if longest else torch.ones_like(norm)
         self._scale.copy_(limit.clamp(max=1.0))
         return norm
@@ -118,6 +142,10 @@ class FlatAdamW:
     def step(self) -> None:
         """Change masters and weights by the gradient, unless `found_inf` forbids it."""
         self._steps.add_(1 - self.found_inf)
+        if self._kernel is not None:
+            whole = self.buffer, self._first, self._second, self._working
+            self._kernel.step(whole, (self._rate, self._steps, self._scale, self.found_inf))
+            return
         if self._one_kernel is None:
             self._plain_step()
             return
@@ -144,6 +172,26 @@ class FlatAdamW:
             )  # fmt: skip
         moving = len(self.gradient)
         self._working[:moving].copy_(self.buffer[:moving])
+
+
+def has_own_kernel(device: torch.device) -> bool:
+    """Whether kernels of our own can be compiled for a device."""
+    return device.type == "cuda" and has_triton()
+
+
+def _kernel_or_none(
+    parts: list[tuple[int, int, float]], end: int, settings: OptimConfig, device: torch.device
+) -> "AdamWKernel | None":
+    """The kernel that reads gradients where they are; None, and a line why, if it fails a trial."""
+    try:
+        from train.adamw_kernel import AdamWKernel, try_out
+
+        try_out(step_in_one, device)
+        return AdamWKernel(parts, end, _BLOCK, settings, device)
+    except Exception as error:  # whatever this Triton says of it
+        why = (str(error) or type(error).__name__).strip().splitlines()[0]
+        log(f"gradients are copied before AdamW reads them: {why}")
+        return None
 
 
 def step_in_one(
@@ -179,9 +227,10 @@ def step_in_one(
 
 def _room(weight: torch.Tensor) -> int:
     """Numbers that a weight takes in a flat buffer; those that are not its own stay zero."""
+    numbers = weight.numel()
     if weight.ndim == 2:
-        return -(-len(weight) // _ALIGNED) * _ALIGNED * weight.shape[1]
-    return -(-weight.numel() // _ALIGNED) * _ALIGNED
+        numbers = -(-len(weight) // _ROWS) * _ROWS * weight.shape[1]
+    return -(-numbers // _BLOCK) * _BLOCK
 
 
 def _part(buffer: torch.Tensor, start: int, weight: torch.Tensor) -> torch.Tensor:

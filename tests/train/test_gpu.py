@@ -5,6 +5,8 @@ import torch
 
 from tests.train.toy import settings
 from train.data.batches import Batch
+from train.flat import FlatAdamW
+from train.recipes.config import OptimConfig
 from train.recipes.files import load_recipe
 from train.run import Job, train
 from train.run_folder.metrics import read_metrics
@@ -44,6 +46,11 @@ def test_a_gpu_takes_graphs_and_compiled_layers_by_itself(toy_features, tmp_path
     expected = losses(toy_features, tmp_path / "plain", "cuda", train__compile=False, **changes)
     found = losses(toy_features, tmp_path / "auto", "cuda", train__cuda_graphs='"auto"', **changes)
     assert found == pytest.approx(expected, rel=2e-2)
+
+
+def test_a_gpus_adamw_reads_gradients_where_they_are():
+    layer = torch.nn.Linear(64, 64, device="cuda")
+    assert FlatAdamW(layer, OptimConfig(), adds_up=False)._kernel is not None  # after its trial
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
