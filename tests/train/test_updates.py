@@ -2,29 +2,12 @@
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.recorded import Counted
 from train.data.loader import Loader
 from train.distributed import Processes
 from train.optim import make_optimizer
 from train.updates import Updater
-
-# What makes a host wait for a GPU: a number read there, or a shape that depends on numbers.
-WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "unique_dim"}
-
-
-class Waits(TorchDispatchMode):
-    """Notes the operations that would make the host wait."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        name = operation.name().partition("::")[2].partition(".")[0]
-        if name in WAITING:
-            self.found.append(name)
-        return operation(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
@@ -41,12 +24,34 @@ def test_the_host_reads_no_number_while_it_launches_an_update_or_validates(
     pieces = list(loader.epoch(0, 0))
     updater = Updater(recipe=toy.recipe, model=toy.model, processes=Processes(), updates=9,
                       optimizer=make_optimizer(toy.model, toy.recipe.optim, precision))  # fmt: skip
-    with Waits() as waits:
+    with Counted() as counts:
         launched = [updater.launch(number, pieces[number : number + 2]) for number in range(2)]
         with torch.inference_mode():
             updater.loss(pieces[3])
-    assert waits.found == []
+    assert not counts.waits
     assert all(torch.isfinite(torch.tensor(each.reading.numbers())).all() for each in launched)
+
+
+def test_an_update_in_bf16_takes_few_operations_besides_its_layers(toy_data, make_toy):
+    counts = []
+    for layers in (1, 2):
+        toy = make_toy(train__precision="bf16", bart__encoder_layers=layers,
+                       bart__decoder_layers=layers)  # fmt: skip
+        loader = Loader(
+            data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0
+        )
+        updater = Updater(
+            recipe=toy.recipe, model=toy.model, processes=Processes(), updates=9,
+            optimizer=make_optimizer(toy.model, toy.recipe.optim, "bf16"),
+        )  # fmt: skip
+        piece = next(iter(loader.epoch(0, 0)))
+        with Counted() as counted:
+            updater._update([piece.batch])
+        counts.append(counted.operations)
+    layers = counts[1] - counts[0]
+    assert layers.total() > 50
+    # As counted; each is a kernel or more on a GPU, in every update.
+    assert (counts[0] - layers).total() <= 89
 
 
 def gradients(toy, loader, pieces) -> tuple[dict[str, torch.Tensor], float]:
