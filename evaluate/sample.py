@@ -4,14 +4,26 @@ import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from features.common.errors import ConfigError, FormatError
+from features.common.reading import parse_json
 from features.reader import Clip, Features
 from features.spec import Index
 
+if TYPE_CHECKING:
+    from train.run_folder.checkpoint import Run
+
 # Of a processor's time: Java's tokenizer and CIDEr-D of a hundred clips (measured on two cores).
 _SCORING_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A clip, and which of the run's tasks shall speak; "" for the first."""
+
+    clip: Clip
+    task: str = ""
 
 
 @dataclass(kw_only=True)
@@ -21,38 +33,42 @@ class Sample:
     Attributes:
         run: the run folder.
         device: None for this machine's own.
-        clips: in order.
+        asked: clips in order.
         show: the captions of so many are told.
     """
 
     run: Path
     device: str | None
-    clips: Sequence[Clip]
+    asked: Sequence[Asked]
     show: int
     _scorer: "CiderD | None" = None
 
     def answer(self, within: float | None) -> dict[str, Any]:
         """Captions, and CIDEr-D where it takes no more than `within` seconds of processors."""
-        from evaluate.captions.generate import caption_clips  # torch: not for --help
-        from evaluate.captions.search import open_run
+        from evaluate.captions.search import open_run  # torch: not for --help
 
         begun = _processor_s()
         run = open_run(self.run, self.device)
         decoding = _processor_s()
-        shown = caption_clips(run, self.clips[: self.show])
-        rest = self.clips[len(shown) :]
+        shown = _texts(run, self.asked[: self.show])
+        rest = self.asked[len(shown) :]
         each = (_processor_s() - decoding) / max(1, len(shown))
         cider_d = None
         if within is None or _processor_s() - begun + each * len(rest) + _SCORING_S <= within:
-            texts = [caption.text for caption in (*shown, *caption_clips(run, rest))]
-            self._scorer = self._scorer or CiderD([clip.captions for clip in self.clips])
-            cider_d = self._scorer.score(texts)
+            people = [one.clip.captions for one in self.asked]
+            self._scorer = self._scorer or CiderD(people)
+            cider_d = self._scorer.score([*shown, *_texts(run, rest)])
         return {
             "captions": [
-                {"clip": clip.id, "caption": caption.text, "references": list(clip.captions)}
-                for clip, caption in zip(self.clips, shown, strict=False)
+                {
+                    "clip": one.clip.id,
+                    "caption": text,
+                    "references": list(one.clip.captions),
+                    **({"task": one.task} if one.task else {}),
+                }
+                for one, text in zip(self.asked, shown, strict=False)
             ],
-            "clips": len(self.clips),
+            "clips": len(self.asked),
             "cider_d": cider_d,
             "processor_s": _processor_s() - begun,
         }
@@ -85,8 +101,29 @@ class CiderD:
         return float(self._metrics.cider_d(tokenised).mean())
 
 
-def clips_of(folders: Sequence[Path], split: str, ids: Path) -> list[Clip]:
+def _texts(run: "Run", asked: Sequence[Asked]) -> list[str]:
+    """Captions, each in its task's wording."""
+    from evaluate.captions.generate import caption_clips
+    from evaluate.captions.options import DecodingOptions
+
+    texts = [""] * len(asked)
+    for task in dict.fromkeys(one.task for one in asked):
+        places = [place for place, one in enumerate(asked) if one.task == task]
+        clips = [asked[place].clip for place in places]
+        found = caption_clips(run, clips, DecodingOptions(task=task))
+        for place, caption in zip(places, found, strict=True):
+            texts[place] = caption.text
+    return texts
+
+
+def clips_of(folders: Sequence[Path], split: str, ids: Path) -> list[Asked]:
     """The clips of a list, in its order, from whichever folder has them.
+
+    Args:
+        folders: features folders.
+        split: of them.
+        ids: a clip's id a line, or as JSON `{"clip": id}` with the number of its folder under
+            "features", counted from 0, and whose wording it shall have under "task".
 
     Raises:
         ConfigError: if the list cannot be read or is empty.
@@ -98,20 +135,33 @@ def clips_of(folders: Sequence[Path], split: str, ids: Path) -> list[Clip]:
         raise ConfigError(f"--ids {ids}: cannot be read ({error})") from error
     if not wanted:
         raise ConfigError(f"--ids {ids}: names no clip; expected an id a line")
+    lines = [_line(line) for line in wanted]
     several = len(folders) > 1
-    found: dict[str, Clip] = {}
-    for folder in folders:
+    found: dict[int, Clip] = {}
+    for number, folder in enumerate(folders):
         if several and split not in Index.read(folder).splits:
             continue
         part = Features(folder, split)
         there = set(part.ids)
-        found |= {clip: part[clip] for clip in wanted if clip in there and clip not in found}
-    if missing := [clip for clip in wanted if clip not in found]:
+        for place, line in enumerate(lines):
+            if line["clip"] in there and line.get("features", number) == number:
+                found.setdefault(place, part[line["clip"]])
+    missing = [line["clip"] for place, line in enumerate(lines) if place not in found]
+    if missing:
         raise FormatError(
             f"{', '.join(map(str, folders))}: split {split!r} has no clip {missing[0]!r}, which "
             f"{ids} names"
         )
-    return [found[clip] for clip in wanted]
+    return [Asked(clip=found[place], task=line.get("task", "")) for place, line in enumerate(lines)]
+
+
+def _line(text: str) -> dict[str, Any]:
+    """A line of the list; what is no JSON of ours is an id, whatever it looks like."""
+    try:
+        record = parse_json(text)
+    except ValueError:
+        return {"clip": text}
+    return record if isinstance(record, dict) and "clip" in record else {"clip": text}
 
 
 def _processor_s() -> float:

@@ -41,7 +41,7 @@ def sample_command(
     """
     from evaluate.sample import Sample, clips_of  # h5py: not for --help
 
-    sample = Sample(run=run, device=device, clips=clips_of(features, split, ids), show=show)
+    sample = Sample(run=run, device=device, asked=clips_of(features, split, ids), show=show)
     with answers_alone() as answers:
         for line in sys.stdin if ask else [""]:
             answer = sample.answer(_seconds(line) if line.strip() else None)

@@ -124,7 +124,7 @@ def _text(said: Said) -> Summary.Value:
     text = f"**{said.caption}**\n\npeople wrote:\n{references}".encode()
     plugin = SummaryMetadata.PluginData(plugin_name="text")
     return Summary.Value(
-        tag=f"captions/{said.clip}",
+        tag=f"captions/{said.name}",
         metadata=SummaryMetadata(plugin_data=plugin),
         tensor=TensorProto(
             dtype=DT_STRING,

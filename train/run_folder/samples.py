@@ -11,9 +11,10 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,11 +36,17 @@ _IDS, _WORDS = "ids.txt", "words.txt"
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """One clip's caption, and what people wrote."""
+    """One clip's caption, in a task's wording where there are such, and what people wrote."""
 
     clip: str
     caption: str
     references: tuple[str, ...]
+    task: str = ""
+
+    @property
+    def name(self) -> str:
+        """What tells it from a clip of the same id in another folder."""
+        return f"{self.clip} ({self.task})" if self.task else self.clip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +83,7 @@ class Samples:
         self.waits = run.recipe.train.best == CIDER_D
         self._run, self._device = replace(run, path=path), device if self.waits else "cpu"
         self._features = [part.root.resolve() for part in val.features.parts]
-        self._ids = _chosen(val, run.recipe.train.sample_clips)
+        self._ids = _chosen(val, run.recipe.train.sample_clips, run.recipe.inputs.tasks)
         self._child: subprocess.Popen[bytes] | None = None
         self._update: int | None = None  # that an answer is awaited for
         self._heard = b""  # of that answer
@@ -170,7 +177,12 @@ class Samples:
             sample = Sample(
                 update=self._update,
                 captions=tuple(
-                    Said(clip=one["clip"], caption=one["caption"], references=(*one["references"],))
+                    Said(
+                        clip=one["clip"],
+                        caption=one["caption"],
+                        references=(*one["references"],),
+                        task=one.get("task", ""),
+                    )
                     for one in told["captions"]
                 ),
                 clips=told["clips"],
@@ -210,14 +222,26 @@ def sample_command() -> list[str]:
     return [*module_command("evaluate"), "sample"]
 
 
-def _chosen(val: SplitData, most: int) -> list[str]:
-    """Ids of `most` clips with captions, evenly spread, those first that are shown."""
-    clips = np.unique(val.clip)
-    taken = clips[_spread(len(clips), most)]
+def _chosen(val: SplitData, most: int, tasks: Sequence[str]) -> list[str]:
+    """`most` clips with captions, evenly spread, those first that are shown: their ids, or in JSON
+    which of the folders has each, and whose wording it shall have."""
+    clips, samples = np.unique(val.clip, return_index=True)
+    taken = _spread(len(clips), most)
     shown = _spread(len(taken), SHOWN)
-    order = [*taken[shown], *np.delete(taken, shown)]
-    ids = [val.features[int(clip)].id for clip in order]
-    return [clip for clip in ids if "\n" not in clip]  # the list has one a line
+    ends = np.cumsum([len(part) for part in val.features.parts])
+    lines = []
+    for place in [*taken[shown], *np.delete(taken, shown)]:
+        clip = int(clips[place])
+        known = val.features[clip].id
+        if "\n" in known:  # the list has one a line
+            continue
+        asked: dict[str, Any] = {"clip": known}
+        if len(ends) > 1:  # clips of one id in two folders stay apart
+            asked["features"] = int(np.searchsorted(ends, clip, side="right"))
+        if tasks:
+            asked["task"] = tasks[int(val.folder[samples[place]])]
+        lines.append(json.dumps(asked) if len(asked) > 1 else known)
+    return lines
 
 
 def _spread(count: int, most: int) -> np.ndarray:

@@ -64,7 +64,7 @@ class Wandb:
 
     def sample(self, sample: Sample) -> None:
         """Captions after an update, as a table."""
-        rows = [[said.clip, said.caption, " | ".join(said.references)] for said in sample.captions]
+        rows = [[said.name, said.caption, " | ".join(said.references)] for said in sample.captions]
         columns = ["clip", "caption", "references"]
         self.write(sample.update, {"captions": self._table(columns=columns, data=rows)})
 

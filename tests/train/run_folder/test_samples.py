@@ -150,6 +150,26 @@ def test_the_clips_are_evenly_spread_over_those_that_are_validated_on(
     assert chosen == [val.ids[1], val.ids[3], val.ids[5]]  # of 1 to 5
 
 
+def test_of_several_folders_each_clip_is_asked_for_with_its_folder_and_its_task(
+    make_toy, toy_features, tmp_path
+):
+    toy, val = make_toy(), Features(toy_features, "val")
+    # The second and the third of three folders have a split to validate on, of the same clips.
+    data = SplitData.load([val, val], toy.builder, toy.tokenizer, numbers=[1, 2])
+    run = a_run(toy, tmp_path)
+    inputs = replace(run.recipe.inputs, tasks=("a", "b", "c"))
+    run = replace(run, recipe=replace(run.recipe, inputs=inputs))
+    last = len(val) - 1
+    found = [json.loads(line) for line in Samples(run, data, device="cpu")._ids]
+    assert [found[0], found[-1]] == [
+        {"clip": val.ids[0], "features": 0, "task": "b"},
+        {"clip": val.ids[last], "features": 1, "task": "c"},
+    ]
+    alone = replace(run, recipe=replace(run.recipe, inputs=replace(inputs, tasks=())))
+    plain = json.loads(Samples(alone, data, device="cpu")._ids[-1])
+    assert plain == {"clip": val.ids[last], "features": 1}
+
+
 def test_beside_training_the_child_takes_a_twentieth_of_the_processors_time_at_most(
     make_toy, toy_data, tmp_path, monkeypatch
 ):
