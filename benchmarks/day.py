@@ -30,9 +30,9 @@ from benchmarks.machine import header, rates_in_turns
 from benchmarks.published.extract import Stopwatch, hear_tags_and_panns, tensorflow_yamnet
 from evaluate.captions.hours.places import plan
 from evaluate.captions.hours.writing import write_captions
+from evaluate.captions.layers.precision import in_precision
 from evaluate.captions.listener import Listener
 from evaluate.captions.options import Cutting, DecodingOptions
-from evaluate.captions.precision import in_precision
 from extract.demo.write import draw_clip
 from extract.sound.audio import Audio
 from extract.streams import load_encoders, load_weights

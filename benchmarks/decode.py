@@ -30,8 +30,8 @@ from transformers import BartForConditionalGeneration, GenerationConfig
 from benchmarks.machine import header, rates_in_turns
 from benchmarks.published import ctranslate2
 from evaluate.captions.generate import caption_clips
+from evaluate.captions.layers.precision import in_precision
 from evaluate.captions.options import DecodingOptions
-from evaluate.captions.precision import in_precision
 from evaluate.captions.search import GPU_BATCH, Searcher, open_run
 from features.reader import Features
 from train.data.batches import Block

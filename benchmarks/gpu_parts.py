@@ -24,8 +24,8 @@ from benchmarks.extract_gpu import measure_extraction
 from benchmarks.simulate import real_data, simulate_audiocaps
 from benchmarks.stand_ins import write_stand_ins
 from benchmarks.tiny_networks import write_tiny_networks
+from evaluate.captions.layers.precision import in_precision
 from evaluate.captions.options import DecodingOptions
-from evaluate.captions.precision import in_precision
 from evaluate.captions.search import Searcher
 from features.common.errors import ConfigError
 from train.loop import Trainer

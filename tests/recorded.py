@@ -29,7 +29,7 @@ class Noted(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         result = operation(*args, **(kwargs or {}))
-        if not operation.is_view:
+        if not _only_looks(operation, args, result):
             self._operations.append((operation, args, kwargs or {}, result))
         return result
 
@@ -43,6 +43,14 @@ class Noted(TorchDispatchMode):
                 for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
                     if isinstance(old, torch.Tensor) and old is not new:
                         old.copy_(new)
+
+
+def _only_looks(operation, args, result):
+    """Whether a result is memory that was there; `flatten` and the like copy where they must."""
+    return operation.is_view and (
+        not isinstance(result, torch.Tensor)
+        or result.untyped_storage().data_ptr() == args[0].untyped_storage().data_ptr()
+    )
 
 
 class Counted(TorchDispatchMode):
@@ -87,6 +95,6 @@ class Counted(TorchDispatchMode):
         by_mask = "index" in name and any(part.dtype == torch.bool for part in masks)
         if by_mask or name.startswith(self._SHAPED_BY_VALUES):
             self.waits[name] += 1
-        elif not operation.is_view and name not in ("detach_", "lift_fresh"):
+        elif not _only_looks(operation, args, result) and name not in ("detach_", "lift_fresh"):
             self.operations[name] += 1
         return result

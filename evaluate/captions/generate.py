@@ -13,8 +13,8 @@ from evaluate.captions.beams import Hypothesis
 from evaluate.captions.candidate import Caption, ClipLike, candidates_of, distinct, text_of
 from evaluate.captions.choosing.by_ear import Ear, rank_by_ear
 from evaluate.captions.choosing.consensus import expected_agreement
+from evaluate.captions.layers.precision import in_precision
 from evaluate.captions.options import CLAP, LIKELIHOOD, DecodingOptions, refuse_by_ear
-from evaluate.captions.precision import in_precision
 from evaluate.captions.search import Searcher
 from features.common.errors import ConfigError
 from train.data.batches import Block, Rows

@@ -88,7 +88,7 @@ class DecodingOptions:
         batch_size: prompts decoded together, None for what suits the device
             (evaluate/captions/search.py); the captions do not depend on it.
         precision: what weights are kept and multiplied in: "float32", "bf16", or on a CPU "int8"
-            (evaluate/captions/precision.py).
+            (evaluate/captions/layers/precision.py).
         tag_draws: prompts of drawn tags to decode besides the one of the likeliest tags.
         choose: how to pick among the captions of several prompts: "consensus", or "likelihood"
             under the prompt of the likeliest tags; or "clap": among candidates for the likeliest

@@ -14,8 +14,9 @@ from transformers import BartForConditionalGeneration
 from evaluate.captions.beam import BeamSearch
 from evaluate.captions.beams import Hypothesis, SpecialTokens
 from evaluate.captions.choosing.nucleus import draw_captions, numbers
+from evaluate.captions.layers.encoder import encode
+from evaluate.captions.layers.precision import logits_in_parts, narrow
 from evaluate.captions.options import DecodingOptions
-from evaluate.captions.precision import logits_in_parts, narrow
 from features.common.console import log
 from features.common.errors import ConfigError
 from train.data.batches import IGNORED, Block
@@ -132,8 +133,7 @@ class Searcher:
     def _encode(self, block: Block, members: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         model = self.run.model
         embeds, mask = model.encoder_inputs(block.batch(members).to(model.device))
-        states = model.bart.model.encoder(inputs_embeds=embeds, attention_mask=mask)
-        return states.last_hidden_state, mask
+        return encode(model.bart, embeds, mask), mask
 
     @contextmanager
     def _memory_watched(self) -> Iterator[None]:

@@ -12,9 +12,9 @@ import numpy as np
 
 from evaluate.captions.candidate import Caption
 from evaluate.captions.generate import caption_clips
+from evaluate.captions.layers.precision import precision_of
 from evaluate.captions.listener import Listener, Window
 from evaluate.captions.options import Cutting, DecodingOptions
-from evaluate.captions.precision import precision_of
 from evaluate.page.limits import MB, Limits
 from evaluate.report.pages import environment
 from evaluate.view.axis import View, spoken

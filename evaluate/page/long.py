@@ -14,9 +14,9 @@ from typing import Any
 
 from evaluate.captions.hours.forms import FORMS, clock
 from evaluate.captions.hours.merging import merged
+from evaluate.captions.layers.precision import precision_of
 from evaluate.captions.listener import Listener, Recording, Said
 from evaluate.captions.options import DecodingOptions
-from evaluate.captions.precision import precision_of
 from evaluate.page.answer import check_accepted, check_length, unreadable_sound
 from evaluate.page.limits import PICTURED_S, Limits
 from evaluate.report.pages import environment

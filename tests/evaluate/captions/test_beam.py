@@ -6,6 +6,7 @@ from transformers import BartConfig, BartForConditionalGeneration, GenerationCon
 
 from evaluate.captions import beam, step_decoder
 from evaluate.captions.beam import BeamSearch, beam_search
+from evaluate.captions.layers import decoder_layer
 from evaluate.captions.options import PUBLISHED, DecodingOptions
 from features.common.errors import RunError
 from tests.recorded import record
@@ -79,6 +80,7 @@ def as_on_a_gpu(monkeypatch):
     """Few shapes, a look every few tokens."""
     for table in GPUS_OWN:
         monkeypatch.setitem(table, "cpu", table["cuda"])
+    monkeypatch.setitem(decoder_layer._TWO_PRODUCTS, "cpu", False)
 
 
 def counting(repeated):

@@ -5,11 +5,11 @@ import pytest
 import torch
 from transformers.models.bart.modeling_bart import BartScaledWordEmbedding
 
-from evaluate.captions import int8
 from evaluate.captions.generate import caption_clips
-from evaluate.captions.int8 import Int8Embedding, Int8Linear, require_int8
+from evaluate.captions.layers import int8
+from evaluate.captions.layers.int8 import Int8Embedding, Int8Linear, require_int8
+from evaluate.captions.layers.precision import in_precision, logits_in_parts, precision_of
 from evaluate.captions.options import DecodingOptions
-from evaluate.captions.precision import in_precision, logits_in_parts, precision_of
 from evaluate.captions.search import open_run
 from features.common.errors import ConfigError
 from tests.evaluate.conftest import CAPTIONS

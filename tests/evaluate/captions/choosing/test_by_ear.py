@@ -8,10 +8,11 @@ import pytest
 import torch
 from transformers import AutoTokenizer, ClapModel
 
-from evaluate.captions import Captioner, int8
+from evaluate.captions import Captioner
 from evaluate.captions.beams import Hypothesis
 from evaluate.captions.choosing.by_ear import Ear, likelihood
 from evaluate.captions.generate import caption_clips
+from evaluate.captions.layers import int8
 from evaluate.captions.options import DecodingOptions
 from evaluate.cli import app
 from evaluate.metrics.clap import combined

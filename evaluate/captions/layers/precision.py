@@ -12,8 +12,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 from transformers import BartForConditionalGeneration
+from transformers.models.bart.modeling_bart import BartAttention
 
-from evaluate.captions.int8 import Int8Embedding, Int8Linear, require_int8
+from evaluate.captions.layers.int8 import (
+    Int8Embedding,
+    Int8Head,
+    Int8Linear,
+    int8_joined,
+    require_int8,
+)
+from evaluate.captions.layers.joined import Bf16Linear, join
 from evaluate.captions.options import require_precision
 from features.common.errors import ConfigError
 from train.model.tagbart import TagBart
@@ -43,44 +51,34 @@ def in_precision(run: Run, precision: str) -> Run:
 
 def precision_of(model: TagBart) -> str:
     """What a model's layers compute in."""
-    if isinstance(model.bart.lm_head, nn.ModuleList):
+    if isinstance(model.bart.lm_head, Int8Head):
         return "int8"
     layer = model.bart.model.encoder.layers[0].fc1
     return "bf16" if isinstance(layer, Bf16Linear) else "float32"
 
 
-class Bf16Linear(nn.Module):
-    """A linear layer in bf16. What adds up along the layers and is normalised stays float32."""
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        layer.bfloat16()
-        self._weight, self._bias = layer.weight, layer.bias
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Any [..., in] to bf16 [..., out]."""
-        return functional.linear(rows.to(torch.bfloat16), self._weight, self._bias)
-
-
 def narrow(model: TagBart, precision: str) -> None:
-    """Turn a float32 model's weights into another precision's, in place.
+    """Turn a float32 model's weights into those that a precision's search uses, in place.
 
     Args:
         model: in eval mode, on the device where it will run.
-        precision: one of options.PRECISIONS; "float32" changes nothing.
+        precision: one of options.PRECISIONS; "float32" changes no value.
 
     Raises:
         ConfigError: if there is no such precision, or this device has no such arithmetic.
     """
     require_precision(precision)
+    if precision == "int8":
+        require_int8(model.device)
+        _to_int8(model)
+        return
     if precision == "bf16":
         _replace_layers(model, Bf16Linear)
         if model.device.type != "cpu":  # which has no product of bf16 that gives float32
             head = model.bart.lm_head.weight.detach()
             model.bart.lm_head.weight = nn.Parameter(head.bfloat16(), requires_grad=False)
-    elif precision == "int8":
-        require_int8(model.device)
-        _to_int8(model)
+    for attention, of_itself in _attentions(model):
+        join(attention, of_itself=of_itself)
 
 
 @torch.no_grad()
@@ -92,10 +90,23 @@ def _to_int8(model: TagBart) -> None:
     for owner, name in ((bart.model, "shared"), (bart.model.encoder, "embed_tokens"),
                         (bart.model.decoder, "embed_tokens")):  # fmt: skip
         setattr(owner, name, embedding)
-    bart.lm_head = nn.ModuleList(  # type: ignore[assignment]
-        Int8Linear(rows, None) for rows in head.split(_CPU_TOKENS)
-    )
+    bart.lm_head = Int8Head(head, bart.final_logits_bias[0])  # type: ignore[assignment]
+    for attention, of_itself in _attentions(model):
+        names = ("q_proj", "k_proj", "v_proj")[not of_itself :]
+        for name, part in zip(
+            names, int8_joined([getattr(attention, name) for name in names]), strict=True
+        ):
+            setattr(attention, name, part)
     _replace_layers(model, lambda layer: Int8Linear(layer.weight, layer.bias))
+
+
+def _attentions(model: TagBart) -> Iterator[tuple[BartAttention, bool]]:
+    """Every attention, and whether it looks at what it reads itself."""
+    for part in (model.bart.model.encoder, model.bart.model.decoder):
+        for layer in part.layers:
+            yield layer.self_attn, True
+    for layer in model.bart.model.decoder.layers:
+        yield layer.encoder_attn, False
 
 
 def _replace_layers(model: TagBart, make: Callable[[nn.Linear], nn.Module]) -> None:
@@ -121,9 +132,8 @@ def logits_in_parts(
         [..., tokens of the part], in the vocabulary's order.
     """
     head, bias = bart.lm_head, bart.final_logits_bias[0]
-    if isinstance(head, nn.ModuleList):
-        for part, of_part in zip(head, bias.split(_CPU_TOKENS), strict=True):
-            yield part(hidden).add_(of_part)
+    if isinstance(head, Int8Head):
+        yield from head.parts(hidden)
     elif hidden.is_cuda and head.weight.dtype == torch.bfloat16:
         rows = hidden.flatten(0, -2).to(torch.bfloat16)
         logits = torch.mm(rows, head.weight.T, out_dtype=torch.float32)
