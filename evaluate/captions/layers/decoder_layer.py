@@ -17,7 +17,7 @@ from evaluate.captions.layers.joined import heads, projected
 _TWO_PRODUCTS = {"cpu": True, "cuda": False}
 
 Pair = Sequence[torch.Tensor]  # keys and values, [clips, heads, N, d_model / heads]
-Keep = Callable[[torch.Tensor], Pair]
+Keep = Callable[[torch.Tensor], torch.Tensor]
 
 
 def source_of(layer: BartDecoderLayer, encoder_states: torch.Tensor) -> Pair:
@@ -63,7 +63,7 @@ def decoder_layer(
 
 
 def _attend(
-    attention: BartAttention, queries: torch.Tensor, rows: Pair, mask: torch.Tensor
+    attention: BartAttention, queries: torch.Tensor, rows: Pair | torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
     keys, values = rows
     if not _TWO_PRODUCTS[queries.device.type]:

@@ -102,6 +102,7 @@ class Int8Head(nn.Module):
         """The logits of each part, float32 [..., tokens of the part], of float32 [..., d_model]."""
         rounded = rounded_input(hidden.flatten(0, -2))
         for part in self._parts:
+            assert isinstance(part, Int8Linear)
             yield part.of_rounded(*rounded).unflatten(0, hidden.shape[:-1])
 
 
