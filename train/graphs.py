@@ -28,15 +28,19 @@ Record = Callable[[Step], Step]
 
 
 class Shapes(Generic[T]):
-    """What was recorded, by shape; a shape is recorded at its second turn."""
+    """What was recorded, by shape, each after some plain turns."""
 
-    def __init__(self, fall_back: Callable[[str], object] | None) -> None:
+    def __init__(
+        self, fall_back: Callable[[str], object] | None, plain_turns: int | None = None
+    ) -> None:
         """Hold nothing yet.
 
         Args:
             fall_back: told why a step could not be recorded; nothing is from then on. Without it
                 the error is raised.
+            plain_turns: of a shape before it is recorded; None for an update's.
         """
+        self._plain_turns = PLAIN_TURNS if plain_turns is None else plain_turns
         self._fall_back, self._most = fall_back, MOST_SHAPES
         self.turns: Counter[Hashable] = Counter()
         self.recorded: dict[Hashable, T] = {}
@@ -45,7 +49,7 @@ class Shapes(Generic[T]):
         """What was recorded for a shape, perhaps just now; None where the step goes plainly."""
         self.turns[shape] += 1
         if shape not in self.recorded:
-            if self.turns[shape] <= PLAIN_TURNS or len(self.recorded) >= self._most:
+            if self.turns[shape] <= self._plain_turns or len(self.recorded) >= self._most:
                 return None
             try:
                 self.recorded[shape] = record()
@@ -57,10 +61,11 @@ class Shapes(Generic[T]):
                 return None
         return self.recorded[shape]
 
-    def forget(self) -> None:
-        """What was recorded is no longer true."""
-        self.turns.clear()
+    def forget(self) -> bool:
+        """Let all go, to be recorded anew; whether there was any."""
+        any_there = bool(self.recorded)
         self.recorded.clear()
+        return any_there
 
 
 class Repeated:

@@ -16,6 +16,12 @@ from train.graphs import Record, Shapes, Step
 
 # Tokens from one look at which clips are done to the next: a look waits for the device.
 _TOKENS_A_LOOK = {"cpu": 1, "cuda": 4}
+# Steps of a shape before it is recorded: recording takes time, too, and pays where a shape is
+# frequent.
+_PLAIN_STEPS = 4
+# Where steps are recorded a batch is halved as its clips are done, so often at most: every size is a
+# shape of its own.
+_HALVES = 3
 
 
 class BeamSearch:
@@ -25,7 +31,7 @@ class BeamSearch:
     met before is repeated as one launch (train/graphs.py).
 
     Example:
-        search = BeamSearch(bart, options, cuda_graphs(device), log)
+        search = BeamSearch(bart, options, partial(cuda_graphs, device), log)
         for states, mask in batches:
             found = search(states, mask)                   # [clips][up to options.beams]
     """
@@ -34,7 +40,7 @@ class BeamSearch:
         self,
         bart: BartForConditionalGeneration,
         options: DecodingOptions,
-        record: Record | None = None,
+        recorder: Callable[[], Record | None] = lambda: None,
         say: Callable[[str], object] = lambda why: None,
     ) -> None:
         """Search nothing yet.
@@ -42,12 +48,14 @@ class BeamSearch:
         Args:
             bart: in eval mode, on the device of all batches.
             options: how to search.
-            record: turns a step into a function that repeats it (train.graphs.cuda_graphs); None
-                where there is no such thing.
+            recorder: gives what turns a step into a function that repeats it, as
+                train.graphs.cuda_graphs does; None where there is no such thing. Asked anew when
+                all that was recorded is let go: torch takes nothing into an emptied pool.
             say: told why steps could not be recorded; all go plainly from then on.
         """
         self._bart, self._options, self._special = bart, options, SpecialTokens.of(bart)
-        self._record, self._shapes = record, Shapes[Step](say)
+        self._recorder, self._record = recorder, recorder()
+        self._shapes = Shapes[Step](say, _PLAIN_STEPS)
         self._kept: tuple[StepDecoder, Beams] | None = None
 
     @torch.inference_mode()
@@ -90,7 +98,7 @@ class BeamSearch:
             decoder.clips = self._size(decoder, clips)
         else:
             self._kept, kept = None, None  # their memory is free
-            self._shapes.forget()
+            self._forget()
             options = self._options
             decoder = StepDecoder(
                 self._bart, states, mask, beams=options.beams, max_length=options.max_length
@@ -105,7 +113,7 @@ class BeamSearch:
         """One token more for every beam."""
         clips, longest, moved = decoder.next_step()
         if moved:
-            self._shapes.forget()
+            self._forget()
 
         def step() -> None:
             hidden = decoder.feed(*beams.next_tokens(clips), longest)
@@ -115,6 +123,11 @@ class BeamSearch:
         if record:
             found = self._shapes.turn((clips, longest), lambda: record(step))
         (found or step)()
+
+    def _forget(self) -> None:
+        """Let go what was recorded: its memory is no longer the decoder's."""
+        if self._shapes.forget():
+            self._record = self._recorder()
 
     def _advance(self, beams: Beams, hidden: torch.Tensor, tokens: int) -> None:
         beams.advance(*likeliest_tokens(self._bart, hidden, beams.wanted(tokens)), tokens)
@@ -137,14 +150,10 @@ class BeamSearch:
 
     def _size(self, decoder: StepDecoder, clips: int) -> int:
         """The batch for so many clips: as many, but of few sizes where steps are recorded."""
-        size = decoder.room[0]
         if not self._record:
             return clips
-        while (size + 1) // 2 >= clips > 0:
-            size = (size + 1) // 2
-            if size == 1:
-                break
-        return size
+        sizes = [-(-decoder.room[0] // 2**half) for half in range(_HALVES + 1)]
+        return min(size for size in sizes if size >= clips)
 
 
 def beam_search(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +70,9 @@ class Searcher:
     @cached_property
     def _beam_search(self) -> BeamSearch:
         model = self.run.model
-        return BeamSearch(model.bart, self.options, cuda_graphs(model.device), _without_graphs)
+        return BeamSearch(
+            model.bart, self.options, partial(cuda_graphs, model.device), _without_graphs
+        )
 
     def search(self, block: Block) -> list[list[Hypothesis]]:
         """The hypotheses of every sample of a block, best first."""

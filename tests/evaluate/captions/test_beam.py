@@ -1,5 +1,7 @@
 """Our beam search gives transformers' captions, and a clip's do not depend on its batch."""
 
+import weakref
+
 import pytest
 import torch
 from transformers import BartConfig, BartForConditionalGeneration, GenerationConfig
@@ -83,14 +85,29 @@ def as_on_a_gpu(monkeypatch):
     monkeypatch.setitem(decoder_layer._TWO_PRODUCTS, "cpu", False)
 
 
-def counting(repeated):
-    """Records steps, and notes each time that one is repeated."""
+def recorder(repeated):
+    """A stand-in's pools; every step that is repeated is noted.
 
-    def record_one(step):
-        repeat = record(step)
-        return lambda: (repeated.append(1), repeat())
+    As with torch, nothing can be recorded into a pool that was in use and is no more.
+    """
 
-    return record_one
+    def pool():
+        made = []
+
+        def record_one(step):
+            assert not made or any(one() is not None for one in made)
+            repeat = record(step)
+
+            def again():
+                repeated.append(1)
+                repeat()
+
+            made.append(weakref.ref(again))
+            return again
+
+        return record_one
+
+    return pool
 
 
 def by_transformers(bart, embeds, mask, options):
@@ -140,7 +157,7 @@ def test_every_hypothesis_equals_transformers(bart, inputs, setting, way, monkey
         found = beam_search(bart, states, mask, options)
     else:
         as_on_a_gpu(monkeypatch)
-        search = BeamSearch(bart, options, counting(repeated) if way == "gpu" else None)
+        search = BeamSearch(bart, options, *([recorder(repeated)] if way == "gpu" else []))
         found = [clip for part in PARTS for clip in search(states[part], mask[part])]
     assert bool(repeated) == (way == "gpu")
     found = [item for clip in found for item in clip]
@@ -160,7 +177,7 @@ def test_where_steps_cannot_be_recorded_the_search_goes_on_plainly_and_says_why_
     options, said = DecodingOptions(max_length=24), []
     expected = beam_search(bart, states, mask, options)
     as_on_a_gpu(monkeypatch)
-    search = BeamSearch(bart, options, refused, said.append)
+    search = BeamSearch(bart, options, lambda: refused, said.append)
     for _ in range(2):
         found = search(states, mask)
         assert [[item.tokens for item in clip] for clip in found] == [

@@ -50,9 +50,9 @@ def counted(search: BeamSearch) -> Counted:
 
 def of_length(tokens: int, layers: int = LAYERS, **more) -> BeamSearch:
     """A search whose every caption has so many tokens."""
-    record = more.pop("record", None)
+    recorder = more.pop("recorder", lambda: None)
     options = DecodingOptions(max_length=tokens, **more)
-    return BeamSearch(random_bart(layers), options, record)
+    return BeamSearch(random_bart(layers), options, recorder)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_host_waits_once_in_four_tokens_and_for_the_captions(on_a_gpu):
 def test_a_step_that_was_recorded_is_one_launch(on_a_gpu):
     third = []
     for tokens in (17, 41):
-        search = of_length(tokens, 2, record=record)
+        search = of_length(tokens, 2, recorder=lambda: record)
         # The first makes room, the second meets each shape as it is then.
         *_, batch = (counted(search) for _ in range(3))
         third.append(batch)
