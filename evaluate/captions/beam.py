@@ -19,8 +19,8 @@ _TOKENS_A_LOOK = {"cpu": 1, "cuda": 4}
 # Steps of a shape before it is recorded: recording takes time, too, and pays where a shape is
 # frequent.
 _PLAIN_STEPS = 4
-# Where steps are recorded a batch is halved as its clips are done, so often at most: every size is a
-# shape of its own.
+# Where steps are recorded a batch is halved as its clips are done, so often at most: every size
+# is a shape of its own.
 _HALVES = 3
 
 
