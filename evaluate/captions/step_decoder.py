@@ -246,16 +246,17 @@ def likeliest_tokens(
     Returns:
         Log-probabilities and ids, [..., count], the likeliest first.
     """
-    tops, tokens, masses, start = [], [], [], 0
+    found, start = [], 0
     for logits in logits_in_parts(bart, hidden):
-        masses.append(logits.logsumexp(dim=-1, keepdim=True))
-        top, index = _likeliest(logits, min(count, logits.shape[-1]))
-        tops.append(top)
-        tokens.append(index + start)
+        top, tokens = _likeliest(logits, min(count, logits.shape[-1]))
+        mass = logits.logsumexp(dim=-1, keepdim=True)
+        found.append((top, tokens + start if start else tokens, mass))
         start += logits.shape[-1]
-    top, index = torch.cat(tops, dim=-1).topk(min(count, start))
-    mass = torch.cat(masses, dim=-1).logsumexp(dim=-1, keepdim=True)
-    return top - mass, torch.cat(tokens, dim=-1).gather(-1, index)
+    if len(found) > 1:
+        top, tokens, mass = (torch.cat(values, dim=-1) for values in zip(*found, strict=True))
+        top, index = top.topk(min(count, start))
+        tokens, mass = tokens.gather(-1, index), mass.logsumexp(dim=-1, keepdim=True)
+    return top - mass, tokens
 
 
 def _likeliest(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
