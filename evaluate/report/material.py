@@ -48,7 +48,10 @@ class Sources:
 
 @dataclass(kw_only=True)
 class Material:
-    """What could be had, by clip id; `insights` has one mapping per system."""
+    """What could be had, by clip id; `insights` has one mapping per system.
+
+    `tags` is the stream that the first run with tags reads; of unknown runs one that is there.
+    """
 
     clips: dict[str, Clip] = field(default_factory=dict)
     tags: StreamSpec | None = None
@@ -91,9 +94,12 @@ def gather(study: Study, sources: Sources, pictures: dict[str, Path]) -> Materia
         return material
     features = Features(sources.features, sources.split or _split(study.systems[0]))
     _read_clips(study, features, material)
+    known = ""
     for number, system in enumerate(study.systems):
         named = sources.runs[number] if sources.runs else None
-        _ask(material, number, system, named, features, sources.device)
+        read = _ask(material, number, system, named, features, sources.device)
+        if read and not known:
+            known, material.tags = read, features.streams[read]
     if sources.audio is None:
         material.left_out.append("spectrograms and audio: they need --audio DUMP")
     else:
@@ -125,14 +131,15 @@ def _ask(
     named: Path | None,
     features: Features,
     device: str | None,
-) -> None:
+) -> str:
+    """Ask a system's model about its captions; the stream of tags that it reads, or ""."""
     path = named or Path(system.run)
     if named is None and not (system.run and (path / RECIPE_NAME).is_file()):
         where = f"its run folder {path} is not there" if system.run else "it names no run"
         material.left_out.append(
             f"token probabilities and attention of {system.label}: {where}; give --run RUN"
         )
-        return
+        return ""
     run = replace(open_run(path, device), task=system.task)
     check_streams(run, features.streams, features.root)
     clips = list(material.clips.values())
@@ -140,6 +147,7 @@ def _ask(
     with progress(total=len(clips), what=f"ask {system.label}", unit="captions") as bar:
         found = look_inside(run, clips, captions, done=bar.update)
     material.insights[number] = {clip.id: seen for clip, seen in zip(clips, found, strict=True)}
+    return run.recipe.inputs.tags
 
 
 def _draw(dump: Path, material: Material, pictures: dict[str, Path], *, copy: bool) -> None:

@@ -11,7 +11,7 @@ from evaluate.captions.generate import caption_clips
 from evaluate.report.build import FORMAT, build_report
 from evaluate.report.compare import by_tag, differences, most_different
 from evaluate.report.folders import read_clip_scores, read_study
-from evaluate.report.material import Sources
+from evaluate.report.material import Sources, gather
 from evaluate.report.output import published_folder
 from evaluate.report.pages import share, signed
 from evaluate.view.inside import look_inside
@@ -19,7 +19,8 @@ from evaluate.view.pictures import spectrogram
 from evaluate.view.timeline import timeline
 from extract.sound.audio import Audio
 from features.common.errors import ConfigError, TagbartError
-from tests.evaluate.conftest import CAPTIONS, TAGS
+from features.reader import Features
+from tests.evaluate.conftest import CAPTIONS, TAGS, stream, write_features
 from tests.evaluate.page.listening import write_evaluation, write_sound
 
 HOSTILE = '<script>alert("1")</script> & a dog'
@@ -66,6 +67,22 @@ def test_a_clips_page_shows_references_caption_scores_and_tags(report):
     assert 'class="attention"' in text
     above = text.split('class="view"')[0]
     assert CAPTIONS[1].split()[1] in above and "CIDEr-D" in above and "references" in above
+
+
+def test_the_tags_are_those_that_the_run_reads_where_the_features_have_others_too(
+    tmp_path, evaluation, tiny_run_folder
+):
+    # In a shard it stands before yamnet.
+    other = stream("panns_tags", "tag_logits", len(TAGS), 0.96)
+    rows = [np.full((2, len(TAGS)), -9, np.float32) for _ in CAPTIONS]
+    write_features(tmp_path / "features", other, rows)
+    features = Features(tmp_path / "features", "test")
+    assert list(features.streams) == ["panns", "panns_tags", "yamnet"]
+    found = [
+        gather(read_study([evaluation]), Sources(features=features.root, runs=runs), {})
+        for runs in ((tiny_run_folder,), ())
+    ]
+    assert [material.tags.name for material in found] == ["yamnet", "panns_tags"]
 
 
 def test_every_link_of_every_page_leads_to_a_file(report):
