@@ -16,7 +16,7 @@ from features.common.console import progress as progress_bar
 from features.common.errors import INTERRUPTED
 from train.data.loader import Loader, Piece
 from train.distributed import Processes
-from train.flat import FlatAdamW
+from train.flat_adamw import FlatAdamW
 from train.memory import memory_watched
 from train.model.tagbart import TagBart
 from train.optim import learning_rate

@@ -7,7 +7,7 @@ repeated as it was recorded (train/graphs.py).
 import torch
 from torch import nn
 
-from train.flat import FlatAdamW
+from train.flat_adamw import FlatAdamW
 from train.model.tagbart import TagBart
 from train.recipes.config import OptimConfig
 
@@ -18,7 +18,7 @@ def make_optimizer(
     """AdamW over what learns; matrices decay, biases and layer norms never do.
 
     Args:
-        model: in float32. For "bf16" its own weights become bf16 (train/flat.py).
+        model: in float32. For "bf16" its own weights become bf16 (train/flat_adamw.py).
         settings: of the optimiser.
         precision: "float32" or "bf16".
         adds_up: gradients of several passes or processes are added.

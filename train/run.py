@@ -19,7 +19,7 @@ from train.data.loader import Loader
 from train.data.resident import fits, with_resident_audio
 from train.data.split import SplitData
 from train.distributed import Processes, joined_processes
-from train.flat import FlatAdamW
+from train.flat_adamw import FlatAdamW
 from train.loop import Trainer
 from train.memory import memory_watched
 from train.model.attention import do_without_cudnn_attention

@@ -23,7 +23,7 @@ from train.data.draws import update_seed
 from train.data.loader import Loader, Piece
 from train.distributed import Processes, Quiet
 from train.faster import compile_layers, layers_pay, why_no_graphs
-from train.flat import FlatAdamW
+from train.flat_adamw import FlatAdamW
 from train.graphs import Repeated, cuda_graphs
 from train.model.tagbart import TagBart
 from train.optim import learning_rate, limit_gradient, set_learning_rate

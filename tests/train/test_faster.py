@@ -7,7 +7,7 @@ import torch
 
 from train.data.loader import Loader
 from train.faster import COMPILING_PAYS, layers_pay
-from train.flat import FlatAdamW
+from train.flat_adamw import FlatAdamW
 from train.model import tagbart
 from train.recipes.config import OptimConfig, Recipe, TrainConfig
 

@@ -5,7 +5,7 @@ import torch
 
 from tests.train.toy import settings
 from train.data.batches import Batch
-from train.flat import FlatAdamW
+from train.flat_adamw import FlatAdamW
 from train.recipes.config import OptimConfig
 from train.recipes.files import load_recipe
 from train.run import Job, train

@@ -201,7 +201,7 @@ def _filled_up(weight: torch.Tensor, spare: int) -> torch.Tensor:
     rows, columns = weight.shape
     end = weight.storage_offset() + (rows + spare) * columns
     room = weight.untyped_storage().nbytes() // weight.element_size()
-    if weight.dtype == torch.bfloat16 and end <= room:  # in a flat buffer (train/flat.py)
+    if weight.dtype == torch.bfloat16 and end <= room:  # in a flat buffer (train/flat_adamw.py)
         return _WithRoom.apply(weight, spare)
     return F.pad(weight, (0, 0, 0, spare))
 

@@ -228,7 +228,7 @@ class TrainConfig:
 
     Attributes:
         seed: of tag draws, order, dropout and random weights.
-        precision: "float32", or "bf16" for bf16 weights over float32 masters (train/flat.py).
+        precision: "float32", or "bf16" for bf16 weights over float32 masters (train/flat_adamw.py).
         deterministic: refuse operations whose result may differ from run to run.
         compile: "always", "never", or "auto": layers are compiled one by one on a GPU where the
             updates of the run repay the time that it takes (train/faster.py). true and false stand

@@ -51,8 +51,8 @@ def has_state(path: Path) -> bool:
 
 
 class Optimizer(Protocol):
-    """What is saved of an optimiser: torch's AdamW, or train.flat.FlatAdamW, whose `masters` are
-    the float32 weights behind a model's bf16."""
+    """What is saved of an optimiser: torch's AdamW, or train.flat_adamw.FlatAdamW, whose `masters`
+    are the float32 weights behind a model's bf16."""
 
     param_groups: list[dict[str, Any]]
 

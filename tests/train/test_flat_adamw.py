@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-import train.flat
+import train.flat_adamw
 from tests.train.toy import settings
-from train.flat import FlatAdamW, step_in_one
+from train.flat_adamw import FlatAdamW, step_in_one
 from train.optim import set_learning_rate
 from train.recipes.config import OptimConfig
 from train.recipes.files import load_recipe
@@ -40,7 +40,7 @@ def interpreted(monkeypatch):
     pytest.importorskip("triton")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.delitem(sys.modules, "train.adamw_kernel", raising=False)
-    monkeypatch.setattr(train.flat, "has_own_kernel", lambda device: True)
+    monkeypatch.setattr(train.flat_adamw, "has_own_kernel", lambda device: True)
     monkeypatch.setattr(torch, "compile", lambda step, **_: step)
     yield import_module("train.adamw_kernel")
     sys.modules.pop("train.adamw_kernel", None)  # it would interpret further on
