@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,3 +57,14 @@ def without_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
     folders = os.environ["PATH"].split(os.pathsep)
     kept = [folder for folder in folders if not shutil.which("ffmpeg", path=folder)]
     monkeypatch.setenv("PATH", os.pathsep.join(kept))
+
+
+@pytest.fixture
+def four_threads() -> Iterator[None]:
+    """torch's threads, whatever the machine has."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)

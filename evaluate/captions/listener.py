@@ -2,13 +2,14 @@
 
 Recordings of any length pass through in constant memory, and windows of many share batches:
 
-decode, cut (threads, ahead) ─▶ 16 windows ─resample, encode─▶ rows ─▶ 32 windows ─search─▶ captions
+decode, cut (threads, ahead) ─▶ 16 windows ─resample, encode─▶ rows ─▶ 64 windows ─search─▶ captions
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from evaluate.captions.generate import caption_clips
 from evaluate.captions.options import NO_WORDS, SILENCE, Cutting, DecodingOptions
 from evaluate.captions.search import CPU_BATCH, GPU_BATCH
 from extract.running.encoder import Encoder
+from extract.running.side_by_side import side_by_side
 from extract.sound.ahead import Ended, read_ahead
 from extract.sound.audio import Audio
 from extract.sound.decode import resample_all
@@ -29,7 +31,9 @@ from train.run_folder.checkpoint import Run
 
 # Windows encoded together, and waiting decoded for each file: 10 s at 44.1 kHz take 1.8 MB.
 _ENCODED_TOGETHER = 16
+_PART = 4  # of them by a core of a CPU: more take more memory and no less time
 _DECODED_AT_ONCE = 4  # files
+_BATCHES = 4  # of windows captioned together on a CPU at most
 _MOST_TOGETHER = 8  # times as many items pass together where silence is among them
 
 Item = TypeVar("Item")
@@ -139,7 +143,9 @@ class Listener:
         """
         options, cutting = options or DecodingOptions(), cutting or Cutting()
         on_cpu = self.run.model.device.type == "cpu"
-        together = options.batch_size or (CPU_BATCH if on_cpu else GPU_BATCH)
+        # A batch for each core, or for some of many cores: captions shall come soon.
+        own = CPU_BATCH * min(torch.get_num_threads(), _BATCHES) if on_cpu else GPU_BATCH
+        together = options.batch_size or own
         with closing(self._heard(recordings, cutting)) as heard:
             for group in _groups(heard, together, _is_heard):
                 windows = [item for _, item in group if not isinstance(item, Ended)]
@@ -189,6 +195,14 @@ class Listener:
                 yield from found
 
     def _encode(self, stretches: Sequence[Stretch]) -> list[dict[str, np.ndarray]]:
+        """Rows of each; on a CPU the cores take some each, from resampling on."""
+        if self.run.model.device.type != "cpu":
+            return self._encoded(stretches)
+        size = min(_PART, max(1, -(-len(stretches) // torch.get_num_threads())))
+        parts = [stretches[start : start + size] for start in range(0, len(stretches), size)]
+        return list(chain.from_iterable(side_by_side(self._encoded, parts)))
+
+    def _encoded(self, stretches: Sequence[Stretch]) -> list[dict[str, np.ndarray]]:
         device = self.run.model.device
         native = [torch.from_numpy(stretch.waveform).to(device) for stretch in stretches]
         rates_hz = [stretch.sample_rate_hz for stretch in stretches]

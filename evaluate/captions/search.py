@@ -11,12 +11,13 @@ import torch
 from torch.nn import functional
 from transformers import BartForConditionalGeneration
 
-from evaluate.captions.beam import BeamSearch
+from evaluate.captions.beam import BeamSearch, beam_search
 from evaluate.captions.beams import Hypothesis, SpecialTokens
 from evaluate.captions.choosing.nucleus import draw_captions, numbers
 from evaluate.captions.layers.encoder import encode
 from evaluate.captions.layers.precision import logits_in_parts, narrow
 from evaluate.captions.options import DecodingOptions
+from extract.running.side_by_side import side_by_side
 from features.common.console import log
 from features.common.errors import ConfigError
 from train.data.batches import IGNORED, Block
@@ -27,6 +28,7 @@ from train.run_folder.checkpoint import Run, load_run
 
 # Prompts decoded together by default.
 CPU_BATCH, GPU_BATCH = 32, 256
+LEAST_BATCH = 16  # with fewer, reading the weights takes long beside what is made with them
 
 
 def open_run(path: Path, device: str | None, precision: str = "float32") -> Run:
@@ -77,14 +79,33 @@ class Searcher:
     def search(self, block: Block) -> list[list[Hypothesis]]:
         """The hypotheses of every sample of a block, best first."""
         found: list[list[Hypothesis]] = [[] for _ in block.length]
+        batches = list(_batches(block.length, self._together(len(block.length))))
         with self._memory_watched():
-            for members in _batches(block.length, self.batch_size):
-                states, mask = self._encode(block, members)
-                of_batch = self._beam_search(states, mask)
+            for members, of_batch in zip(batches, self._searched(block, batches), strict=True):
                 for member, hypotheses in zip(members, of_batch, strict=True):
                     found[member] = hypotheses
                 self.done(len(members))
         return found
+
+    def _together(self, prompts: int) -> int:
+        """Prompts in a batch of so many in all: on a CPU each thread has one, if not too small."""
+        shared = -(-prompts // torch.get_num_threads())
+        on_cpu = self.run.model.device.type == "cpu"
+        return shared if on_cpu and LEAST_BATCH <= shared < self.batch_size else self.batch_size
+
+    def _searched(
+        self, block: Block, batches: Sequence[np.ndarray]
+    ) -> Iterator[list[list[Hypothesis]]]:
+        model, options = self.run.model, self.options
+
+        def alone(members: np.ndarray) -> list[list[Hypothesis]]:
+            return beam_search(model.bart, *self._encode(block, members), options)
+
+        def next_one(members: np.ndarray) -> list[list[Hypothesis]]:
+            return self._beam_search(*self._encode(block, members))
+
+        on_cpu = model.device.type == "cpu"
+        return side_by_side(alone, batches) if on_cpu else map(next_one, batches)
 
     def draw(self, block: Block, member: int, key: np.uint64) -> list[Hypothesis]:
         """As many drawn captions of one clip as its candidates lack.

@@ -97,7 +97,8 @@ class WaveBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         maps = nn.functional.relu_(self.bn1(self.conv1(maps)))
         maps = nn.functional.relu_(self.bn2(self.conv2(maps)))
-        return nn.functional.max_pool1d(maps, 4)
+        # Of one row, in whose order in memory it is taken; max_pool1d sorts it first.
+        return nn.functional.max_pool2d(maps[:, :, None], (1, 4))[:, :, 0]
 
 
 class FastSpectrogram(nn.Module):

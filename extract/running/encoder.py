@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from extract.running.gpu import Compiled, arithmetic
+from extract.running.side_by_side import side_by_side
 from features.spec import StreamSpec
 
 Windows = Tensor | Sequence[Tensor]
@@ -45,7 +46,7 @@ class WindowEncoder:
         network: windows [N, samples] → rows [N, D], or [N, R, D] where a window makes several; a
             module, or a `Compiled` one.
         cut: waveform [n] → windows [T, samples], or several such of different lengths.
-        batch_windows: the most that the network gets at once.
+        batch_windows: the most that the network gets at once, on a CPU in parts side by side.
         step: it gets multiples of so many, the last ones silent, whose rows are dropped: few sizes
             of which cuDNN has to choose its ways.
     """
@@ -100,12 +101,18 @@ class WindowEncoder:
         count = len(windows)
         if missing := -count % self.step:
             windows = nn.functional.pad(windows, (0, 0, 0, missing))
-        parts = []
-        for part in windows.split(self.batch_windows):
-            full = len(part) == self.batch_windows
-            with arithmetic(tf32=self.spec.precision == "tf32", tuned=full):
-                parts.append(self.network(part).float())
-        return torch.cat(parts)[:count]
+        if windows.is_cuda:
+            made: Iterator[Tensor] = map(self._on_gpu, windows.split(self.batch_windows))
+        else:
+            batches = -(-len(windows) // self.batch_windows)
+            parts = windows.tensor_split(min(len(windows), batches * torch.get_num_threads()))
+            made = side_by_side(lambda part: self.network(part).float(), parts)
+        return torch.cat(list(made))[:count]
+
+    def _on_gpu(self, windows: Tensor) -> Tensor:
+        full = len(windows) == self.batch_windows
+        with arithmetic(tf32=self.spec.precision == "tf32", tuned=full):
+            return self.network(windows).float()
 
 
 def _alike(lengths: Sequence[int]) -> list[list[int]]:

@@ -6,6 +6,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from extract.running.lengthwise import LengthwiseConv1d
 from extract.running.narrow import NarrowConv2d
 from extract.running.winograd import WinogradConv2d, pays_for
 
@@ -19,6 +20,7 @@ def prepared(network: Network, *, device: str, precision: str) -> Network:
 
     On a CPU, deep convolutions take forms with fewer multiplications (extract.running.winograd and
     extract.running.narrow); they round otherwise, by up to 2e-5 of PANNs' embedding (winograd.py).
+    Those over time take another order in memory (extract.running.lengthwise).
 
     Args:
         network: with its weights.
@@ -37,6 +39,8 @@ def prepared(network: Network, *, device: str, precision: str) -> Network:
                 network.set_submodule(name, NarrowConv2d(module))
             elif device == "cpu" and pays_for(module) and not half:
                 network.set_submodule(name, WinogradConv2d(module))
+        elif isinstance(module, nn.Conv1d) and module.bias is not None and device == "cpu":
+            network.set_submodule(name, LengthwiseConv1d(module))
     return network.to(device)
 
 

@@ -6,6 +6,7 @@ import sys
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
+_M_ARENA_MAX = -8
 
 
 def keep_freed_memory() -> bool:
@@ -23,4 +24,6 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     # No block is mapped on its own, and the heap's free end is not given back.
-    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+    options = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_ARENA_MAX, 1))
+    done = [mallopt(option, value) for option, value in options]
+    return all(done)

@@ -40,6 +40,18 @@ def test_captions_and_probabilities_do_not_depend_on_the_batch(tiny_run, tiny_cl
         assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
 
 
+@pytest.mark.usefixtures("four_threads")
+@pytest.mark.parametrize("precision", ["float32", "bf16", "int8"])
+def test_batches_searched_side_by_side_give_each_clip_its_own(
+    tiny_run, tiny_clips, precision, monkeypatch
+):
+    monkeypatch.setattr(search, "LEAST_BATCH", 1)
+    options, sizes = DecodingOptions(precision=precision), []
+    found = caption_clips(tiny_run, tiny_clips, options, done=sizes.append)
+    assert sizes == [3, 3, 3, 3]
+    assert [caption.text for caption in found] == list(CAPTIONS)
+
+
 def test_bf16_finds_captions_that_the_model_is_sure_of(tiny_run, tiny_clips):
     options = DecodingOptions(precision="bf16")
     found = caption_clips(tiny_run, tiny_clips, options)

@@ -7,6 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from evaluate.captions import caption
 from evaluate.captions.hours.places import plan
@@ -198,6 +199,19 @@ def test_windows_of_many_recordings_share_batches(listener, tmp_path, monkeypatc
     assert [(said.file, said.text) for said in together] == [
         (said.file, said.text) for said in alone
     ]
+
+
+@pytest.mark.usefixtures("four_threads")
+def test_cores_that_hear_some_windows_each_change_nothing(listener, tmp_path):
+    write(tmp_path / "a.wav", *[LOUD, LOW, LOUD, LOUD, LOW, LOUD, LOUD])
+    path = tmp_path / "a.wav"
+    shared = list(listener.describe_files([path], failed=pytest.fail))
+    torch.set_num_threads(1)
+    alone = list(listener.describe_files([path], failed=pytest.fail))
+    assert [(item.start_s, item.text) for item in shared] == [
+        (item.start_s, item.text) for item in alone
+    ]
+    assert len(shared) == 7
 
 
 def test_an_hour_takes_no_more_memory_than_half_an_hour(listener, tmp_path):
