@@ -308,19 +308,27 @@ def test_a_long_sound_is_listed_and_its_files_are_taken_home(window, tiny_run, t
     assert not window.errors
 
 
-def test_a_long_sound_is_stopped_and_what_was_heard_is_taken_home(
-    window, tiny_run, sounds, tmp_path, monkeypatch
-):
-    page, go_on, calls = window.page, Event(), []
+def held(monkeypatch, *, at):
+    """Networks that go on from their call number `at` when the event is set, and what they heard;
+    captions are shown as soon as they are there."""
+    go_on, calls = Event(), []
 
     def encode(self, waveforms, now=LoudnessEncoder.encode):
         calls.append(len(waveforms))
-        if len(calls) == 5:  # two networks heard 32 of the 60 windows
+        if len(calls) >= at:
             assert go_on.wait(120)
         return now(self, waveforms)
 
     monkeypatch.setattr(LoudnessEncoder, "encode", encode)
     monkeypatch.setattr(long, "_SHOW_S", 0.0)
+    return go_on, calls
+
+
+def test_a_long_sound_is_stopped_and_what_was_heard_is_taken_home(
+    window, tiny_run, sounds, tmp_path, monkeypatch
+):
+    page = window.page
+    go_on, calls = held(monkeypatch, at=5)  # two networks heard 32 of the 60 windows
     write_sound(tmp_path / "long.wav", seconds=600)
     with served(tiny_run, Limits(max_mb=20, max_seconds=600)) as own_address:
         try:
@@ -347,16 +355,8 @@ def test_a_long_sound_is_stopped_and_what_was_heard_is_taken_home(
 def test_captions_of_a_long_sound_come_while_it_is_being_heard(
     window, tiny_run, tmp_path, monkeypatch
 ):
-    page, go_on, calls = window.page, Event(), []
-
-    def encode(self, waveforms, now=LoudnessEncoder.encode):
-        calls.append(len(waveforms))
-        if len(calls) > 2:  # two networks heard the first sixteen windows
-            assert go_on.wait(120)
-        return now(self, waveforms)
-
-    monkeypatch.setattr(LoudnessEncoder, "encode", encode)
-    monkeypatch.setattr(long, "_SHOW_S", 0.0)
+    page = window.page
+    go_on, _ = held(monkeypatch, at=3)  # two networks heard the first sixteen windows
     write_sound(tmp_path / "long.wav", seconds=200)
     with served(tiny_run, Limits(max_mb=8, max_seconds=300)) as own_address:
         try:
