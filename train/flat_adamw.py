@@ -186,7 +186,7 @@ def _kernel_or_none(
     try:
         from train.adamw_kernel import AdamWKernel, try_out
 
-        try_out(step_in_one, device)
+        try_out(step_in_one, _BLOCK, device)
         return AdamWKernel(parts, end, _BLOCK, settings, device)
     except Exception as error:  # whatever this Triton says of it
         why = (str(error) or type(error).__name__).strip().splitlines()[0]
