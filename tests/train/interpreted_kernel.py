@@ -1,4 +1,4 @@
-"""The kernels that read gradients where they are, by Triton's interpreter: see test_flat_adamw.py."""
+"""The kernels that read gradients in place, by Triton's interpreter: see test_flat_adamw.py."""
 
 import pytest
 import torch
