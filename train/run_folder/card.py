@@ -66,13 +66,15 @@ def _header(recipe: Recipe) -> str:
 
 def _use(run: Path, recipe: Recipe) -> str:
     streams = " and ".join(recipe.inputs.streams)
+    first, *others = recipe.inputs.tasks or ("",)
+    wording = f" It speaks in the wording of {first}; `--task` has: {', '.join(others)}."
     return (
         "## Use\n\nIn tagbart's folder, with the weights of the networks below in its weights "
         f"folder:\n\n```sh\npython -m evaluate caption {run} clip.wav{_weights(run)}\n```\n\n"
         f"The captioner reads what {streams} made of a clip; their networks and checksums must be "
-        "those below, which the command checks. In Python, "
-        "`train.run_folder.checkpoint.load_run` opens the folder, and "
-        "`train.model.tagbart.TagBart.from_pretrained` its weights alone."
+        f"those below, which the command checks.{wording if others else ''} In Python, "
+        "`evaluate.captions.Captioner` says the same of files and samples (docs/python.md), and "
+        "`train.model.tagbart.TagBart.from_pretrained` opens the weights alone."
     )
 
 

@@ -1,6 +1,7 @@
 """The model card and the curves of a finished run."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -32,6 +33,18 @@ def test_the_card_says_what_the_run_was(run, toy_features):
                  "not measured yet", "a licence for these weights"):  # fmt: skip
         assert fact in text, fact
     assert "optim.epochs | `1` | `4`" in text and "optim.beta1" not in text
+
+
+def test_the_card_of_a_run_with_tasks_says_whose_wording_there_is(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    recipe = tmp_path / "run" / "recipe.toml"
+    assert "--task" not in (run / "README.md").read_text()
+    text = recipe.read_text()
+    assert "\ntasks = []\n" in text
+    recipe.write_text(text.replace("\ntasks = []\n", '\ntasks = ["usual", "other"]\n'))
+    write_model_card(tmp_path / "run")
+    text = (tmp_path / "run" / "README.md").read_text()
+    assert "speaks in the wording of usual; `--task` has: other." in text
 
 
 def test_the_cards_head_is_yaml_with_what_is_known(run):
