@@ -33,6 +33,7 @@ from evaluate.captions.generate import caption_clips
 from evaluate.captions.layers.precision import in_precision
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.search import GPU_BATCH, Searcher, open_run
+from features.common.memory import keep_freed_memory
 from features.reader import Features
 from train.data.batches import Block
 from train.data.prompts import NO_ROW, Prompts
@@ -92,6 +93,7 @@ class Setting:
 
 def main() -> float:
     """Measure in turns, print, and return our captions per second over one clip at a time's."""
+    keep_freed_memory()  # as commands that decode do
     setting = fitted(np.random.default_rng(0))
     every, some = range(48), range(1, 48, 6)  # their captions are equally long on average
     methods: dict[str, tuple[Callable[[Sequence[int]], None], Sequence[int]]] = {

@@ -20,6 +20,7 @@ from evaluate.captions.options import DecodingOptions
 from extract.running.side_by_side import side_by_side
 from features.common.console import log
 from features.common.errors import ConfigError
+from features.common.memory import keep_freed_memory
 from train.data.batches import IGNORED, Block
 from train.graphs import cuda_graphs
 from train.model.attention import do_without_cudnn_attention
@@ -44,6 +45,7 @@ def open_run(path: Path, device: str | None, precision: str = "float32") -> Run:
         RunError: if the folder holds no trained run.
     """
     do_without_cudnn_attention()
+    keep_freed_memory()
     run = load_run(path, own_device(device))
     narrow(run.model, precision)
     return run

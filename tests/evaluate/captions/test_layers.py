@@ -14,7 +14,7 @@ from train.model.tagbart import TagBart, TagBartConfig
 @pytest.fixture
 def bart():
     config = BartConfig(
-        vocab_size=700, d_model=32, encoder_layers=2, decoder_layers=1, encoder_ffn_dim=48,
+        vocab_size=768, d_model=32, encoder_layers=2, decoder_layers=1, encoder_ffn_dim=48,
         decoder_ffn_dim=48, encoder_attention_heads=4, decoder_attention_heads=4,
         max_position_embeddings=64, tie_word_embeddings=False,
     )  # fmt: skip
@@ -92,10 +92,10 @@ def test_the_likeliest_tokens_are_those_of_all(bart, count, monkeypatch):
     """Whole groups and a rest, parts of the vocabulary and one part."""
     model = TagBart(TagBartConfig(bart=bart.config, tags=True)).eval()
     model.bart.lm_head, hidden = bart.lm_head, torch.randn(3, 2, 32)
-    model.bart.final_logits_bias = torch.randn(1, 700)
+    model.bart.final_logits_bias = torch.randn(1, 768)
     with torch.inference_mode():
         every = (model.bart.lm_head(hidden) + model.bart.final_logits_bias).log_softmax(-1)
-    for size in (512, 640, 700):
+    for size in (512, 640, 700, 768):
         monkeypatch.setattr("evaluate.captions.layers.precision._CPU_TOKENS", size)
         found, tokens = likeliest_tokens(model.bart, hidden, count)
         torch.testing.assert_close(found, every.topk(count).values)
