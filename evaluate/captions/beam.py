@@ -28,7 +28,7 @@ class BeamSearch:
     """Searches the best captions of one batch of clips after the other.
 
     Where steps can be recorded, all batches use the same memory, and a step of a shape that was
-    met before is repeated as one launch (train/graphs.py).
+    met a few times is repeated as one launch (train/graphs.py).
 
     Example:
         search = BeamSearch(bart, options, partial(cuda_graphs, device), log)
