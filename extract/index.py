@@ -2,17 +2,32 @@
 
 import csv
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from extract.shards import DoneMark, Failure, ShardTask, split_folder
+from extract.shards import DoneMark, Failure, ShardTask, split_folder, whole_mark
+from features.common.console import log
 from features.common.publish import published, write_json
 from features.spec import FAILURES_COLUMNS, FAILURES_NAME, INDEX_NAME, Index, SplitEntry
+
+_WITHDRAWN_NAME = f".{INDEX_NAME}.withdrawn"
+
+
+def withdraw_index(out: Path) -> None:
+    """Take features.json away, since shards that it lists are about to change.
+
+    Which splits it lists is remembered until the next one is published, however often the run is
+    killed on the way.
+    """
+    with suppress(FileNotFoundError):
+        (out / INDEX_NAME).replace(out / _WITHDRAWN_NAME)
 
 
 def publish_index(out: Path, tasks: Sequence[ShardTask]) -> Index | None:
     """Write failures.csv and, last, features.json, if every shard of `tasks` is finished.
 
-    Splits that an earlier run finished and this one did not ask for are kept as they are.
+    Splits that an earlier run finished and this one did not ask for are kept as they are now; one
+    of them that is not whole any more is left out, and named.
 
     Returns:
         The index, or None if another machine's shards are still missing.
@@ -25,10 +40,18 @@ def publish_index(out: Path, tasks: Sequence[ShardTask]) -> Index | None:
             return None
         marks.setdefault(task.split, []).append(mark)
     for split, entry in _earlier_splits(out).items():
-        if split not in marks:
-            paths = sorted(split_folder(out, split, entry.original).glob("[0-9]*.json"))
-            marks[split] = [mark for mark in map(DoneMark.read, paths) if mark]
-            originals[split] = entry.original
+        if split in marks:
+            continue
+        folder = split_folder(out, split, entry.original)
+        found = [whole_mark(path) for path in sorted(folder.glob("[0-9]*.json"))]
+        whole = [mark for mark in found if mark]
+        if len(whole) < len(found) or sum(mark.listed for mark in whole) < entry.clips_listed:
+            log(
+                f"{folder}: is not finished any more and does not stand in {INDEX_NAME}; finish "
+                f"it by: python -m extract run DUMP --out {out} --split {split}"
+            )
+            continue
+        marks[split], originals[split] = whole, entry.original
     splits = {
         split: SplitEntry(
             shards=tuple(mark.entry for mark in of_split if mark.entry),
@@ -51,11 +74,15 @@ def publish_index(out: Path, tasks: Sequence[ShardTask]) -> Index | None:
     )
     index = Index(streams=streams, splits=splits)
     write_json(out / INDEX_NAME, index.to_json())
+    (out / _WITHDRAWN_NAME).unlink(missing_ok=True)
     return index
 
 
 def _earlier_splits(out: Path) -> dict[str, SplitEntry]:
-    return Index.read(out).splits if (out / INDEX_NAME).is_file() else {}
+    for name in (INDEX_NAME, _WITHDRAWN_NAME):
+        if (out / name).is_file():
+            return Index.read(out, name).splits
+    return {}
 
 
 def _write_failures(out: Path, failures: Sequence[Failure]) -> None:

@@ -12,7 +12,7 @@ import torch
 from extract.asked import Extraction
 from extract.dump.plan import read_dump
 from extract.gathering import forget_if_finished
-from extract.index import publish_index
+from extract.index import publish_index, withdraw_index
 from extract.lock import only_run
 from extract.pipeline import make_shards
 from extract.precision import NEEDS_A_GPU, own_precision, settled
@@ -118,8 +118,7 @@ def _with_precision(config: Extraction, tasks: Sequence[ShardTask]) -> Extractio
 
 def _make(todo: Sequence[ShardTask], config: Extraction, encoders: dict[str, Encoder]) -> None:
     if any(task.path(config.out).exists() for task in todo):
-        # Shards that the index lists are about to change, so it would no longer be true.
-        (config.out / INDEX_NAME).unlink(missing_ok=True)
+        withdraw_index(config.out)
     for task in todo:
         task.make_room(config.out)
     clips = sum(task.present for task in todo)

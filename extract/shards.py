@@ -115,13 +115,8 @@ class ShardTask:
 
     def done(self, out: Path) -> DoneMark | None:
         """The done-mark, if the shard stands as it was written for these same clips."""
-        mark = DoneMark.read(self.mark_path(out))
-        if mark is None or mark.planned != self.digest:
-            return None
-        if mark.entry is None:
-            return mark
-        path = self.path(out)
-        return mark if path.is_file() and path.stat().st_size == mark.entry.bytes else None
+        mark = whole_mark(self.mark_path(out))
+        return mark if mark and mark.planned == self.digest else None
 
     def mend(self, out: Path) -> None:
         """Renew the done-mark of a shard that got a stream just before its run was killed.
@@ -142,6 +137,15 @@ class ShardTask:
             size, digest = path.stat().st_size, sha256_of(path)
             entry = replace(mark.entry, bytes=size, sha256=digest)
             replace(mark, entry=entry, streams=streams).write(self.mark_path(out))
+
+
+def whole_mark(path: Path) -> DoneMark | None:
+    """The done-mark at `path`, if its shard stands beside it as it was written."""
+    mark = DoneMark.read(path)
+    if mark is None or mark.entry is None:
+        return mark
+    shard = path.with_suffix(".h5")
+    return mark if shard.is_file() and shard.stat().st_size == mark.entry.bytes else None
 
 
 def split_folder(out: Path, split: str, original: str) -> Path:

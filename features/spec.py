@@ -168,13 +168,13 @@ class Index:
         return {"format": FORMAT, "version": VERSION, **asdict(self)}
 
     @classmethod
-    def read(cls, root: Path) -> Self:
-        """Read and check ROOT/features.json.
+    def read(cls, root: Path, name: str = INDEX_NAME) -> Self:
+        """Read and check ROOT/features.json, or what stands under another name there.
 
         Raises:
             FormatError: if it is absent, not JSON, or of another format or version.
         """
-        path = root / INDEX_NAME
+        path = root / name
         try:
             raw = read_json(path)
         except FileNotFoundError:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from extract.dump.clips import PlannedClip
-from extract.index import publish_index
+from extract.index import publish_index, withdraw_index
 from extract.shards import DoneMark, Failure, ShardTask
 from features.spec import ShardEntry
 
@@ -119,6 +119,37 @@ def test_splits_finished_earlier_stay_in_the_index(tmp_path):
     other = task(A, split="test")
     finish(other, tmp_path)
     assert set(publish_index(tmp_path, [other]).splits) == {"val", "test"}
+
+
+def test_and_when_the_index_was_withdrawn_for_a_stream_that_one_split_gets(tmp_path, capsys):
+    train, val = task(A, split="train"), task(A, split="val")
+    for shard in (train, val):
+        finish(shard, tmp_path)
+    publish_index(tmp_path, [train, val])
+    for _ in range(2):  # killed once on the way
+        withdraw_index(tmp_path)
+        assert not (tmp_path / "features.json").exists()
+    finish(val, tmp_path, streams=("yamnet", "panns"))
+    index = publish_index(tmp_path, [val])
+    assert set(index.splits) == {"train", "val"}
+    assert set(index.streams) == {"yamnet"}  # train has no other
+    assert [path.name for path in tmp_path.glob(".features*")] == []
+    assert "not finished" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("gone", ["00001.h5", "00001.json"])
+def test_a_split_that_is_not_whole_any_more_leaves_the_index_by_name(tmp_path, capsys, gone):
+    train = [task(A, split="train"), task(A, number=1, split="train")]
+    for shard in train:
+        finish(shard, tmp_path)
+    publish_index(tmp_path, train)
+    (tmp_path / "train" / gone).unlink()
+    val = task(A, split="val")
+    finish(val, tmp_path)
+    assert set(publish_index(tmp_path, [val]).splits) == {"val"}
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'train'}: is not finished any more" in said
+    assert "--split train" in said
 
 
 def test_drafts_of_a_shard_are_deleted_before_it_is_made_those_of_others_stay(tmp_path):
