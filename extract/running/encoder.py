@@ -48,7 +48,7 @@ class WindowEncoder:
         cut: waveform [n] → windows [T, samples], or several such of different lengths.
         batch_windows: the most that the network gets at once, on a CPU in parts side by side.
         step: it gets multiples of so many, the last ones silent, whose rows are dropped: few sizes
-            of which cuDNN has to choose its ways.
+            of which cuDNN has to choose its ways. Above 1 there are no parts side by side.
     """
 
     spec: StreamSpec
@@ -101,15 +101,15 @@ class WindowEncoder:
         count = len(windows)
         if missing := -count % self.step:
             windows = nn.functional.pad(windows, (0, 0, 0, missing))
-        if windows.is_cuda:
-            made: Iterator[Tensor] = map(self._on_gpu, windows.split(self.batch_windows))
+        if windows.is_cuda or self.step > 1:
+            made: Iterator[Tensor] = map(self._batch, windows.split(self.batch_windows))
         else:
             batches = -(-len(windows) // self.batch_windows)
             parts = windows.tensor_split(min(len(windows), batches * torch.get_num_threads()))
             made = side_by_side(lambda part: self.network(part).float(), parts)
         return torch.cat(list(made))[:count]
 
-    def _on_gpu(self, windows: Tensor) -> Tensor:
+    def _batch(self, windows: Tensor) -> Tensor:
         full = len(windows) == self.batch_windows
         with arithmetic(tf32=self.spec.precision == "tf32", tuned=full):
             return self.network(windows).float()
