@@ -333,6 +333,15 @@ def held(monkeypatch, *, after):
     return go_on, calls
 
 
+def hear(page, address, sound, *, percent):
+    """Send a long sound and wait until the page has said so much of it."""
+    page.goto(address)
+    send(page, sound)
+    asked(page, page.locator(".stretches tbody tr").first.wait_for)
+    heard = re.compile(rf"{percent}\s% of it so far")
+    page.locator(".answer .hint", has_text=heard).first.wait_for()
+
+
 def test_a_long_sound_is_stopped_and_what_was_heard_is_taken_home(
     window, tiny_run, sounds, tmp_path, monkeypatch
 ):
@@ -341,11 +350,7 @@ def test_a_long_sound_is_stopped_and_what_was_heard_is_taken_home(
     write_sound(tmp_path / "long.wav", seconds=600)
     with served(tiny_run, Limits(max_mb=20, max_seconds=600)) as own_address:
         try:
-            page.goto(own_address)
-            send(page, tmp_path / "long.wav")
-            asked(page, page.locator(".stretches tbody tr").first.wait_for)
-            heard = re.compile(r"53\s% of it so far")
-            page.locator(".answer .hint", has_text=heard).first.wait_for()
+            hear(page, own_address, tmp_path / "long.wav", percent=53)
             with page.expect_request("**/cancel"):
                 page.get_by_role("button", name="Stop").click()
         finally:
@@ -371,11 +376,7 @@ def test_captions_of_a_long_sound_come_while_it_is_being_heard(
     write_sound(tmp_path / "long.wav", seconds=200)
     with served(tiny_run, Limits(max_mb=8, max_seconds=300)) as own_address:
         try:
-            page.goto(own_address)
-            send(page, tmp_path / "long.wav")
-            asked(page, page.locator(".stretches tbody tr").first.wait_for)
-            heard = re.compile(r"80\s% of it so far")
-            page.locator(".answer .hint", has_text=heard).first.wait_for()
+            hear(page, own_address, tmp_path / "long.wav", percent=80)
             assert page.locator(".answer .files").count() == 0
         finally:
             go_on.set()
