@@ -17,7 +17,7 @@ import typer
 from evaluate.captions.options import AMONG_PROMPTS, DecodingOptions
 from evaluate.captions.search import open_run
 from evaluate.evaluation import caption_features
-from evaluate.scores.bootstrap import draw_weights, interval, weighted_means
+from evaluate.scores.bootstrap import draw_weights, paired
 from evaluate.scores.layout import aligned
 from evaluate.scores.predictions import PredictionSets
 from evaluate.scores.results import METRICS, Scores
@@ -98,8 +98,7 @@ def paired_interval(differences: np.ndarray) -> tuple[float, float, float]:
         differences: float64 [runs, clips].
     """
     of_clips = differences.mean(axis=0)
-    low, high = interval(weighted_means(of_clips, draw_weights(len(of_clips))))
-    return float(of_clips.mean()), low, high
+    return paired(of_clips, draw_weights(len(of_clips)))
 
 
 def _captions(

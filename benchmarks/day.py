@@ -25,9 +25,10 @@ import soundfile
 import torch
 
 from benchmarks import decode
-from benchmarks.extract import real_data, write_weights
+from benchmarks.extract import YAMNET, write_weights
 from benchmarks.machine import header, rates_in_turns
 from benchmarks.published.extract import Stopwatch, hear_tags_and_panns, tensorflow_yamnet
+from benchmarks.simulate import real_data
 from evaluate.captions.hours.places import plan
 from evaluate.captions.hours.writing import write_captions
 from evaluate.captions.layers.precision import in_precision
@@ -180,7 +181,7 @@ def one_by_one(listener: Listener, windows: Sequence[Path]) -> None:
 
 def published_way(weights: Path, setting: decode.Setting) -> Callable[[Sequence[Path]], None]:
     """A function that hears and captions windows as the published code does."""
-    with np.load(real_data() / "weights" / "yamnet_weights.npz") as file:
+    with np.load(real_data(YAMNET) / YAMNET) as file:
         yamnet = tensorflow_yamnet({name: file[name] for name in file.files})
     networks = yamnet, load_weights("panns", weights).module
 

@@ -1,6 +1,6 @@
 """Stage one: our pipeline against the published way, on the same clips in one run.
 
-    python -m benchmarks extract
+    python -m benchmarks extract          (on a GPU: python -m benchmarks gpu)
 
 Each way runs in a process of its own, in turns; medians over the rounds are printed. VGGish and
 PANNs get random weights, since their values do not change the speed; YAMNet's weights and the
@@ -22,15 +22,15 @@ import resampy
 import soundfile
 import torch
 
-from benchmarks import extract_gpu
 from benchmarks.extract_rounding import print_rounding
 from benchmarks.published.extract import Stopwatch, beside_elsewhere, extract_one, tensorflow_yamnet
-from features.common.errors import ConfigError
+from benchmarks.simulate import CLASS_MAP, real_data
 from features.common.machine import cores
 from features.reader import Shard
 
 GFLOP_PER_CLIP = {"vggish": 17.3, "panns": 53.5}  # multiply and add counted as two
 TARGETS = {"float32": 2.8, "bf16": 4.2}
+YAMNET = "weights/yamnet_weights.npz"
 SHARDS = 4  # ours hears the same clips so many times
 CONV_SHAPES = (
     # channels in, channels out, height, width of 3 x 3 convolutions, batch 8
@@ -66,10 +66,6 @@ def main(clips: int = 24, rounds: int = 3) -> None:
     _print(medians, peak, clips, rounds)
     print(f"  bf16 against float32, over these clips: {fidelity}")
     print_rounding()
-    if torch.cuda.is_available():
-        extract_gpu.main()
-    else:
-        print("  no CUDA device: files to shards on a GPU not measured (benchmarks.extract_gpu)")
 
 
 def _print(medians: dict[str, dict[str, float]], peak: float, clips: int, rounds: int) -> None:
@@ -216,28 +212,13 @@ def _per_clip(seconds: dict[str, float], clips: int) -> dict[str, float]:
 def _write_clips(folder: Path, count: int) -> None:
     """Real clips in turn, each time quieter, brought to 44.1 kHz and to a length of 10 s."""
     folder.mkdir()
-    sources = sorted((real_data() / "audiocaps" / "clips").glob("*.wav"))
+    sources = sorted((real_data(YAMNET) / "audiocaps" / "clips").glob("*.wav"))
     for number in range(count):
         samples, rate_hz = soundfile.read(sources[number % len(sources)], always_2d=True)
         waveform = resampy.resample(samples.mean(axis=1), rate_hz, 44_100, filter="kaiser_fast")
         left = np.resize(waveform, 441_000) * 0.7 ** (number // len(sources))
         stereo = np.stack([left, 0.5 * left], axis=1)
         soundfile.write(folder / f"{number:03d}.wav", stereo, 44_100, subtype="PCM_16")
-
-
-def real_data() -> Path:
-    """The folder with real clips and YAMNet's weights.
-
-    Raises:
-        ConfigError: if TAGBART_REAL_DATA names none.
-    """
-    folder = Path(os.environ.get("TAGBART_REAL_DATA", "../shared"))
-    if not (folder / "weights" / "yamnet_weights.npz").is_file():
-        raise ConfigError(
-            f"{folder}: holds no weights/yamnet_weights.npz; set TAGBART_REAL_DATA to the folder "
-            "that does"
-        )
-    return folder
 
 
 def write_weights(folder: Path) -> None:
@@ -250,8 +231,8 @@ def write_weights(folder: Path) -> None:
     torch.save(VGGish().state_dict(), folder / "vggish-10086976.pth")
     state = {"model": WavegramLogmelCnn14().state_dict()}
     torch.save(state, folder / "Wavegram_Logmel_Cnn14_mAP=0.439.pth")
-    for name in ("yamnet_weights.npz", "yamnet_class_map.csv"):
-        shutil.copy(real_data() / "weights" / name, folder / name)
+    for name in (YAMNET, CLASS_MAP):
+        shutil.copy(real_data(YAMNET) / name, folder)
 
 
 if __name__ == "__main__":

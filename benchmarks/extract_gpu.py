@@ -1,27 +1,22 @@
 """Stage one on a GPU: from real files to published shards, all three streams.
 
-    python -m benchmarks.extract_gpu [--clips 20000] [--precision tf32] [--folder DIR]
-
-Prints clips per second, the device's idle share, and how fast each stage alone would go. The files
-need 1.8 MB each. The networks have random weights, which run as fast.
+A part of `python -m benchmarks gpu`. Prints clips per second, the device's idle share, and how fast
+each stage alone would go. The files need 1.8 MB each. The networks have random weights, which run
+as fast.
 """
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
 from unittest.mock import patch
 
 import numpy as np
 import soundfile
 import torch
-import typer
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.machine import header
 from extract.dump.clips import PlannedClip
 from extract.dump.plan import Plan
 from extract.networks.panns import WavegramLogmelCnn14
@@ -43,18 +38,6 @@ PROFILED = 1024  # clips, after the timed ones: profiling slows down
 WARMING = 5 * 64 + 16
 RATE_HZ, SECONDS = 44_100, 10
 STREAMS = ("yamnet", "vggish", "panns")
-
-
-def main(
-    clips: Annotated[int, typer.Option(help="Files to make, 10 s, 44.1 kHz, stereo.")] = 20_000,
-    precision: Annotated[str, typer.Option(help="float32, tf32 or bf16.")] = "tf32",
-    folder: Annotated[Path | None, typer.Option(help="Where; a temporary folder if not.")] = None,
-    device: Annotated[str, typer.Option(help="cpu tries the bench itself out.")] = "cuda",
-) -> None:
-    """Make the files, extract them, and print the figures."""
-    print(header("extract_gpu"))
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        measure_extraction(Path(place), clips, precision, device)
 
 
 def measure_extraction(
@@ -210,7 +193,3 @@ def _device_seconds(work) -> float:
     # What the processor did for the kernels is listed too, with their time once more.
     on_device = [event for event in seen.key_averages() if event.device_type == DeviceType.CUDA]
     return sum(event.self_device_time_total for event in on_device) / 1e6
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -68,14 +68,17 @@ def simulate(
     write_json(out / INDEX_NAME, index.to_json())
 
 
-def real_data() -> Path:
-    """The folder with AudioCaps' captions, a tokenizer and YAMNet's class map.
+def real_data(*needed: str) -> Path:
+    """The folder with real data that TAGBART_REAL_DATA names.
+
+    Args:
+        needed: files in it; AudioCaps' captions, a tokenizer and YAMNet's class map if none.
 
     Raises:
         ConfigError: if they are not there.
     """
     folder = Path(os.environ.get("TAGBART_REAL_DATA", "../shared")).resolve()
-    for name in ("audiocaps/captions/train.csv", "bpe/tokenizer.json", CLASS_MAP):
+    for name in needed or ("audiocaps/captions/train.csv", "bpe/tokenizer.json", CLASS_MAP):
         if not (folder / name).is_file():
             raise ConfigError(
                 f"{folder}: holds no {name}; set TAGBART_REAL_DATA to the folder that does"

@@ -1,10 +1,8 @@
-"""Stage two: loader, updates, memory and learning, ours beside the published way in one run.
+"""Stage two: loader, updates and learning, ours beside the published way in one run.
 
-    python -m benchmarks train               loader, then updates on the CPU and on a GPU
+    python -m benchmarks train               loader, then updates on the CPU
     python -m benchmarks.train loader        one of these alone
     python -m benchmarks.train cpu
-    python -m benchmarks.train gpu
-    python -m benchmarks.train memory        1,000,000 clips
     python -m benchmarks.train learning      a small model on simulated AudioCaps
 
 Captions, tokenizer and class map are real, from the folder that TAGBART_REAL_DATA names; features
@@ -14,7 +12,6 @@ are simulated (benchmarks/simulate.py), weights random.
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,8 +20,8 @@ import typer
 from benchmarks.machine import header
 from benchmarks.simulate import simulate_audiocaps
 from benchmarks.train_learning import SHAPES, measure_learning
-from benchmarks.train_loader import BATCH, measure_loader, measure_memory
-from benchmarks.train_updates import CPU_PLAN, GPU_PLAN, measure_cpu, measure_gpu
+from benchmarks.train_loader import BATCH, measure_loader
+from benchmarks.train_updates import ROUNDS, measure_cpu
 from features.common.command import run_app
 from features.common.console import new_app
 from features.common.errors import ConfigError
@@ -40,14 +37,7 @@ def main() -> None:
         captions_per_s = measure_loader(_audiocaps(folder), folder)
     with _folder() as folder:
         updates_per_s = measure_cpu(folder)
-    _print_share(BATCH / captions_per_s * updates_per_s)
-    with _folder() as folder:
-        gpu_updates_per_s = measure_gpu(folder)
-    if gpu_updates_per_s:
-        _print_share(BATCH / captions_per_s * gpu_updates_per_s)
-
-
-def _print_share(share: float) -> None:
+    share = BATCH / captions_per_s * updates_per_s
     print(
         f"  loading {BATCH} captions takes {share:.2%} of it (target: {TARGET_SHARE:.0%} at most)"
     )
@@ -63,30 +53,12 @@ def loader_command() -> None:
 
 @app.command("cpu")
 def cpu_command(
-    rounds: Annotated[int, typer.Option(help="Turns of each way.", min=1)] = CPU_PLAN.rounds,
+    rounds: Annotated[int, typer.Option(help="Turns of each way.", min=1)] = ROUNDS,
 ) -> None:
     """Updates per second with bart-base's shape."""
     print(header("train, CPU"), flush=True)
     with _folder() as folder:
-        measure_cpu(folder, replace(CPU_PLAN, rounds=rounds))
-
-
-@app.command("gpu")
-def gpu_command(
-    rounds: Annotated[int, typer.Option(help="Turns of each way.", min=1)] = GPU_PLAN.rounds,
-) -> None:
-    """Updates per second with bart-large's shape; takes 4 GB of disk."""
-    print(header("train, GPU"), flush=True)
-    with _folder() as folder:
-        measure_gpu(folder, replace(GPU_PLAN, rounds=rounds))
-
-
-@app.command("memory")
-def memory_command() -> None:
-    """Memory of the loader over 100,000 and 1,000,000 clips."""
-    print(header("train, memory"), flush=True)
-    with _folder() as folder:
-        measure_memory(folder)
+        measure_cpu(folder, rounds)
 
 
 @app.command("learning")
