@@ -19,9 +19,9 @@ import torch
 from evaluate.captions.candidate import Caption
 from evaluate.captions.generate import caption_clips
 from evaluate.captions.options import NO_WORDS, SILENCE, Cutting, DecodingOptions
-from evaluate.captions.search import CPU_BATCH, GPU_BATCH
+from evaluate.captions.search import prompts_at_once
 from extract.running.encoder import Encoder
-from extract.running.side_by_side import side_by_side
+from extract.running.side_by_side import part_size, side_by_side
 from extract.sound.ahead import Ended, read_ahead
 from extract.sound.audio import Audio
 from extract.sound.decode import resample_all
@@ -33,7 +33,6 @@ from train.run_folder.checkpoint import Run
 _ENCODED_TOGETHER = 16
 _PART = 4  # of them by a core of a CPU: more take more memory and no less time
 _DECODED_AT_ONCE = 4  # files
-_BATCHES = 4  # of windows captioned together on a CPU at most
 _MOST_TOGETHER = 8  # times as many items pass together where silence is among them
 
 Item = TypeVar("Item")
@@ -142,10 +141,7 @@ class Listener:
             A recording's number, and what was said of a window with its features, or its end.
         """
         options, cutting = options or DecodingOptions(), cutting or Cutting()
-        on_cpu = self.run.model.device.type == "cpu"
-        # A batch for each core, or for some of many cores: captions shall come soon.
-        own = CPU_BATCH * min(torch.get_num_threads(), _BATCHES) if on_cpu else GPU_BATCH
-        together = options.batch_size or own
+        together = options.batch_size or prompts_at_once(self.run.model.device)
         with closing(self._heard(recordings, cutting)) as heard:
             for group in _groups(heard, together, _is_heard):
                 windows = [item for _, item in group if not isinstance(item, Ended)]
@@ -196,9 +192,9 @@ class Listener:
 
     def _encode(self, stretches: Sequence[Stretch]) -> list[dict[str, np.ndarray]]:
         """Rows of each; on a CPU the cores take some each, from resampling on."""
-        if self.run.model.device.type != "cpu":
+        if self.run.model.device.type != "cpu" or not stretches:
             return self._encoded(stretches)
-        size = min(_PART, max(1, -(-len(stretches) // torch.get_num_threads())))
+        size = part_size(len(stretches), _PART)
         parts = [stretches[start : start + size] for start in range(0, len(stretches), size)]
         return list(chain.from_iterable(side_by_side(self._encoded, parts)))
 

@@ -17,7 +17,7 @@ from evaluate.captions.choosing.nucleus import draw_captions, numbers
 from evaluate.captions.layers.encoder import encode
 from evaluate.captions.layers.precision import logits_in_parts, narrow
 from evaluate.captions.options import DecodingOptions
-from extract.running.side_by_side import side_by_side
+from extract.running.side_by_side import part_size, side_by_side
 from features.common.console import log
 from features.common.errors import ConfigError
 from features.common.memory import keep_freed_memory
@@ -30,6 +30,14 @@ from train.run_folder.checkpoint import Run, load_run
 # Prompts decoded together by default.
 CPU_BATCH, GPU_BATCH = 32, 256
 LEAST_BATCH = 16  # with fewer, reading the weights takes long beside what is made with them
+_CPU_BATCHES = 4  # at once at most: with many cores, too, captions shall come soon
+
+
+def prompts_at_once(device: torch.device) -> int:
+    """Prompts that a device decodes at the same time: a batch, of a CPU one for each core."""
+    if device.type != "cpu":
+        return GPU_BATCH
+    return CPU_BATCH * min(torch.get_num_threads(), _CPU_BATCHES)
 
 
 def open_run(path: Path, device: str | None, precision: str = "float32") -> Run:
@@ -81,19 +89,16 @@ class Searcher:
     def search(self, block: Block) -> list[list[Hypothesis]]:
         """The hypotheses of every sample of a block, best first."""
         found: list[list[Hypothesis]] = [[] for _ in block.length]
-        batches = list(_batches(block.length, self._together(len(block.length))))
+        size = self.batch_size
+        if self.run.model.device.type == "cpu":
+            size = part_size(len(block.length), size, LEAST_BATCH)
+        batches = list(_batches(block.length, size))
         with self._memory_watched():
             for members, of_batch in zip(batches, self._searched(block, batches), strict=True):
                 for member, hypotheses in zip(members, of_batch, strict=True):
                     found[member] = hypotheses
                 self.done(len(members))
         return found
-
-    def _together(self, prompts: int) -> int:
-        """Prompts in a batch of so many in all: on a CPU each thread has one, if not too small."""
-        shared = -(-prompts // torch.get_num_threads())
-        on_cpu = self.run.model.device.type == "cpu"
-        return shared if on_cpu and LEAST_BATCH <= shared < self.batch_size else self.batch_size
 
     def _searched(
         self, block: Block, batches: Sequence[np.ndarray]

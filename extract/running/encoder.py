@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
+from math import ceil
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from extract.running.gpu import Compiled, arithmetic
-from extract.running.side_by_side import side_by_side
+from extract.running.side_by_side import part_size, side_by_side
 from features.spec import StreamSpec
 
 Windows = Tensor | Sequence[Tensor]
@@ -104,8 +105,8 @@ class WindowEncoder:
         if windows.is_cuda or self.step > 1:
             made: Iterator[Tensor] = map(self._batch, windows.split(self.batch_windows))
         else:
-            batches = -(-len(windows) // self.batch_windows)
-            parts = windows.tensor_split(min(len(windows), batches * torch.get_num_threads()))
+            most = ceil(self.batch_windows / torch.get_num_threads())
+            parts = windows.split(part_size(count, most))
             made = side_by_side(lambda part: self.network(part).float(), parts)
         return torch.cat(list(made))[:count]
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from math import ceil
 from threading import Barrier
 from typing import TypeVar
 
@@ -49,6 +50,20 @@ def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part]) -> Itera
     finally:
         for future in begun:
             future.cancel()
+
+
+def part_size(count: int, most: int, least: int = 1) -> int:
+    """How many of some items go into a part, so that all threads have equally much to do.
+
+    Args:
+        count: items, at least 1.
+        most: in a part.
+        least: if parts were smaller than this, threads share parts of `most` instead.
+    """
+    threads = torch.get_num_threads()
+    turns = ceil(count / (most * threads))
+    size = ceil(count / (turns * threads))
+    return size if size >= least else most
 
 
 @lru_cache(maxsize=4)

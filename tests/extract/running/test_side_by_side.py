@@ -5,7 +5,7 @@ from threading import Barrier, Thread, current_thread
 import pytest
 import torch
 
-from extract.running.side_by_side import side_by_side
+from extract.running.side_by_side import part_size, side_by_side
 
 
 @pytest.mark.usefixtures("four_threads")
@@ -34,6 +34,12 @@ def test_who_asks_and_threads_that_begin_later_keep_all_of_them():
 @pytest.mark.usefixtures("four_threads")
 def test_results_come_in_the_order_of_more_parts_than_threads():
     assert list(side_by_side(lambda part: part * part, range(50))) == [i * i for i in range(50)]
+
+
+@pytest.mark.usefixtures("four_threads")
+def test_parts_are_as_many_for_each_thread_and_none_is_too_large_or_too_small():
+    assert [part_size(count, most=8) for count in (1, 4, 32, 33, 100)] == [1, 1, 8, 5, 7]
+    assert [part_size(count, most=8, least=4) for count in (8, 15, 16)] == [8, 4, 4]
 
 
 @pytest.mark.usefixtures("four_threads")
