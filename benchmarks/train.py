@@ -11,7 +11,7 @@ are simulated (benchmarks/simulate.py), weights random.
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -69,16 +69,16 @@ def learning_command(
     shape: Annotated[str, typer.Option(help=f"One of {', '.join(SHAPES)}.")] = "small",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     epochs: Annotated[int, typer.Option(help="Passes over the captions.", min=1)] = 1,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Changes of the recipe, as of train run.")
+    ] = None,
 ) -> None:
     """Train on simulated AudioCaps, and score captions of the real test split."""
     if shape not in SHAPES:
         raise ConfigError(f"--shape is {shape!r}, expected one of {', '.join(SHAPES)}")
     print(header("train, learning"), flush=True)
-    if out is not None:
-        measure_learning(out, shape, device, epochs)
-        return
-    with _folder() as folder:
-        measure_learning(folder, shape, device, epochs)
+    with _folder() if out is None else nullcontext(out) as folder:
+        measure_learning(folder, shape, device, [f"optim.epochs={epochs}", *(set_ or [])])
 
 
 def _audiocaps(folder: Path) -> Path:

@@ -4,7 +4,9 @@ The small shape takes minutes on a CPU. The large one is bart-large's, for a GPU
 `benchmarks.decode` a trained checkpoint.
 """
 
+import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.simulate import real_data, simulate_audiocaps
@@ -45,14 +47,14 @@ SHAPES: dict[str, dict[str, object]] = {
 }
 
 
-def measure_learning(folder: Path, shape: str, device: str, epochs: int) -> None:
+def measure_learning(folder: Path, shape: str, device: str, changes: Sequence[str]) -> None:
     """Train, caption the test clips, and print scores beside those of the commonest caption.
 
     Args:
         folder: gets features/ and run/; what is finished there is used again.
         shape: "small" or "large".
         device: "cpu" or "cuda".
-        epochs: passes over the 49,838 captions.
+        changes: further settings, "optim.epochs=1".
     """
     features, run = folder / "features", folder / "run"
     if not (features / INDEX_NAME).is_file():
@@ -62,12 +64,13 @@ def measure_learning(folder: Path, shape: str, device: str, epochs: int) -> None
         settings = SHAPES[shape] | {
             "model.pretrained": "none",
             "model.tokenizer": str(real_data() / "bpe"),
-            "optim.epochs": epochs,
             "train.sample_clips": 0,
         }
-        recipe = load_recipe("yamnet-panns", [f"{key}={value}" for key, value in settings.items()])
+        named = [f"{key}={value}" for key, value in settings.items()]
+        recipe = load_recipe("yamnet-panns", [*named, *changes])
         train(Job(features=features, out=run, recipe=recipe, device=device, resume=run.exists()))
     trained = time.perf_counter()
+    loss = json.loads((run / FINISHED_NAME).read_text())["best_loss"]
     split = Features(features, "test")
     clips = [split[index] for index in range(len(split))]
     options = DecodingOptions(batch_size=256 if device == "cuda" else 32)
@@ -89,9 +92,10 @@ def measure_learning(folder: Path, shape: str, device: str, epochs: int) -> None
     won = "wins" if low > baseline.corpus["cider_d"] else "DOES NOT WIN"
     words = sum(len(text.split()) for text in captions) / len(captions)
     print(
-        f"  {epochs} epoch(s) of AudioCaps' captions, simulated features, {shape} shape, {device}: "
-        f"trained in {trained - start:.0f} s,\n  {len(clips)} clips of the test split decoded in "
-        f"{decoded - trained:.0f} s: {len(set(captions))} different captions of {words:.1f} words "
+        f"  AudioCaps' captions, simulated features, {shape} shape, {device}, "
+        f"{', '.join(changes)}:\n  trained in {trained - start:.0f} s, validation loss {loss:.3f}, "
+        f"{len(clips)} clips of the test split decoded in\n  {decoded - trained:.0f} s: "
+        f"{len(set(captions))} different captions of {words:.1f} words "
         f"on average\n\n{aligned(rows)}\n\n"
         f"  commonest caption: {commonest!r}\n"
         f"  CIDEr-D {percent(ours.corpus['cider_d'])} (95 % {percent(low)} to {percent(high)}): "
