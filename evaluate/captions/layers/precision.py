@@ -7,6 +7,7 @@ whatever the precision: sums within a product and along the layers, norms, the l
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from math import inf
 
 import torch
 from torch import nn
@@ -24,7 +25,7 @@ from evaluate.captions.layers.int8 import (
 from evaluate.captions.layers.joined import Bf16Linear, join
 from evaluate.captions.options import require_precision
 from features.common.errors import ConfigError
-from train.model.tagbart import TagBart
+from train.model.tagbart import ROWS, TagBart
 from train.run_folder.checkpoint import Run
 
 _CPU_TOKENS = 2048  # of the vocabulary at a time on a CPU: their logits stay in the cache
@@ -75,10 +76,22 @@ def narrow(model: TagBart, precision: str) -> None:
     if precision == "bf16":
         _replace_layers(model, Bf16Linear)
         if model.device.type != "cpu":  # which has no product of bf16 that gives float32
-            head = model.bart.lm_head.weight.detach()
-            model.bart.lm_head.weight = nn.Parameter(head.bfloat16(), requires_grad=False)
+            bf16_head(model.bart)
     for attention, of_itself in _attentions(model):
         join(attention, of_itself=of_itself)
+
+
+@torch.no_grad()
+def bf16_head(bart: BartForConditionalGeneration) -> None:
+    """Turn the output layer into bf16, with as many rows as a GPU is quick with.
+
+    The rows that fill it up are of tokens that there are not: nothing finds them likely.
+    """
+    head, bias = bart.lm_head.weight.detach().bfloat16(), bart.final_logits_bias
+    spare = -len(head) % ROWS["cuda"]
+    head = functional.pad(head, (0, 0, 0, spare))
+    bart.lm_head.weight = nn.Parameter(head, requires_grad=False)
+    bart.final_logits_bias = functional.pad(bias, (0, spare), value=-inf)
 
 
 @torch.no_grad()
@@ -129,7 +142,7 @@ def logits_in_parts(
         hidden: [..., d_model], the decoder's output.
 
     Yields:
-        [..., tokens of the part], in the vocabulary's order.
+        [..., tokens of the part], in the vocabulary's order; behind it some that are -inf, perhaps.
     """
     head, bias = bart.lm_head, bart.final_logits_bias[0]
     if isinstance(head, Int8Head):
@@ -137,7 +150,7 @@ def logits_in_parts(
     elif hidden.is_cuda and head.weight.dtype == torch.bfloat16:
         rows = hidden.flatten(0, -2).to(torch.bfloat16)
         logits = torch.mm(rows, head.weight.T, out_dtype=torch.float32)
-        yield (logits + bias).unflatten(0, hidden.shape[:-1])
+        yield logits.add_(bias).unflatten(0, hidden.shape[:-1])
     else:
         rows, bias = hidden.to(head.weight.dtype), bias.to(head.weight.dtype)
         size = len(bias) if hidden.is_cuda else _CPU_TOKENS

@@ -1,5 +1,7 @@
 """What bf16 and int8 do to weights, products and captions."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,12 @@ from transformers.models.bart.modeling_bart import BartScaledWordEmbedding
 from evaluate.captions.generate import caption_clips
 from evaluate.captions.layers import int8
 from evaluate.captions.layers.int8 import Int8Embedding, Int8Linear, require_int8
-from evaluate.captions.layers.precision import in_precision, logits_in_parts, precision_of
+from evaluate.captions.layers.precision import (
+    bf16_head,
+    in_precision,
+    logits_in_parts,
+    precision_of,
+)
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.search import open_run
 from features.common.errors import ConfigError
@@ -106,6 +113,20 @@ def test_logits_are_float32_and_near_those_of_the_output_layer(tiny_run, precisi
     assert found.dtype == torch.float32
     error = (found - expected).norm() / expected.norm()
     assert error < {"float32": 1e-6, "bf16": 1e-3, "int8": 0.03}[precision]
+
+
+def test_the_rows_that_fill_up_a_gpus_output_layer_are_no_tokens(tiny_run):
+    torch.manual_seed(0)
+    bart = copy.deepcopy(tiny_run.model.bart)
+    tokens = bart.config.vocab_size
+    assert tokens % 64
+    hidden = torch.randn(3, 2, bart.config.d_model)
+    with torch.inference_mode():
+        expected = (bart.lm_head(hidden) + bart.final_logits_bias).softmax(-1)
+        bf16_head(bart)
+        found = torch.cat([*logits_in_parts(bart, hidden)], dim=-1).float().softmax(-1)
+    assert found.shape[-1] % 64 == 0 and not found[..., tokens:].any()
+    torch.testing.assert_close(found[..., :tokens], expected, rtol=0.05, atol=1e-4)
 
 
 def test_a_narrow_run_takes_a_quarter_of_the_memory(tiny_run):
