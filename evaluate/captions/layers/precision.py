@@ -91,7 +91,7 @@ def bf16_head(bart: BartForConditionalGeneration) -> None:
     spare = -len(head) % ROWS["cuda"]
     head = functional.pad(head, (0, 0, 0, spare))
     bart.lm_head.weight = nn.Parameter(head, requires_grad=False)
-    bart.final_logits_bias = functional.pad(bias, (0, spare), value=-inf)
+    bart.register_buffer("final_logits_bias", functional.pad(bias, (0, spare), value=-inf))
 
 
 @torch.no_grad()
