@@ -75,7 +75,10 @@ class Processes:
         """
         if self.world == 1:
             return model
-        # No buffer changes. torch before 2.13 calls the setting by another name.
+        # Of buffers torch before 2.13 shares none at the start where they are not shared at every
+        # pass, which needs not be, as none changes. The setting has another name there.
+        for values in model.buffers():
+            self.from_first(values)
         known = signature(DistributedDataParallel).parameters
         name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         settings: dict[str, Any] = {name: False, "gradient_as_bucket_view": True}
