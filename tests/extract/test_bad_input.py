@@ -79,22 +79,6 @@ def test_what_cannot_run_ends_in_one_line(files, arguments, named, tiny_weights,
     assert named in only_error(done)
 
 
-def test_weights_with_missing_or_surplus_keys_end_in_one_line(tiny_weights, tmp_path):
-    from safetensors.torch import load_file, save_file
-
-    from extract.weights.state_dicts import read_metadata
-
-    path = tiny_weights / "vggish.safetensors"
-    tensors = load_file(path)
-    tensors["surplus.weight"] = tensors.pop("embeddings.4.bias")
-    save_file(tensors, tmp_path / "vggish.safetensors", metadata=read_metadata(path))
-    write_clips(tmp_path / "dump", 1)
-    arguments = options(tmp_path / "out", tmp_path, streams="vggish")
-    done = extract("run", tmp_path / "dump", *arguments)
-    line = only_error(done)
-    assert "missing: embeddings.4.bias" in line and "surplus: surplus.weight" in line
-
-
 def test_an_output_that_is_a_file_ends_in_one_line(tiny_weights, tmp_path):
     write_clips(tmp_path / "dump", 1)
     (tmp_path / "out").touch()

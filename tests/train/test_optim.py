@@ -14,12 +14,6 @@ def test_the_rate_falls_linearly_from_the_first_update_to_zero_after_the_last():
     assert rates == pytest.approx([1e-5, 7.5e-6, 5e-6, 2.5e-6, 0.0])
 
 
-def test_warm_up_grows_linearly_before_the_decay():
-    settings = OptimConfig(learning_rate=1.0, warmup_updates=2)
-    rates = [learning_rate(settings, update, 6) for update in range(6)]
-    assert rates == pytest.approx([0.0, 0.5, 1.0, 0.75, 0.5, 0.25])
-
-
 def test_a_constant_schedule_stays():
     settings = OptimConfig(learning_rate=1.0, schedule="constant", warmup_updates=1)
     assert [learning_rate(settings, update, 3) for update in range(3)] == [0.0, 1.0, 1.0]

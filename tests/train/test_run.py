@@ -237,7 +237,7 @@ def test_resuming_is_exact(toy_features, tmp_path, changes):
     assert_same_end(tmp_path / "parts", tmp_path / "whole")
 
 
-@pytest.mark.parametrize("bucket", [1, 2, 64])
+@pytest.mark.parametrize("bucket", [1, 2])
 def test_accumulated_forward_passes_learn_as_one_batch_of_their_sum(toy_features, tmp_path, bucket):
     still = {f"bart__{name}": 0.0 for name in
              ("dropout", "attention_dropout", "activation_dropout")}  # fmt: skip
@@ -410,15 +410,3 @@ def test_recipes_are_listed_with_their_trainable_parameters(capsys):
         row["name"]: row["trainable_parameters"] for row in json.loads(capsys.readouterr().out)
     }
     assert counts["yamnet-panns"] == 408_389_632
-
-
-def test_features_of_another_network_are_refused_by_a_run(toy_features, tmp_path):
-    from dataclasses import replace
-
-    from features.reader import Features
-
-    train(job(toy_features, tmp_path / "run", optim__epochs=1))
-    run, streams = load_run(tmp_path / "run"), dict(Features(toy_features, "val").streams)
-    streams["panns"] = replace(streams["panns"], weights_sha256="1" * 64)
-    with pytest.raises(FormatError, match="'panns' has weights_sha256 1111"):
-        check_streams(run, streams, toy_features)

@@ -95,8 +95,8 @@ def test_an_unknown_recipe_is_refused_with_a_suggestion():
         load_recipe("yamnet-pans")
 
 
-def test_a_recipe_that_is_its_own_parent_is_refused(tmp_path):
-    (tmp_path / "a.toml").write_text('parent = "b"\n')
+def test_a_recipe_that_is_its_own_parent_by_whatever_path_is_refused(tmp_path):
+    (tmp_path / "a.toml").write_text(f'parent = "../{tmp_path.name}/b"\n')
     (tmp_path / "b.toml").write_text('parent = "a"\n')
     with pytest.raises(ConfigError, match="is its own parent"):
         load_recipe(str(tmp_path / "a.toml"))
@@ -170,11 +170,4 @@ def test_a_strange_recipe_file_ends_in_one_line(text, words, tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=words):
-        load_recipe(str(path))
-
-
-def test_a_recipe_that_is_its_own_parent_by_another_path_is_refused(tmp_path):
-    path = tmp_path / "recipe.toml"
-    path.write_text(f'parent = "../{tmp_path.name}/recipe"\n')
-    with pytest.raises(ConfigError, match="is its own parent"):
         load_recipe(str(path))

@@ -58,24 +58,21 @@ def test_bf16_computes_in_bf16_over_masters_and_moments_in_float32(make_toy, toy
     assert {tensor.dtype for tensor in held} == {torch.float32}
 
 
-def test_deterministic_runs_are_equal_in_every_bit_and_leave_torch_as_it_was(logged):
-    dropout = {"bart__dropout": 0.1, "train__deterministic": True}
-    assert logged(**dropout) == logged(**dropout)
-    assert not torch.are_deterministic_algorithms_enabled()
-
-
-def test_a_deterministic_run_forbids_operations_that_are_not(logged, monkeypatch):
+def test_deterministic_runs_are_equal_in_every_bit_and_forbid_operations_that_are_not(
+    logged, monkeypatch
+):
     from train.updates import Updater
 
-    seen, real = [], Updater.launch
+    forbidden, real = set(), Updater.launch
 
     def launch(self, number, pieces):
-        seen.append(torch.are_deterministic_algorithms_enabled())
+        forbidden.add(torch.are_deterministic_algorithms_enabled())
         return real(self, number, pieces)
 
     monkeypatch.setattr(Updater, "launch", launch)
-    logged(train__deterministic=True)
-    assert set(seen) == {True}
+    dropout = {"bart__dropout": 0.1, "train__deterministic": True}
+    assert logged(**dropout) == logged(**dropout)
+    assert forbidden == {True} and not torch.are_deterministic_algorithms_enabled()
 
 
 def test_validation_is_not_smoothed(logged):

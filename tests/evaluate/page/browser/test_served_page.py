@@ -171,15 +171,6 @@ def test_the_page_says_which_model_speaks(window, address, tiny_run):
     )
 
 
-def test_a_real_clip_gets_a_caption(window, address, real_data):
-    clip = sorted((real_data / "audiocaps" / "clips").glob("*.wav"))[0]
-    page = window.page
-    page.goto(address)
-    send(page, clip)
-    assert caption(page)
-    assert not window.errors
-
-
 @pytest.mark.parametrize(
     ("name", "words"),
     [
