@@ -31,7 +31,7 @@ KINDS = (TAG_LOGITS, EMBEDDING)
 DTYPES = ("float16", "float32")
 UNKNOWN = "unknown"
 
-# What Clotho calls its splits. Folders extracted before 0.2 name them so; they are read as ours.
+# What Clotho calls its splits; a folder that has them under these names is read as ours.
 CLOTHO_SPLITS = {"train": "development", "val": "validation", "test": "evaluation"}
 
 

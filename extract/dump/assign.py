@@ -2,13 +2,14 @@
 
 from array import array
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import PurePosixPath
 
 import numpy as np
 
 from extract.dump.audio_files import AudioFiles
 from extract.dump.clips import Listed, Planned, Texts
-from extract.dump.names import AudioCapsNames, Chooser, FileNames
+from extract.dump.names import AudioCapsNames, Chooser, FileNames, count, hashes
 from features.common.console import log
 
 _Place = tuple[str, int]  # split, position
@@ -52,7 +53,7 @@ def assign(
             elif not path:
                 without.append((split, index))
     if without and len(files):
-        nearly = _nearly(listed, look_up, chooser, without, _hashes(paths))
+        nearly = _nearly(listed, look_up, chooser, without, np.sort(hashes(chain(*paths.values()))))
         for split in dict.fromkeys(split for split, _ in nearly):
             paths[split] = Texts(
                 nearly.get((split, index), path) for index, path in enumerate(paths[split])
@@ -71,7 +72,7 @@ def _nearly(
     """Files for clips that have none: those that nearly fit and are nobody's (`taken`)."""
     claims: dict[str, list[_Place]] = {}
     for split, index in without:
-        free = [p for p in look_up.near(listed[split], index, split) if not _holds(taken, p)]
+        free = [p for p in look_up.near(listed[split], index, split) if not count(taken, p)]
         stems = {str(PurePosixPath(path).with_suffix("")) for path in free}
         path = chooser.best(sorted(set(free)), split) if len(stems) == 1 else None
         if path:
@@ -125,13 +126,3 @@ def _given_twice(clips: array, files: array) -> Iterator[int]:
     for at, file in enumerate(files if doubled else ()):
         if file in doubled and owner.setdefault(file, clips[at]) != clips[at]:
             yield at
-
-
-def _hashes(paths: Mapping[str, Texts]) -> np.ndarray:
-    """int64 [n], in order."""
-    return np.sort(np.fromiter((hash(path) for of in paths.values() for path in of), np.int64))
-
-
-def _holds(ordered: np.ndarray, text: str) -> bool:
-    at = np.searchsorted(ordered, hash(text))
-    return bool(at < len(ordered) and ordered[at] == hash(text))

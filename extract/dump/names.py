@@ -116,7 +116,7 @@ class AudioCapsNames:
                 return path, ""
         for name in (f"Y{video}", video):
             if path := self._chooser.best(self._files.paths(name), split):
-                if _count(self._videos, video) == 1:
+                if count(self._videos, video) == 1:
                     return path, ""
                 return None, f"missing: {path} has no start time and the captions list several"
         if video.startswith("_"):
@@ -141,23 +141,23 @@ class AudioCapsNames:
     @cached_property
     def _clips(self) -> np.ndarray:
         """Hashes of all clip ids, in order: 8 MB a million, a set of strings takes 150 MB."""
-        return np.unique(_hashes(clip for table in self._listed for clip in table.ids))
+        return np.unique(hashes(clip for table in self._listed for clip in table.ids))
 
     @cached_property
     def _videos(self) -> np.ndarray:
         """Hashes of the video ids of all clips, in order; a clip in two splits counts once."""
-        videos = _hashes(clip.rpartition("_")[0] for table in self._listed for clip in table.ids)
-        clips = _hashes(clip for table in self._listed for clip in table.ids)
+        videos = hashes(clip.rpartition("_")[0] for table in self._listed for clip in table.ids)
+        clips = hashes(clip for table in self._listed for clip in table.ids)
         return np.sort(videos[np.unique(clips, return_index=True)[1]])
 
     def _dashed(self, video: str, start: str, split: str) -> str | None:
         """Some published ids have lost their leading dash to an underscore."""
         dashed = f"-{video[1:]}"
-        if not _count(self._clips, f"{dashed}_{start}"):
+        if not count(self._clips, f"{dashed}_{start}"):
             for name in timed_names(dashed, start):
                 if path := self._chooser.best(self._files.paths(name), split):
                     return path
-        if not _count(self._videos, dashed) and _count(self._videos, video) == 1:
+        if not count(self._videos, dashed) and count(self._videos, video) == 1:
             paths = self._files.paths(f"Y{dashed}") or self._files.paths(dashed)
             return self._chooser.best(paths, split)
         return None
@@ -226,12 +226,12 @@ def _fewer_folders(path: str, named: Sequence[str]) -> bool:
     return not there or there == list(named)[-len(there) :]
 
 
-def _hashes(texts: Iterable[str]) -> np.ndarray:
+def hashes(texts: Iterable[str]) -> np.ndarray:
     """int64 [n]."""
     return np.fromiter(map(hash, texts), np.int64)
 
 
-def _count(ordered: np.ndarray, text: str) -> int:
+def count(ordered: np.ndarray, text: str) -> int:
     """How often the hash of `text` stands in an ordered array."""
     key = hash(text)
     return int(np.searchsorted(ordered, key, "right") - np.searchsorted(ordered, key, "left"))

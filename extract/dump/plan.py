@@ -107,8 +107,10 @@ def listed_in(path: Path, kind: str) -> Listed:
     Raises:
         DumpError: if it cannot be read.
     """
+    by_word = {"": Gatherer()}
     table = Table(path=path, shown=str(path), kind=kind)
-    return _gather(entries(table), path)[""]
+    _gather_into(by_word, (entry._replace(split="") for entry in entries(table)), table)
+    return by_word[""].listed()
 
 
 def _gathered(dump: Path, chosen: Chosen, rule: SplitRule) -> _Splits:
@@ -180,13 +182,6 @@ def _named_splits(
         words={split: words[split] for split in order},
         folders={split: folders.get(words[split], folders.get("", "")) for split in order},
     )
-
-
-def _gather(read: Iterator[Entry], path: Path) -> dict[str, Listed]:
-    by_word: dict[str, Gatherer] = {}
-    entry_without_split = (entry._replace(split="") for entry in read)
-    _gather_into(by_word, entry_without_split, Table(path=path, shown=str(path)))
-    return {word: gatherer.listed() for word, gatherer in by_word.items()}
 
 
 def _gather_into(by_word: dict[str, Gatherer], read: Iterator[Entry], table: Table) -> None:

@@ -25,11 +25,6 @@ _NOT_READ = (".version",)
 _ZERO = ("final_logits_bias",)
 
 
-def has_weights(folder: Path) -> bool:
-    """Whether a folder holds weights in a form that `read_weights` knows."""
-    return any((folder / name).is_file() for name in _names())
-
-
 def read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
     """The weights of a model folder: safetensors, or torch's pickles read without any code in them.
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from features.common.checksum import sha256_of
+from features.common.damaged import read_json
 from features.common.errors import RunError
 from features.common.publish import published, write_json
-from features.common.reading import read_json
 from features.spec import heard_test_clips
 from train.recipes.config import CIDER_D, NO_PRETRAINED, SECTIONS, Recipe
 from train.recipes.files import FILE_NAME as RECIPE_NAME
@@ -38,7 +38,7 @@ def write_model_card(run: Path) -> None:
             f"it by: python -m train run FEATURES --out {run} --resume"
         )
     recipe = read_resolved(run / RECIPE_NAME)
-    finished = _read(run / FINISHED_NAME)
+    finished = read_json(run / FINISHED_NAME, RunError)
     parts = [
         _header(recipe),
         f"# {recipe.name}\n\n{recipe.description or 'No description in the recipe.'}\n\n"
@@ -46,7 +46,7 @@ def write_model_card(run: Path) -> None:
         "Gontier, Serizel and Cerisara (DCASE 2021). Trained with tagbart.",
         _use(run, recipe),
         _training(run, recipe, finished),
-        _features(_read(run / STREAMS_NAME)),
+        _features(read_json(run / STREAMS_NAME, RunError)),
         _scores(run, finished["features"]),
         _unknown(recipe),
     ]
@@ -148,7 +148,7 @@ def _scores(run: Path, features: str) -> str:
     for folder in evaluations(run):
         path = folder / "scores.json"
         try:
-            parts.append(_scores_of(folder, _read(path)))
+            parts.append(_scores_of(folder, read_json(path, RunError)))
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise RunError(
                 f"{path}: a record is missing or wrong ({error}); score again"
@@ -182,7 +182,7 @@ def _scores_of(folder: Path, scores: dict[str, Any]) -> str:
 def _listening(folder: Path, scored: str | None) -> str:
     """A line of the listen-check of the captions that were scored; "" where there is none."""
     path = folder / "listen-check.json"
-    check = _read(path) if path.is_file() else {}
+    check = read_json(path, RunError) if path.is_file() else {}
     if not scored or check.get("sha256", {}).get("predictions") != scored:
         return ""
     metric = "spider" if "spider" in check["own"]["corpus"] else "cider_d"
@@ -199,7 +199,9 @@ def evaluations(run: Path) -> list[Path]:
     """Folders with a run's scores: those in the run folder, then those that it notes."""
     inside = sorted(path.parent for path in run.glob("*/scores.json"))
     noted = run / EVALUATIONS_NAME
-    elsewhere = [run / name for name in _read(noted)["folders"]] if noted.is_file() else []
+    elsewhere = (
+        [run / name for name in read_json(noted, RunError)["folders"]] if noted.is_file() else []
+    )
     return [*inside, *(folder for folder in elsewhere if (folder / "scores.json").is_file())]
 
 
@@ -208,14 +210,14 @@ def note_evaluation(run: Path, folder: Path) -> None:
     if folder.resolve().parent == run.resolve():
         return
     noted = run / EVALUATIONS_NAME
-    known = _read(noted)["folders"] if noted.is_file() else []
+    known = read_json(noted, RunError)["folders"] if noted.is_file() else []
     name = os.path.relpath(folder.resolve(), run.resolve())
     write_json(noted, {"folders": list(dict.fromkeys([*known, name]))})
 
 
 def _weights(run: Path) -> str:
     """The option that names the demo's weights, where a run listens with its networks."""
-    networks = [stream["network"] for stream in _read(run / STREAMS_NAME).values()]
+    networks = [stream["network"] for stream in read_json(run / STREAMS_NAME, RunError).values()]
     return " --weights extract/demo_weights" if any(" demo " in name for name in networks) else ""
 
 
@@ -239,10 +241,3 @@ def _unknown(recipe: Recipe) -> str:
 def _table(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [heading, ("---",) * len(heading), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in lines)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return read_json(path)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read as JSON ({error})") from error
