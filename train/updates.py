@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from features.common.console import log
+from features.common.damaged import some
 from features.common.errors import RunError
 from train.data.batches import AudioTables, Batch
 from train.data.draws import update_seed
@@ -199,9 +200,8 @@ def refuse(what: str, loader: Loader, samples: Sequence[np.ndarray]) -> NoReturn
         samples: those of every forward pass in question.
     """
     clips = [name for part in samples for name in loader.data.clip_names(part)]
-    more = f" and {len(clips) - _NAMED_CLIPS} more" if len(clips) > _NAMED_CLIPS else ""
     raise RunError(
-        f"{what}, with clips {', '.join(clips[:_NAMED_CLIPS])}{more}. Nothing of this was kept. "
+        f"{what}, with clips {some(clips, _NAMED_CLIPS)}. Nothing of this was kept. "
         "Check these clips' features (python -m features verify FEATURES), lower "
         "optim.learning_rate, or use train.precision=float32; then go on with --resume"
     )

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from extract.dump.audio_files import AudioFiles, table_files
-from extract.dump.refusals import expected, listed, refuse, refuse_if_misread
+from extract.dump.refusals import MOST_NAMED, expected, refuse, refuse_if_misread
 from extract.dump.splits import meanings, split_word
 from extract.dump.tables.entries import Table, table_kind
 from extract.dump.tables.parquet import has_sound
+from features.common.damaged import some
 from features.common.errors import ConfigError, DumpError
 
 # Where people keep the captions of a dump, the likeliest first; then anywhere else in it.
@@ -87,8 +88,9 @@ def find_captions(
         return None
     chosen = _choose(wanted, sound=len(files) > 0)
     if chosen[0].kind in CONTAINER_KINDS and len(files) and kind is None:
+        held = some([table.shown for table in chosen], MOST_NAMED)
         raise DumpError(
-            f"{dump}: holds {len(files):,} audio files, and {listed([t.shown for t in chosen])}; "
+            f"{dump}: holds {len(files):,} audio files, and {held}; "
             f"--kind {chosen[0].kind} or --kind folder says which of them to extract"
         )
     meant = meanings(sorted({table.word for table in chosen if table.word}))

@@ -6,6 +6,7 @@ from pathlib import Path
 from extract.dump.splits import meanings
 from extract.dump.tables.entries import AUDIOCAPS_COLUMNS, Table, columns_of, table_kind
 from features.common.console import log
+from features.common.damaged import some
 from features.common.errors import DumpError
 from features.common.reading import check_ordinary
 
@@ -13,13 +14,13 @@ NAMES = (
     "train.csv, val.csv, test.csv (AudioCaps), clotho_captions_<split>.csv (Clotho), captions.csv, "
     "captions.jsonl or metadata.csv with the columns file and caption"
 )
-_MOST_NAMED = 10
+MOST_NAMED = 10
 
 
 def say_unused(unused: Sequence[str]) -> None:
     """Name the files that could hold captions and are not used."""
     if unused:
-        log(f"not used: {listed(unused)}")
+        log(f"not used: {some(unused, MOST_NAMED)}")
 
 
 def refuse_if_misread(
@@ -71,8 +72,8 @@ def _refuse_columns(table: Table) -> None:
 def expected(tables: Iterable[Table]) -> str:
     """What was found and what is expected, for messages."""
     there = list(tables)
-    found = f"found {listed([table.shown for table in there])}; " if there else ""
-    for table in there[:_MOST_NAMED]:
+    found = f"found {some([table.shown for table in there], MOST_NAMED)}; " if there else ""
+    for table in there[:MOST_NAMED]:
         if columns := columns_of(table.path):
             found += f"{table.shown} has {columns!s:.200}; "
             break
@@ -80,9 +81,3 @@ def expected(tables: Iterable[Table]) -> str:
         f"{found}expected {NAMES}; name a file of captions, or its folder, with --captions, or say "
         "--kind folder to go on without captions"
     )
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a row, summed beyond ten."""
-    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more

@@ -21,11 +21,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from features.common.checksum import sha256_of
-from features.common.damaged import what_is
+from features.common.damaged import some, what_is
 from features.common.errors import WeightsError
 from features.common.publish import published
-
-_NAMED_IN_MESSAGES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +72,7 @@ def fit(module: nn.Module, state: Mapping[str, Tensor], path: Path, *, partial: 
         if key in state and state[key].shape != value.shape
     ]
     found = {"missing": missing, "surplus": surplus, "misshaped": misshaped}
-    told = "; ".join(f"{what}: {_some(keys)}" for what, keys in found.items() if keys)
+    told = "; ".join(f"{what}: {some(keys)}" for what, keys in found.items() if keys)
     if told:
         raise WeightsError(
             f"{path}: not the weights of {type(module).__name__} as built here ({told}); "
@@ -236,10 +234,3 @@ def unreadable(path: Path) -> WeightsError:
 
 def _shape(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "scalar"
-
-
-def _some(keys: Sequence[str]) -> str:
-    shown = ", ".join(keys[:_NAMED_IN_MESSAGES])
-    return shown + (
-        f" and {len(keys) - _NAMED_IN_MESSAGES} more" if len(keys) > _NAMED_IN_MESSAGES else ""
-    )
