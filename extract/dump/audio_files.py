@@ -18,7 +18,9 @@ from features.common.errors import DumpError
 Place = tuple[str, str]  # folder with its slash, ending
 
 # What may hold captions, or captions and sound.
-TABLE_SUFFIXES = frozenset(".csv .tsv .json .jsonl .ndjson .yaml .yml .parquet .arrow .tar".split())
+TABLE_SUFFIXES = frozenset(
+    ".csv .tsv .xlsx .xls .ods .json .jsonl .ndjson .yaml .yml .parquet .arrow .tar".split()
+)
 _CHANGED = re.compile(r'[:/\\?*"<>| \u29f8]')
 _NUMBERED = re.compile(r"(.*[_-])(\d+(?:\.\d+)?)", re.ASCII | re.DOTALL)
 

@@ -202,9 +202,16 @@ def _together(tables: list[Table]) -> list[Table]:
 
 
 def _one_whole(tables: list[Table]) -> list[Table]:
-    """Of several tables that name no split, `captions` comes first."""
+    """Of several tables that name no split, `captions` comes first, not a copy of it."""
     return [
-        min(tables, key=lambda table: (not table.path.stem.startswith("captions"), table.shown))
+        min(
+            tables,
+            key=lambda table: (
+                not table.path.stem.startswith("captions"),
+                len(table.shown),
+                table.shown,
+            ),
+        )
     ]
 
 

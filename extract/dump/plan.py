@@ -19,6 +19,7 @@ from extract.dump.refusals import say_unused
 from extract.dump.splits import SPLITS, SplitRule, folder_splits, meanings
 from extract.dump.tables.containers import contained_entries
 from extract.dump.tables.entries import Entry, Table, entries
+from extract.dump.tables.texts import CAPTION_COLUMNS
 from features.common.console import log
 from features.common.errors import ConfigError, DumpError
 
@@ -130,6 +131,9 @@ def _gathered(dump: Path, chosen: Chosen, rule: SplitRule) -> _Splits:
     _check_names(chosen, listed)
     if not sum(len(table.ids) for table in listed.values()):
         raise DumpError(f"{chosen.tables[0].path}: lists no clips")
+    if not any(caption for table in listed.values() for caption in table.captions):
+        names = ", ".join(CAPTION_COLUMNS)
+        log(f"{dump}: not one clip has a caption; they are looked for as {names} or caption_1 …")
     if set(listed) == {""}:
         listed = _by_folder(listed[""]) or listed
     if set(listed) == {""} or (rule.asked and set(listed) <= {"", "train", "training"}):
@@ -198,7 +202,7 @@ def _gather_into(by_word: dict[str, Gatherer], read: Iterator[Entry], table: Tab
                 entry = entry._replace(id=f"{label}/{entry.id}")
             own.add(entry.id)
         captions = [caption for caption in entry.captions if caption]
-        empty += len(entry.captions) - len(captions)
+        empty += max(1, len(entry.captions)) - len(captions)
         by_word[word].add(entry.id, captions, entry.name, entry.path)
     if empty:
         log(f"{table.path}: {empty:,} empty captions left out; their clips stay")

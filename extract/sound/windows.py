@@ -1,5 +1,6 @@
 """Recordings of any length as windows of some seconds, in constant memory."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,8 @@ import numpy as np
 import soundfile
 
 from extract.sound.audio import Audio
-from extract.sound.blocks import Block, read_blocks
+from extract.sound.blocks import Block, check_file, read_blocks
+from features.common.errors import ClipError
 
 WINDOW_S = 10.0  # what AudioCaps' clips last
 # A shorter rest joins the window before it: below this a network's window is mostly padding.
@@ -88,8 +90,9 @@ def cut_windows(audio: Audio, *, hop_s: float | None = None) -> Iterator[Stretch
 def promised_s(path: Path) -> float:
     """What a header says that a file lasts, nothing decoded; 0.0 where it says nothing."""
     try:
-        info = soundfile.info(path)
-    except (soundfile.LibsndfileError, RuntimeError, OSError):
+        check_file(path)  # a pipe would be waited for
+        info = soundfile.info(os.fsencode(path))  # a name may be no UTF-8
+    except (soundfile.LibsndfileError, RuntimeError, OSError, ClipError):
         return 0.0
     # A flac that was written to a pipe "has" 2 ** 63 - 1 samples.
     return info.duration if info.frames < 2**62 else 0.0

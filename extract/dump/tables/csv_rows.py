@@ -5,16 +5,20 @@ the end of the file and only when it is strict; where another stray quote stands
 rows between them are found by looking like rows.
 """
 
+import codecs
 import csv
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from extract.dump.tables.texts import FILE_COLUMNS, SECONDS, has_audio_ending
 from features.common.console import log
 from features.common.errors import DumpError
 from features.common.reading import check_ordinary
 
+_DELIMITERS = ",;\t"  # Excel writes the second where a comma stands in numbers
+_HEAD_BYTES = 1 << 16
 _FEWEST_TO_COUNT = 5  # columns from which on their number alone tells a row from a sentence
 
 
@@ -30,19 +34,23 @@ def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     start, joined, rows = 1, 0, 0
     try:
         check_ordinary(path)
+        delimiter = _delimiter(path, _first_line(path))
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=_delimiter(path), strict=True)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
             header = [name.strip() for name in next(reader, [])]
+            _check_header(path, header)
             last: tuple[int, list[str]] | None = None
             start = reader.line_num + 1
             for row in reader:
-                if row and last and _goes_on(row, header):
-                    last[1][-1] += "\n" + _delimiter(path).join(row)
+                if not any(map(str.strip, row)):  # Excel keeps rows that were emptied
+                    pass
+                elif last and _goes_on(row, header):
+                    last[1][-1] += "\n" + delimiter.join(row)
                     joined += 1
-                elif row:
+                else:
                     if last:
                         yield last[0], dict(zip(header, last[1], strict=True))
-                    _check(path, start, row, header, reader.line_num)
+                    _check(path, start, row, header, reader)
                     last, rows = (reader.line_num, row), rows + 1
                 start = reader.line_num + 1
             if last:
@@ -66,22 +74,41 @@ def csv_columns(path: Path) -> list[str]:
     """The names in the first line; none of a file that cannot be read."""
     try:
         check_ordinary(path)
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            reader = csv.reader(file, delimiter=_delimiter(path))
-            return [name.strip() for name in next(reader, [])]
+        line = _first_line(path)
+        reader = csv.reader([line], delimiter=_delimiter(path, line))
+        return [name.strip() for name in next(reader, [])]
     except (OSError, csv.Error):
         return []
 
 
-def _delimiter(path: Path) -> str:
-    return "\t" if path.suffix.lower() == ".tsv" else ","
+def _first_line(path: Path) -> str:
+    """The first line, also of UTF-16: a file is refused by its text, not for columns unseen."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    utf_16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    lines = head.decode("utf-16" if utf_16 else "utf-8-sig", "replace").splitlines()
+    return lines[0] if lines else ""
 
 
-def _check(path: Path, start: int, row: list[str], header: list[str], end: int) -> None:
+def _delimiter(path: Path, line: str) -> str:
+    return "\t" if path.suffix.lower() == ".tsv" else max(_DELIMITERS, key=line.count)
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    twice = [name for name in header if name and header.count(name) > 1]
+    if twice:
+        raise DumpError(
+            f"{path}: {header.count(twice[0])} columns are called {twice[0]!r}; give each a name "
+            "of its own: caption_1, caption_2 …"
+        )
+
+
+def _check(path: Path, start: int, row: list[str], header: list[str], reader: Any) -> None:
+    end, delimiter = reader.line_num, reader.dialect.delimiter
     if end > start:
         for value in row:
             for number, line in enumerate(value.splitlines()[1:]):
-                if _is_row(line.split(_delimiter(path)), header):
+                if _is_row(line.split(delimiter), header):
                     raise DumpError(
                         f"{path}, line {start}: a quote opens there and swallows the rows that "
                         f"follow, such as {line.strip()[:60]!r} ({number + 1} lines on); close it, "

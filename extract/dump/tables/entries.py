@@ -1,6 +1,6 @@
 """What a captions file says of its clips, in one form for all of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -164,7 +164,10 @@ def _named(path: Path) -> Iterator[Entry]:
     columns = columns_of(path)
     column, texts = file_column(columns), caption_columns(columns)
     seen: set[tuple[str, str]] | None = set() if len(texts) > 1 else None
+    keys: Collection[str] = set(columns)
     for line, row in _rows(path):
+        if row.keys() != keys:  # of JSON, each record has its own
+            keys, texts = row.keys(), caption_columns(row)
         where = at_line(path, line)
         name, split = file_name(row.get(column), f"{where}: {column}"), _split(row, where)
         if seen is not None and (split, name) in seen:

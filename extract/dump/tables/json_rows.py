@@ -44,7 +44,7 @@ def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         at = _list_start(text, decoder)
         if at is None:
             raise DumpError(f"{path}: holds no list of clips, neither itself nor under 'data'")
-        number = 0
+        number, alone = 0, text.lstrip().startswith("[")
         while text[at] != "]":
             value, at = decoder.raw_decode(text, at)
             number += 1
@@ -54,6 +54,11 @@ def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 at = _skip(text, at + 1)
             elif text[at] != "]":
                 raise DumpError(f"{path}: not valid JSON behind record {number}; get it again")
+        if alone and text[at + 1 :].strip():
+            raise DumpError(
+                f"{path}: goes on behind its list ({text[at + 1 :].strip()[:40]!r}); expected one "
+                "list of all clips"
+            )
     except (ValueError, IndexError) as error:
         raise DumpError(f"{path}: not valid JSON ({error}); get it again") from error
     except RecursionError as error:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.sound.parquet import open_parquet, sound_column
-from features.common.errors import ConfigError
+from features.common.errors import ConfigError, DumpError
 
 _ROWS_AHEAD = 1024
 
@@ -40,7 +40,17 @@ def parquet_rows(
     """
     file = open_parquet(path)
     number = 0
-    for batch in file.iter_batches(_ROWS_AHEAD, columns=columns, use_threads=False):
+    batches = file.iter_batches(_ROWS_AHEAD, columns=columns, use_threads=False)
+    while True:
+        try:
+            batch = next(batches, None)
+        except Exception as error:  # of damaged pages pyarrow says so with errors of many kinds
+            reason = str(error).partition("\n")[0]
+            raise DumpError(
+                f"{path}: is damaged behind row {number:,} ({reason}); get it again"
+            ) from error
+        if batch is None:
+            return
         for row in batch.to_pylist():
             number += 1
             yield number, row

@@ -111,7 +111,8 @@ def test_beyond_ten_unused_files_are_summed(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["labels.csv", "words.json", "list.jsonl", "train_old.csv", "annotation/x.tsv"]
+    "name",
+    ["labels.csv", "words.json", "list.jsonl", "train_old.csv", "annotation/x.tsv", "a.xlsx"],
 )
 def test_a_dump_with_unknown_captions_is_no_plain_folder_unless_it_is_said(tmp_path, name):
     put(tmp_path, "a.wav", name)
@@ -254,3 +255,17 @@ def test_captions_may_be_one_file_of_any_name(tmp_path):
     put(tmp_path, "dump/a.wav", "dump/other.json")
     plan = read_dump(tmp_path / "dump", captions=path)
     assert sum(len(clips) for clips in plan.splits.values()) == 1
+
+
+def test_captions_come_before_a_second_download_of_them(tmp_path, capsys):
+    for name, caption in (("captions.csv", "rain"), ("captions (1).csv", "wind")):
+        write_csv(tmp_path / name, ["file", "caption"], [("a.wav", caption)])
+    (clip,) = read_dump(tmp_path).splits["train"]
+    assert clip.captions == ("rain",)
+    assert "not used: captions (1).csv" in capsys.readouterr().err
+
+
+def test_a_dataset_saved_in_arrow_files_is_told_its_way_out(tmp_path):
+    put(tmp_path, "train/data-00000-of-00001.arrow", "train/state.json", "dataset_dict.json")
+    with pytest.raises(DumpError, match=r"train/data-00000-of-00001.arrow.*to_parquet"):
+        read_dump(tmp_path)

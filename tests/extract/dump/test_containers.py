@@ -314,3 +314,23 @@ def test_audiocaps_ids_in_a_tars_json(tmp_path):
         add(tar, "0.json", json.dumps(record).encode())
     (clip,) = read_dump(tmp_path).splits["train"]
     assert (clip.id, clip.captions) == ("-a_b_30", ("rain",))
+
+
+def test_a_container_under_whose_columns_no_caption_stands_is_said(tmp_path, capsys):
+    rows = [{"audio": {"bytes": b"x", "path": "a.wav"}, "raw_text": "rain"}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
+    (clip,) = read_dump(tmp_path).splits["train"]
+    assert clip.captions == ()
+    assert "not one clip has a caption; they are looked for as caption," in capsys.readouterr().err
+
+
+def test_pages_of_a_parquet_file_that_are_damaged_are_one_line(tmp_path):
+    rows = [{"audio": {"bytes": b"x" * 999, "path": "a.wav"}, "caption": "rain"}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
+    whole = (tmp_path / "train.parquet").read_bytes()
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    (tmp_path / "train.parquet").write_bytes(
+        b"PAR1" + bytes(len(whole) - footer - 4) + whole[-footer:]
+    )
+    with pytest.raises(DumpError, match=r"train.parquet: is damaged behind row 0 .*get it again"):
+        read_dump(tmp_path)

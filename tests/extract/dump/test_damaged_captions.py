@@ -90,7 +90,7 @@ def test_a_nul_in_a_csv_is_refused_by_its_line(tmp_path, row):
 def test_a_csv_in_utf_16_is_said(tmp_path):
     put(tmp_path, "x.wav")
     (tmp_path / "train.csv").write_bytes((HEAD + "1,a,30,rain\n").encode("utf-16"))
-    with pytest.raises(DumpError, match=r"train.csv"):
+    with pytest.raises(DumpError, match=r"train.csv: is not UTF-8 text .*; save it as UTF-8"):
         read_dump(tmp_path)
 
 
@@ -98,3 +98,42 @@ def test_clothos_captions_with_one_column_more_are_refused(tmp_path):
     write_csv(tmp_path / "clotho_captions_evaluation.csv", CLOTHO, [("a.wav", *"123456")])
     with pytest.raises(DumpError, match="line 2: 7 values for 6 columns"):
         read_dump(tmp_path)
+
+
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_what_excel_makes_of_a_csv_is_read(tmp_path, sign):
+    rows = ["file,caption,", 'a.wav,"Rain, then wind",', ",,", "b.wav,Hail,", "  ,,"]
+    text = "\r\n".join(rows).replace(",", sign).replace(f"Rain{sign}", "Rain,")
+    (tmp_path / "captions.csv").write_bytes(text.encode("utf-8-sig"))
+    clips = read_dump(tmp_path).splits["train"]
+    assert [clip.captions for clip in clips] == [("Rain, then wind",), ("Hail",)]
+
+
+def test_columns_of_one_name_are_refused_for_only_one_would_be_read(tmp_path):
+    message = refused(tmp_path, "captions.csv", "file,caption,caption\nx.wav,rain,wind\n")
+    assert "2 columns are called 'caption'" in message
+
+
+def test_each_object_of_a_jsonl_has_captions_under_its_own_keys(tmp_path, capsys):
+    records = [
+        {"file": "a.wav", "caption": "rain"},
+        {"file": "b.wav", "text": "wind"},
+        {"file": "c.wav", "caption_1": "hail", "caption_2": "ice"},
+        {"file": "d.wav", "says": "thunder"},
+    ]
+    (tmp_path / "captions.jsonl").write_text("\n".join(map(json.dumps, records)))
+    clips = (clip for split in read_dump(tmp_path).splits.values() for clip in split)
+    found = {clip.id: clip.captions for clip in clips}
+    assert found == {
+        "a.wav": ("rain",),
+        "b.wav": ("wind",),
+        "c.wav": ("hail", "ice"),
+        "d.wav": (),
+    }
+    assert "1 empty captions" in capsys.readouterr().err
+
+
+def test_two_lists_one_behind_the_other_are_refused(tmp_path):
+    one, other = ([{"file": name, "caption": "rain"}] for name in ("x.wav", "y.wav"))
+    message = refused(tmp_path, "captions.json", json.dumps(one) + "\n" + json.dumps(other))
+    assert "goes on behind its list" in message

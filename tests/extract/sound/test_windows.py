@@ -1,5 +1,6 @@
 """Windows of a recording: which samples are in which, and how much memory they take."""
 
+import os
 import tracemalloc
 
 import numpy as np
@@ -100,6 +101,14 @@ def test_what_a_file_lasts_is_read_from_its_header_or_guessed_by_its_size(tmp_pa
     assert promised_s(tmp_path / "b.m4a") == 0
     assert guessed_s(tmp_path / "b.m4a") == 10
     assert guessed_s(tmp_path / "gone.wav") == 0
+
+
+def test_a_pipe_and_a_name_that_is_no_utf_8_have_a_length_all_the_same(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert promised_s(tmp_path / "pipe.wav") == guessed_s(tmp_path / "pipe.wav") == 0
+    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 8000)
+    odd = (tmp_path / "a.wav").rename(tmp_path / os.fsdecode(b"\xff.wav"))
+    assert promised_s(odd) == guessed_s(odd) == 1
 
 
 def test_the_peak_of_a_window_is_its_sample_furthest_from_zero():
