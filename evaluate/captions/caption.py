@@ -11,6 +11,7 @@ from pathlib import Path
 
 from evaluate.captions.listener import Listener
 from evaluate.captions.search import open_run
+from extract.dump.audio_files import AudioFiles
 from extract.precision import PRECISIONS
 from extract.running.encoder import Encoder
 from extract.sound.kinds import AUDIO_SUFFIXES
@@ -69,7 +70,7 @@ def load_listener(
 
 
 def find_audio(paths: Iterable[Path]) -> list[Path]:
-    """Audio files, and those in folders, in order of name.
+    """Audio files, and those in folders, which links to folders lead to too, in order of name.
 
     Raises:
         DumpError: if a path does not exist, or a folder holds no audio.
@@ -81,18 +82,13 @@ def find_audio(paths: Iterable[Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = sorted(item for item in path.rglob("*") if _is_audio(item, path))
+        inside = sorted(path / name for name in AudioFiles(path))
         if not inside:
             raise DumpError(
                 f"{path}: holds no audio file; those end in {', '.join(sorted(AUDIO_SUFFIXES))}"
             )
         found += inside
     return found
-
-
-def _is_audio(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in AUDIO_SUFFIXES and path.is_file() and not hidden
 
 
 def _compare(run: Run, encoders: dict[str, Encoder], weights: Path) -> None:

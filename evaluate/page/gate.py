@@ -18,6 +18,7 @@ from features.common.console import log
 NAMES = ("127.0.0.1", "localhost", "[::1]")
 # The browser itself refuses whatever would come from elsewhere.
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+NOT_FETCHED = "This page fetches nothing from elsewhere; send it the sound itself."
 SMALL_BYTES = 1 << 20  # of a request that brings no sound
 FORM_BYTES = 1 << 16  # what a form adds to its file
 KEPT_S = 600.0  # how long a sound is kept that was sent
@@ -125,8 +126,11 @@ class OnlyFromHere:
         if any(origin.lower() not in own for origin in head.get("origin", [])):
             return 403, "This page takes no requests of other web sites."
         site, mode = head.get("sec-fetch-site", [""]), head.get("sec-fetch-mode", ["navigate"])
-        if "cross-site" in site and (mode != ["navigate"] or scope.get("method") != "GET"):
+        opens = mode == ["navigate"] and scope.get("method") == "GET" and scope.get("path") == "/"
+        if "cross-site" in site and not opens:
             return 403, "This page takes no requests of other web sites."
+        if "://" in scope.get("path", ""):  # Gradio would fetch it: /file=https://…
+            return 403, NOT_FETCHED
         try:
             length = int(head.get("content-length", ["0"])[0])
         except ValueError:

@@ -21,7 +21,7 @@ from evaluate.captions.caption import find_audio
 from evaluate.captions.listener import Listener
 from evaluate.page import long
 from evaluate.page.answer import Part, answer, as_html, as_record, as_text, who_speaks
-from evaluate.page.gate import KEPT_S, MOST_SOUNDS, OnlyFromHere, Uploads
+from evaluate.page.gate import KEPT_S, MOST_SOUNDS, NOT_FETCHED, OnlyFromHere, Uploads
 from evaluate.page.limits import MB, Limits
 from evaluate.page.port import HOST, check_port
 from evaluate.report.pages import TEMPLATES
@@ -215,7 +215,14 @@ def launch(blocks: Any, limits: Limits, port: int) -> None:
         ConfigError: if the port cannot be used.
     """
     import gradio as gr
+    from gradio import processing_utils
     from starlette.middleware import Middleware
+
+    async def not_fetched(*_: Any, **__: Any) -> Any:
+        raise gr.Error(NOT_FETCHED, print_exception=False)
+
+    # Who names an address where a file is expected would have Gradio fetch it, of any size.
+    processing_utils.async_ssrf_protected_download = not_fetched
 
     script = (TEMPLATES / "view.js").read_text(encoding="utf-8")
     system = ["system-ui", "sans-serif"]

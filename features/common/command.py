@@ -8,11 +8,12 @@ import tempfile
 import traceback
 from contextlib import suppress
 from datetime import datetime
+from itertools import pairwise
 
 import typer
 
 from features.common.console import log
-from features.common.errors import COULD_NOT_RUN, DONE, INTERRUPTED, TagbartError
+from features.common.errors import COULD_NOT_RUN, DONE, INTERRUPTED, ConfigError, TagbartError
 
 _OURS = ("features", "extract", "train", "evaluate", "benchmarks", "tagbart")
 _OTHER_FOLDER = "mend its permissions, or name another folder"
@@ -74,6 +75,9 @@ def _run(app: typer.Typer, name: str) -> int:
     Not by calling `app`, which takes a reader that left for "some clips failed" (code 1), and an
     EOFError anywhere for Ctrl-C.
     """
+    if any(not text and before != "--task" for before, text in pairwise(sys.argv)):
+        # As a path it would be the folder that one stands in.
+        raise ConfigError("an argument is empty; is a variable of the shell not set?")
     command = typer.main.get_command(app)
     try:
         with command.make_context(f"python -m {name}", sys.argv[1:]) as context:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_NAME_KEPT = 40  # characters, of up to 4 bytes
+
 
 @contextmanager
 def published(path: Path) -> Iterator[Path]:
@@ -22,7 +24,8 @@ def published(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The host stands in the name since machines that share storage may share process ids.
-    draft = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")
+    # Of a long name the beginning is enough: a draft's own may be no longer than 255 bytes either.
+    draft = path.with_name(f".{path.name[:_NAME_KEPT]}.{platform.node()}.{os.getpid()}.part")
     try:
         yield draft
         _flush(draft)

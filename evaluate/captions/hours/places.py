@@ -10,6 +10,8 @@ from evaluate.captions.caption import find_audio
 from evaluate.captions.hours.forms import FORMS
 from features.common.errors import ConfigError
 
+_LONGEST_NAME = 255 - len(".incomplete")  # bytes, on nearly every file system
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -53,7 +55,11 @@ def plan(paths: Iterable[Path], forms: Sequence[str], out: Path | None) -> list[
     for file, target in targets.items():
         stem = target.with_suffix("") if stems[target.with_suffix("")] == 1 else target
         outputs = {form: stem.with_name(stem.name + FORMS[form].ending) for form in forms}
-        for output in outputs.values():
+        for form, output in outputs.items():
+            if len(os.fsencode(output.name)) > _LONGEST_NAME:
+                raise ConfigError(
+                    f"{file}: its name is too long for {FORMS[form].ending} behind it; shorten it"
+                )
             if output in owners:
                 raise ConfigError(
                     f"{owners[output]} and {file} would both have {output}; caption one of them "

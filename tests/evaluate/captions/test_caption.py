@@ -180,6 +180,18 @@ def test_audio_is_found_in_folders_and_nothing_else_is(tmp_path):
     assert names == ["a.mp3", "b/1.wav", "b/2.flac", "notes.txt"]  # a file that is named is tried
 
 
+def test_linked_folders_are_looked_into_and_a_link_to_nothing_is_not_passed_over(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "1.wav").touch()
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds" / "2025").symlink_to("../disk")
+    (tmp_path / "sounds" / "round").symlink_to(".")
+    (tmp_path / "sounds" / "gone.wav").symlink_to("nothing")
+    found = find_audio([tmp_path / "sounds"])
+    names = [str(path.relative_to(tmp_path / "sounds")) for path in found]
+    assert names == ["2025/1.wav", "gone.wav"]
+
+
 def test_a_path_that_is_absent_or_holds_no_audio_is_named(tmp_path):
     with pytest.raises(DumpError, match=r"gone\.wav: no such file"):
         find_audio([tmp_path / "gone.wav"])

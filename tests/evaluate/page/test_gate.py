@@ -86,7 +86,13 @@ def test_no_request_of_another_site_gets_through(head, tmp_path):
 
 
 def test_a_link_on_another_site_opens_the_page(tmp_path):
-    assert asked(tmp_path, sec_fetch_site="cross-site", sec_fetch_mode="navigate") == 200
+    link = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"}
+    assert asked(tmp_path, path="/", **link) == 200
+    assert asked(tmp_path, path="/gradio_api/file=/tmp/x.wav", **link) == 403  # and nothing else
+
+
+def test_no_address_is_fetched_for_whoever_names_it(tmp_path):
+    assert asked(tmp_path, path="/gradio_api/file=https://elsewhere.example/x.wav") == 403
 
 
 def test_a_request_is_refused_by_its_length_before_it_is_read(tmp_path):

@@ -229,6 +229,10 @@ def test_programs_get_the_same_by_the_three_requests_of_the_docs(tiny_run, tmp_p
         asked = curl_example().replace('"$FILE"', f'"{sound}"')
         *_, (event, data) = events(asked, address, tmp_path)
         assert event == "error" and "poem" not in data
+        # Nor is an address, which Gradio would fetch.
+        asked = curl_example().replace('"$FILE"', '"https://elsewhere.example/rain.wav"')
+        *_, (event, data) = events(asked, address, tmp_path)
+        assert event == "error" and "fetches nothing from elsewhere" in data
 
 
 def test_the_browser_is_told_to_load_nothing_from_elsewhere(tiny_run):

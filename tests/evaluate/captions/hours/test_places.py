@@ -7,6 +7,7 @@ import pytest
 
 from evaluate.captions.hours.places import plan
 from features.common.errors import ConfigError, DumpError
+from features.common.publish import published
 
 
 def recordings(root: Path, *names: str) -> Path:
@@ -58,3 +59,13 @@ def test_an_out_that_is_a_file_and_a_folder_without_sound_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DumpError, match="holds no audio"):
         plan([tmp_path / "empty"], ["srt"], None)
+
+
+def test_a_name_too_long_for_its_files_is_refused_before_the_work(tmp_path):
+    found = recordings(tmp_path, "x" * 240 + ".wav")
+    with pytest.raises(ConfigError, match=r"name is too long for \.labels\.txt behind it"):
+        plan([found], ["srt", "labels"], None)
+    (job,) = plan([found], ["srt"], None)
+    with published(job.outputs["srt"]) as draft:
+        draft.write_text("1")
+    assert job.missing == {}
