@@ -126,3 +126,11 @@ def test_what_would_steer_a_terminal_is_written_out():
     assert json_text([name]) == (
         '[\n  "\\u001b]0;owned\\u0007\\u009b2J\\u202egnp.exe\\udc80\\ttab\\nline"\n]'
     )
+
+
+def test_an_empty_argument_is_refused_for_as_a_path_it_is_the_folder_one_stands_in(
+    ending, monkeypatch
+):
+    monkeypatch.setattr(sys, "argv", ["x", "go", "--out", ""])
+    code, told = ending(None)
+    assert code == 2 and "an argument is empty" in told
