@@ -50,7 +50,7 @@ def refuse(dump: Path, tables: Sequence[Table]) -> None:
             _refuse_columns(table)
     if arrows := [table.shown for table in tables if table.path.suffix.lower() == ".arrow"]:
         raise DumpError(
-            f"{dump}: holds {listed(arrows)}, as `datasets` saves to disk, which is not read; save "
+            f"{dump}: holds {some(arrows)}, as `datasets` saves to disk, which is not read; save "
             "each split as parquet: load_from_disk(DUMP)['train'].to_parquet('train.parquet')"
         )
     raise DumpError(f"{dump}: holds no captions that are known, but {expected(tables)}")
