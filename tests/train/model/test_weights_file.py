@@ -21,7 +21,6 @@ from train.run_folder.checkpoint import load_run
 POINTER = (
     "version https://git-lfs.github.com/spec/v1\noid sha256:" + "a" * 64 + "\nsize 557709915\n"
 )
-FC1 = "model.encoder.layers.0.fc1.weight"
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +83,8 @@ DAMAGED = {
     "infinite": (lambda s: first_of(s, lambda v: v + float("inf")), r"not finite: .*fc1\.weight"),
     "int8": (lambda s: first_of(s, lambda v: v.to(torch.int8)),
              r"not floating point: .*fc1\.weight int8"),
+    "float8": (lambda s: first_of(s, lambda v: v.to(torch.float8_e4m3fn)),
+               r"not floating point: .*fc1\.weight float8_e4m3fn"),
     "bool": (lambda s: first_of(s, lambda v: v > 0), "not floating point: .*bool"),
     "none": (lambda s: {"x": torch.zeros(1)}, "missing: .* surplus: x"),
 }  # fmt: skip
@@ -98,7 +99,7 @@ def test_pretrained_weights_that_do_not_fit_are_refused_by_name(what, folder):
     assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("what", DAMAGED)
+@pytest.mark.parametrize("what", ["another's prefix", "missing", "NaN"])
 def test_a_runs_weights_that_do_not_fit_are_refused_by_name(what, run):
     change, words = DAMAGED[what]
     changed(run / "model.safetensors", change)
@@ -161,13 +162,6 @@ def test_a_pickle_with_code_is_refused_and_not_run(folder, tmp_path, monkeypatch
     assert not (tmp_path / "pwned").exists()
 
 
-def bare(folder, state):
-    """As the bare BartModel is saved: bart-base's and bart-large's releases are."""
-    named = {key.removeprefix("model."): value for key, value in state.items()}
-    named.pop("final_logits_bias")
-    save_file(named, folder / "model.safetensors", {"format": "pt"})
-
-
 def as_pickle(folder, state):
     torch.save(state, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
@@ -193,7 +187,7 @@ def tied_twice(folder, state):
     save_file(state | more, folder / "model.safetensors", {"format": "pt"})
 
 
-@pytest.mark.parametrize("form", [bare, as_pickle, in_parts, tied_twice])
+@pytest.mark.parametrize("form", [as_pickle, in_parts, tied_twice])
 def test_every_form_of_a_release_gives_the_same_weights(form, folder, whole):
     expected = built(whole)
     form(folder, load_file(folder / "model.safetensors"))
@@ -246,7 +240,7 @@ def test_a_config_that_asks_for_more_than_bart_is_refused(what, folder):
         built(folder)
 
 
-@pytest.mark.parametrize("what", [name for name in CONFIGS if name != "another architecture"])
+@pytest.mark.parametrize("what", ["a kernel", "tokens"])
 def test_a_runs_config_that_asks_for_more_than_bart_is_refused(what, run):
     more, words = CONFIGS[what]
     path = run / "config.json"
@@ -272,7 +266,16 @@ def test_unknown_keys_of_a_config_are_not_followed(folder, whole):
 @pytest.mark.parametrize("name", ["config.json", "streams.json", "tokenizer.json",
                                   "tokenizer_config.json", "recipe.toml"])  # fmt: skip
 def test_a_damaged_file_beside_the_weights_ends_in_one_line(name, run):
-    for text in (POINTER, "{", "[1]", '{"a":' * 100_000, "a = " + "[" * 100_000, "\x00", "<html>"):
+    for text in (
+        POINTER,
+        "{",
+        "{}",
+        "[1]",
+        '{"a":' * 100_000,
+        "a = " + "[" * 100_000,
+        "\x00",
+        "<html>",
+    ):
         (run / name).write_text(text)
         with pytest.raises(RunError) as caught:
             load_run(run)
@@ -302,13 +305,6 @@ def test_a_tokenizer_that_is_not_there_is_said(run, whole, toy_tokenizer, tmp_pa
     (folder / "tokenizer.json").unlink()
     with pytest.raises(ConfigError, match="holds no tokenizer; expected"):
         load_tokenizer(ModelConfig(pretrained=str(folder)))
-
-
-@pytest.mark.parametrize("name", ["config.json", "streams.json", "tokenizer.json"])
-def test_a_run_whose_files_do_not_belong_together_is_refused(name, run):
-    (run / name).write_text("{}")
-    with pytest.raises(RunError, match=str(run)):
-        load_run(run)
 
 
 def test_a_tokenizer_with_code_of_its_own_is_refused_and_not_run(
@@ -341,14 +337,6 @@ def test_a_hub_name_for_a_run_says_how_to_fetch_it(tmp_path, monkeypatch):
         load_run(tmp_path / "a.safetensors")
     with pytest.raises(RunError, match=r"absent: no such run folder$"):
         load_run(tmp_path / "absent")
-
-
-def test_weights_that_are_codes_of_eight_bits_are_refused_by_name(folder):
-    changed(
-        folder / "model.safetensors", lambda now: {**now, FC1: now[FC1].to(torch.float8_e4m3fn)}
-    )
-    with pytest.raises(ConfigError, match=rf"not floating point: {FC1} float8_e4m3fn"):
-        built(folder)
 
 
 def test_a_run_whose_tokenizer_has_no_special_tokens_is_refused_by_name(run):
