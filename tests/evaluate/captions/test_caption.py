@@ -199,12 +199,6 @@ def test_a_path_that_is_absent_or_holds_no_audio_is_named(tmp_path):
         find_audio([tmp_path])
 
 
-def test_missing_weights_of_a_needed_stream_are_named(run, weights, tmp_path):
-    shutil.copy(weights / "yamnet.safetensors", tmp_path)
-    with pytest.raises(WeightsError, match="no weights for panns"):
-        load_listener(run[0], tmp_path)
-
-
 def test_a_task_that_the_run_does_not_know_is_refused_before_networks_are_loaded(run, tmp_path):
     with pytest.raises(ConfigError, match=r"--task is 'x'; .* inputs.tasks: none"):
         load_listener(run[0], tmp_path, task="x")
