@@ -13,6 +13,9 @@ from features.common.machine import let_threads_sleep
 Ffmpeg = Callable[..., bytes]
 
 let_threads_sleep()  # as our commands do, before a test imports torch
+# A core each: `make test` runs as many processes as there are cores, and what a test computes must
+# not depend on which of them it is in. Commands that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -42,12 +42,6 @@ CAPTIONS = (
 )
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Small models run faster so, and machines are shared."""
-    torch.set_num_threads(1)
-
-
 def stream(name: str, kind: str, width: int, hop_s: float) -> StreamSpec:
     """A stream of a made-up network."""
     return StreamSpec(

@@ -59,7 +59,7 @@ def extracted(tmp_path_factory, weights):
             table.writerow([f"{number}.wav", text, "train" if number < 4 else "val"])
     out = tmp_path_factory.mktemp("extracted") / "features"
     command(extract_app, "run", folder, "--out", out, "--weights", weights, "--workers", 0,
-            "--streams", "yamnet,panns,convnext,clap")  # fmt: skip
+            "--threads", 1, "--streams", "yamnet,panns,convnext,clap")  # fmt: skip
     return folder, out
 
 

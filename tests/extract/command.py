@@ -12,15 +12,14 @@ import runpy
 import signal
 import sys
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from features.reader import Features
+from tests.forking import from_server
 
-ROOT = Path(__file__).parent.parent.parent
 RATE_HZ = 16_000
 
 
@@ -120,10 +119,7 @@ def _main() -> int:
 
 
 def _from_server(target, *arguments: object):
-    os.environ["PYTHONPATH"] = str(ROOT)  # for the server process
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.extract.warm"])
-    process = context.Process(target=target, args=arguments)
+    process = from_server().Process(target=target, args=arguments)
     process.start()
     return process
 

@@ -11,7 +11,8 @@ import time
 import pytest
 
 from features.verify import verify
-from tests.extract.command import ROOT, contents, extract, options, write_clips
+from tests.extract.command import contents, extract, options, write_clips
+from tests.forking import ROOT
 
 SHARDS, SHARD_CLIPS = 16, 3
 LONGEST_WAIT_S = 600.0

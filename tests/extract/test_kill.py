@@ -21,7 +21,6 @@ from features.reader import Shard
 from features.spec import Index
 from features.verify import verify
 from tests.extract.command import (
-    ROOT,
     contents,
     extract,
     options,
@@ -29,6 +28,7 @@ from tests.extract.command import (
     start_warm_and_die,
     write_clips,
 )
+from tests.forking import ROOT
 
 SHARDS, SHARD_CLIPS, KILLS = 40, 2, 30
 STREAMS = "yamnet,vggish"

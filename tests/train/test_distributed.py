@@ -3,7 +3,6 @@
 import faulthandler
 import itertools
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.forking import from_server
 from tests.train.toy import random_clips, settings, write_features
 from train.recipes.files import load_recipe
 from train.run import Job, train
@@ -56,8 +56,7 @@ def together(asked: Job, *, world: int = 2, prepare: Callable[[int], None] | Non
     """Train in several processes; gives each one's end and message, by rank."""
     # Below the ports that a system hands out by itself, so that nobody takes it meanwhile.
     port = 20000 + os.getpid() % 5000 + next(_COUNT)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["train.run", "tests.train.test_distributed"])
+    context = from_server()
     results = context.Queue()
     processes = [
         context.Process(target=_process, args=(rank, world, port, asked, prepare, results))
