@@ -16,6 +16,8 @@ let_threads_sleep()  # as our commands do, before a test imports torch
 # A core each: `make test` runs as many processes as there are cores, and what a test computes must
 # not depend on which of them it is in. Commands that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests say themselves how wide a terminal is. pytest's readline leaves its guess to the processes.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")
