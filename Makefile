@@ -50,9 +50,9 @@ serve: setup setup-page  ## a local web page: a sound in, a caption out
 paper: setup  ## the paper's experiments with three seeds each, and its two tables (hours on a GPU)
 	$(PY) -m evaluate paper $(FEATURES) --out $(PAPER) $(ARGS)
 
-# A process per core, four at most for their memory. A file stays in one, with what its tests share.
+# A process per core, three at most: each grows to 4 GB. A file stays in one, with what its tests share.
 test: setup setup-tensorflow setup-development  ## the tests (ARGS=… goes to pytest; -n0: one process)
-	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PY) -m pytest --numprocesses auto --maxprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 wheel: setup  ## the package tagbart, to install elsewhere: dist/tagbart-….whl
 	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
