@@ -121,14 +121,6 @@ class Listener:
             elif item.failure:
                 failed(begun[number], item.failure)
 
-    def describe(
-        self, audio: Audio, name: str, options: DecodingOptions | None = None
-    ) -> list[Said]:
-        """Caption one decoded recording, window by window."""
-        recording = Recording(name=name, windows=lambda: cut_windows(audio))
-        found = self.follow([recording], options)
-        return [item[0] for _, item in found if not isinstance(item, Ended)]
-
     def follow(
         self,
         recordings: Iterable[Recording],
