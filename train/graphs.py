@@ -36,8 +36,8 @@ class Shapes(Generic[T]):
         """Hold nothing yet.
 
         Args:
-            fall_back: told why a step could not be recorded; nothing is from then on. Without it
-                the error is raised.
+            fall_back: told why a step could not be recorded; all go plainly from then on. Without
+                it the error is raised.
             plain_turns: of a shape before it is recorded; None for an update's.
         """
         self._plain_turns = PLAIN_TURNS if plain_turns is None else plain_turns
@@ -57,6 +57,7 @@ class Shapes(Generic[T]):
                 if self._fall_back is None:
                     raise
                 self._most = 0
+                self.forget()  # their memory may be what is lacking
                 self._fall_back(str(error.__cause__ or error).splitlines()[0])
                 return None
         return self.recorded[shape]
@@ -131,11 +132,11 @@ def cuda_graphs(device: torch.device) -> Record | None:
                 torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"),
             ):
                 step()
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
-            if isinstance(error.__context__, torch.OutOfMemoryError):  # then its end fails as well
-                raise error.__context__ from None
+            _draw_anew(device)
+            for short in (error, error.__context__):  # of memory: then the recording's end fails
+                if isinstance(short, torch.OutOfMemoryError):
+                    raise short from None
             raise RunError(
                 f"a step could not be recorded as a CUDA graph ({str(error).splitlines()[0]}). "
                 'To go on without graphs, write cuda_graphs = "never" in the run\'s recipe.toml, '
@@ -144,6 +145,13 @@ def cuda_graphs(device: torch.device) -> Record | None:
         return graph.replay
 
     return record
+
+
+def _draw_anew(device: torch.device) -> None:
+    """Give torch's generator another state, to be seeded: after a recording that failed its own one
+    counts for that graph for ever, and refuses to draw for anything else (torch 2.11)."""
+    index = torch.cuda.current_device() if device.index is None else device.index
+    torch.cuda.default_generators[index].graphsafe_set_state(torch.Generator(device))
 
 
 @contextmanager

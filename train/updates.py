@@ -114,6 +114,8 @@ class Updater:
             )
 
     def _go_on_without_graphs(self, why: str) -> None:
+        # What a backward pass left that was named and never done: the next would add to it.
+        self.model.zero_grad(set_to_none=True)
         self._say(f"updates go on without CUDA graphs: {why}")
 
     def _say(self, what: str) -> None:

@@ -4,9 +4,10 @@ A CPU has no CUDA graphs: tests/recorded.py stands in for them.
 """
 
 import gc
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -123,7 +124,11 @@ def test_a_graph_too_refuses_an_update_that_is_not_finite(
 
 
 def refused(step):
-    raise RunError("an update could not be recorded") from RuntimeError("no such luck\nat all")
+    """Fails behind the backward pass, which leaves gradients that nobody computed."""
+    error = RuntimeError("no such luck\nat all")
+    with patch("train.updates.limit_gradient", side_effect=error), suppress(RuntimeError):
+        step()
+    raise RunError("an update could not be recorded") from error
 
 
 def test_by_default_a_run_goes_on_plainly_where_recording_fails_and_says_why(
@@ -155,7 +160,13 @@ def test_by_default_graphs_are_left_out_where_they_cannot_be_and_one_line_says_w
 
 
 @pytest.fixture
-def streams(monkeypatch):
+def states():
+    """What torch's generator got to draw from."""
+    return []
+
+
+@pytest.fixture
+def streams(monkeypatch, states):
     """torch.cuda's part in recording, empty; a list of the pools and streams recorded with."""
     found = []
 
@@ -163,7 +174,11 @@ def streams(monkeypatch):
         found.append((pool, stream))
         return nullcontext()
 
+    generator = SimpleNamespace(graphsafe_set_state=states.append)
+    monkeypatch.setattr(torch, "Generator", lambda device: (device, len(states)))
     for name, stand_in in {
+        "default_generators": [generator],
+        "current_device": lambda: 0,
         "graph_pool_handle": object,
         "CUDAGraph": lambda: SimpleNamespace(replay=None),
         "Stream": object,
@@ -182,6 +197,35 @@ def test_a_runs_graphs_share_memory_and_stream_with_each_other_and_no_other_runs
             record(lambda: None)
     assert streams[0] == streams[1] and streams[2] == streams[3]
     assert not set(streams[0]) & set(streams[2])
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "raised"),
+    [(RuntimeError("not while capturing"), None, RunError),
+     (torch.OutOfMemoryError("full"), None, torch.OutOfMemoryError),
+     (torch.OutOfMemoryError("full"), RuntimeError("invalidated"), torch.OutOfMemoryError)],
+)  # fmt: skip
+def test_after_a_recording_that_failed_numbers_are_drawn_from_another_state(
+    streams, states, monkeypatch, first, last, raised
+):
+    @contextmanager
+    def graph(*_, **__):
+        try:
+            yield
+        finally:
+            if last:
+                raise last
+
+    def step():
+        raise first
+
+    record = train.graphs.cuda_graphs(torch.device("cuda"))
+    record(lambda: None)
+    assert not states
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    with pytest.raises(raised):
+        record(step)
+    assert states == [(torch.device("cuda"), 0)]
 
 
 def test_no_garbage_is_collected_while_a_graph_is_recorded(streams):
