@@ -13,7 +13,9 @@ import triton.language as tl
 
 from train.recipes.config import OptimConfig
 
-_WARPS = 8
+# Threads of a program: 8 numbers each where four arrays are read, 16 where there is one, so that
+# enough is on its way from memory.
+_WARPS, _WARPS_OF_NORM = 8, 4
 _ALIGNED = 16  # bytes of an address, and numbers of a weight, to be read eight numbers at a time
 
 
@@ -72,7 +74,7 @@ class AdamWKernel:
         squares = torch.empty(self._programs, device=self._addresses.device)
         _squares[(self._programs,)](
             self._addresses, *self._tables, squares,
-            BLOCK=self._block, ALIGNED=self._aligned, num_warps=_WARPS,
+            BLOCK=self._block, ALIGNED=self._aligned, num_warps=_WARPS_OF_NORM,
         )  # fmt: skip
         return squares.sum().sqrt()
 
@@ -134,25 +136,29 @@ def _readable(gradient: torch.Tensor) -> torch.Tensor:
 
 
 @triton.jit
-def _gradient(addresses, owners, starts, sizes, BLOCK: tl.constexpr, ALIGNED: tl.constexpr):
-    """A program's numbers of the gradient, float32 [BLOCK]; whose they are, and their places."""
-    block = tl.program_id(0).to(tl.int64)
-    owner = tl.load(owners + block)
-    place = block * BLOCK + tl.arange(0, BLOCK)
+def _place(BLOCK: tl.constexpr):
+    """A program's places in the flat buffers, int64 [BLOCK]."""
+    return tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+
+
+@triton.jit
+def _gradient(place, addresses, owners, starts, sizes, BLOCK: tl.constexpr, ALIGNED: tl.constexpr):
+    """The gradient at a program's places, float32 [BLOCK], and whose they are."""
+    owner = tl.load(owners + tl.program_id(0))
     own = place - tl.multiple_of(tl.load(starts + owner), BLOCK)  # of the weight's numbers
     size, address = tl.load(sizes + owner), tl.load(addresses + owner)
     if ALIGNED:
         size = tl.multiple_of(size, 16)
     found = tl.multiple_of(address.to(tl.pointer_type(tl.bfloat16)), 16)
     there = own < tl.where(address == 0, 0, size)
-    return tl.load(found + own, mask=there, other=0.0).to(tl.float32), owner, place
+    return tl.load(found + own, mask=there, other=0.0).to(tl.float32), owner
 
 
 @triton.jit
 def _squares(
     addresses, owners, starts, sizes, squares, BLOCK: tl.constexpr, ALIGNED: tl.constexpr
 ):  # fmt: skip
-    gradient, _, _ = _gradient(addresses, owners, starts, sizes, BLOCK, ALIGNED)
+    gradient, _ = _gradient(_place(BLOCK), addresses, owners, starts, sizes, BLOCK, ALIGNED)
     tl.store(squares + tl.program_id(0), tl.sum(gradient * gradient))
 
 
@@ -162,12 +168,14 @@ def _adamw(
     rate_at, corrections, scale_at, refused_at, new1, old2, new2, epsilon,
     BLOCK: tl.constexpr, ALIGNED: tl.constexpr,
 ):  # fmt: skip
-    gradient, owner, place = _gradient(addresses, owners, starts, sizes, BLOCK, ALIGNED)
-    gradient *= tl.load(scale_at)
-    rate, decay, fine = tl.load(rate_at), tl.load(decays + owner), tl.load(refused_at) == 0
-    # Behind a weight's numbers all are zero and stay so.
+    place = _place(BLOCK)
+    # These are on their way while it is looked up where the gradient is. Behind a weight's numbers
+    # all are zero and stay so.
     first, second = tl.load(firsts + place), tl.load(seconds + place)
     master = tl.load(masters + place)
+    gradient, owner = _gradient(place, addresses, owners, starts, sizes, BLOCK, ALIGNED)
+    gradient *= tl.load(scale_at)
+    rate, decay, fine = tl.load(rate_at), tl.load(decays + owner), tl.load(refused_at) == 0
     mean = first + (gradient - first) * new1
     square = second * old2 + gradient * gradient * new2
     length = tl.sqrt(square / tl.load(corrections + 1).to(tl.float32)) + epsilon

@@ -144,11 +144,16 @@ def test_the_kernels_that_read_gradients_in_place_do_the_same():
     assert run.stdout.count(".") >= 5
 
 
-@pytest.mark.parametrize("name", ["_adamw", "_squares"])
-def test_the_kernels_are_compiled_for_an_h100_and_move_16_bytes_at_a_time(name):
+@pytest.mark.parametrize(
+    ("name", "warps", "moves"),
+    # Of 256 threads each has 8 numbers: 16 bytes of the gradient, 32 of each float32 buffer.
+    [("_adamw", "_WARPS", (1 + 3 * 2, 3 * 2 + 1)), ("_squares", "_WARPS_OF_NORM", (2, 0))],
+)
+def test_the_kernels_are_compiled_for_an_h100_and_move_16_bytes_at_a_time(name, warps, moves):
     compiler = pytest.importorskip("triton.compiler")
     target = import_module("triton.backends.compiler").GPUTarget("cuda", 90, 32)
-    kernel = getattr(import_module("train.adamw_kernel"), name)
+    kernels = import_module("train.adamw_kernel")
+    kernel = getattr(kernels, name)
     kinds = {
         "addresses": "*i64",
         "owners": "*i32",
@@ -171,10 +176,10 @@ def test_the_kernels_are_compiled_for_an_h100_and_move_16_bytes_at_a_time(name):
         constexprs={"BLOCK": train.flat_adamw._BLOCK, "ALIGNED": True},
         attrs=aligned,
     )
-    code = compiler.compile(source, target=target, options={"num_warps": 8}).asm["ptx"]
-    # Of 256 threads each has 8 numbers: 16 bytes of the gradient, 32 of each float32 buffer.
+    options = {"num_warps": getattr(kernels, warps)}
+    code = compiler.compile(source, target=target, options=options).asm["ptx"]
     loads, stores = (len(re.findall(rf"{kind}.global.v4.b32", code)) for kind in ("ld", "st"))
-    assert (loads, stores) == {"_adamw": (1 + 3 * 2, 3 * 2 + 1), "_squares": (1, 0)}[name]
+    assert (loads, stores) == moves
 
 
 def test_passes_that_add_up_are_the_update_of_their_batch(toy_features, tmp_path):
