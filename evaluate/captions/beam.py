@@ -56,6 +56,8 @@ class BeamSearch:
         self._bart, self._options, self._special = bart, options, SpecialTokens.of(bart)
         self._recorder, self._record = recorder, recorder()
         self._shapes = Shapes[Step](say, _PLAIN_STEPS)
+        # Here once: a copy from the host would wait for the encoder, batch by batch.
+        self._prefix = torch.tensor(self._special.prefix, device=bart.device)
         self._kept: tuple[StepDecoder, Beams] | None = None
 
     @torch.inference_mode()
@@ -74,11 +76,10 @@ class BeamSearch:
         clips, device = len(encoder_states), encoder_states.device
         decoder, beams = self._begin(encoder_states, attention_mask)
         order = list(range(clips))  # the clip at each place
-        prefix = torch.tensor(self._special.prefix, device=device)
         # The last place is EOS's, whatever the model says.
-        for place in range(len(prefix), self._options.max_length - 1):
-            if place == len(prefix):
-                hidden = decoder.start(prefix)[:, None]
+        for place in range(len(self._prefix), self._options.max_length - 1):
+            if place == len(self._prefix):
+                hidden = decoder.start(self._prefix)[:, None]
                 self._advance(beams, hidden, place + 1)
             else:
                 self._step(decoder, beams)

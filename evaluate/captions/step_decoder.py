@@ -111,7 +111,7 @@ class StepDecoder:
         positions = torch.arange(count, device=tokens.device)
         place = slice(0, count)
         hidden = self._forward(tokens.expand(self.clips, -1), positions, before, place)
-        self._slots.copy_(torch.arange(count, count + self._beams))
+        torch.arange(count, count + self._beams, out=self._slots)
         self._position.fill_(count)
         return hidden[:, -1]
 
@@ -247,6 +247,8 @@ def likeliest_tokens(
         Log-probabilities and ids, [..., count], the likeliest first.
     """
     found, start = [], 0
+    # On a GPU rows that stand for no token may follow (layers/precision.py).
+    count = min(count, bart.config.vocab_size)
     for logits in logits_in_parts(bart, hidden):
         top, tokens = _likely(logits, count)
         mass = logits.logsumexp(dim=-1, keepdim=True)
