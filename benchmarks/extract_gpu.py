@@ -45,16 +45,18 @@ def measure_extraction(
     clips: int,
     precision: str,
     device: str,
-    write_weights: Callable[[Path], object] | None = None,
-) -> dict[str, float]:
-    """Make files, extract them, and print the figures, which are returned too.
+    write_weights: Callable[[Path], object],
+    times: int = 1,
+) -> Iterator[dict[str, float]]:
+    """Make files, extract them, and print the figures, which are yielded as they come.
 
     Args:
         root: gets the files and the networks, which are used again if they are there.
         clips: files to make.
         precision: of the networks.
         device: "cuda"; "cpu" tries the bench itself out.
-        write_weights: of other networks than those of full size.
+        write_weights: makes the networks.
+        times: clips that are timed of each file.
     """
     # As `python -m extract run --device cuda` does.
     settings = Settings(device=device, workers=max(1, cores() - 2), batch_clips=64, threads=1)
@@ -62,7 +64,7 @@ def measure_extraction(
     keep_freed_memory()
     names = write_clips(root / "dump", clips)
     if not (root / "weights").exists():
-        (write_weights or write_random_weights)(root / "weights")
+        write_weights(root / "weights")
     encoders = load_encoders(
         STREAMS,
         root / "weights",
@@ -72,17 +74,18 @@ def measure_extraction(
         compiled=device != "cpu",  # as for large dumps
     )
 
-    def extract(part: list[str], out: str) -> tuple[float, float]:
-        """Seconds until the first clip was heard, and from there to published shards."""
+    def extract(part: list[str], out: str) -> tuple[float, float, float]:
+        """Seconds until the first clip was heard, from there to the last, and to the end."""
         folder = root / f"{precision}-{out}"
         (folder / "all").mkdir(parents=True)
-        plan = Plan(kind="bench", splits={"all": [PlannedClip(name, name) for name in part]})
-        tasks = plan_shards(plan)
+        planned = [PlannedClip(str(number), name) for number, name in enumerate(part)]
+        tasks = plan_shards(Plan(kind="bench", splits={"all": planned}))
         heard_at: list[float] = []
 
         def heard(clips: int) -> None:
-            if clips and not heard_at:
-                heard_at.append(time.perf_counter())
+            if clips:
+                now = time.perf_counter()
+                heard_at[:] = [heard_at[0] if heard_at else now, now]
             bar.update(clips)
 
         start = time.perf_counter()
@@ -96,16 +99,34 @@ def measure_extraction(
                 heard=heard,
             ):
                 pass
-        return heard_at[0] - start, time.perf_counter() - heard_at[0]
+        first, last = heard_at
+        return first - start, last - first, time.perf_counter() - last
 
     few = names[:PROFILED]
     # Networks are compiled, cuDNN chooses its algorithms.
     ready_s = sum(extract(few[:WARMING], "warming"))
-    main_s = -time.process_time()
+    count, main_s = clips * times, -time.process_time()
     with _publishing() as publishing_s:
-        start_s, seconds = extract(names, "timed")
+        start_s, heard_s, tail_s = extract(names * times, "timed")
     main_s += time.process_time()
-    busy_s = _device_seconds(lambda: extract(few, "profiled")) / len(few)
+    rate = count / (heard_s + tail_s)
+    print(
+        f"  {count:,} clips to shards in {heard_s + tail_s:.1f} s, {precision}: {rate:,.0f} clips/s"
+    )
+    print(f"  of it, after the last file was heard: {tail_s:.2f} s")
+    print(f"  before the first was, for slots and decoding processes: {start_s:.2f} s")
+    print(f"  {min(WARMING, clips)} clips before, to be ready: {ready_s:.1f} s")
+    # All its threads together; of those that run Python one runs at a time.
+    print(f"  main process busy {1e3 * main_s / count:.3f} ms of processor time per clip")
+    print(f"  a shard is written in {max(publishing_s):.3f} s, beside the computing", flush=True)
+    yield {
+        "clips_per_s": rate,
+        "tail_s": tail_s,
+        "start_s": start_s,
+        "ready_s": ready_s,
+        "main_process_ms": 1e3 * main_s / count,
+        "publishing_s": max(publishing_s),
+    }
     with ring_for(settings) as ring:
         sounds = decoded(root / "dump", names, settings, ring)
         ring.give_back([next(sounds).slot])
@@ -113,27 +134,14 @@ def measure_extraction(
         for clip in sounds:
             ring.give_back([clip.slot])
         decoding = (clips - 1) / (time.perf_counter() - begun)
-    rate = clips / seconds
-    print(f"  {clips:,} files to shards in {seconds:.1f} s, {precision}: {rate:,.0f} clips/s")
-    print(f"  and before the first of them, for slots and decoding processes: {start_s:.2f} s")
-    print(f"  {min(WARMING, clips)} clips before, to be ready: {ready_s:.1f} s")
+    print(f"  decoding alone, {settings.workers} processes: {decoding:,.0f} clips/s", flush=True)
+    yield {"decoding_clips_per_s": decoding}
+    busy_s = _device_seconds(lambda: extract(few, "profiled")) / len(few)
     if device == "cuda":
         idle = 1 - busy_s * rate
         print(f"  device busy {1e3 * busy_s:.3f} ms per clip, idle {idle:.0%} of the time")
-        print(f"  the device alone would do {1 / busy_s:,.0f} clips/s")
-    # All its threads together; of those that run Python one runs at a time.
-    print(f"  main process busy {1e3 * main_s / clips:.3f} ms of processor time per clip")
-    print(f"  a shard is written in {max(publishing_s):.3f} s, beside the computing")
-    print(f"  decoding alone, {settings.workers} processes: {decoding:,.0f} clips/s", flush=True)
-    return {
-        "clips_per_s": rate,
-        "start_s": start_s,
-        "ready_s": ready_s,
-        "device_ms": 1e3 * busy_s,
-        "main_process_ms": 1e3 * main_s / clips,
-        "publishing_s": max(publishing_s),
-        "decoding_clips_per_s": decoding,
-    }
+        print(f"  the device alone would do {1 / busy_s:,.0f} clips/s", flush=True)
+    yield {"device_ms": 1e3 * busy_s}
 
 
 @contextmanager
