@@ -35,6 +35,7 @@ MESSAGES_AHEAD = 2
 # For a message: a hundred times what four recordings of 1.5 h need, if the disk gives them.
 MESSAGE_LIMIT_S = 900.0
 _MOVED_SAMPLES = 1 << 24
+_MOST = 4_096  # workers, clips together, threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,8 @@ class Settings:
             if getattr(self, name) < least:
                 option = f"--{name.replace('_', '-')}"
                 raise ConfigError(f"{option} is {getattr(self, name)}, expected at least {least}")
+            if getattr(self, name) > _MOST:
+                raise ConfigError(f"{option} is {getattr(self, name)}, expected at most {_MOST:,}")
 
 
 class _Message(NamedTuple):

@@ -9,6 +9,7 @@ import traceback
 from contextlib import suppress
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 
 import typer
 
@@ -28,6 +29,7 @@ _REFUSALS = {
     errno.EROFS: _OTHER_FOLDER,
     errno.ENOENT: "it may have been moved or deleted meanwhile",
     errno.ENOTDIR: "name another path",
+    errno.EEXIST: "name another path",
     errno.EISDIR: "name another path",
     errno.ENAMETOOLONG: "name a shorter path",
     errno.ELOOP: "name another path",
@@ -56,6 +58,9 @@ def run_app(app: typer.Typer, name: str) -> None:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else f"python -m {name}"
         found = error.format_message()
+        dashed = [text for text in sys.argv[1:] if text.startswith("-") and Path(text).exists()]
+        if dashed:  # as many of AudioCaps' clips are called
+            found += f". A file whose name begins with - is written ./{dashed[0]}"
         code = _could_not_run(
             f"{found}{'' if found.endswith(('.', '?')) else '.'} See: {where} --help"
         )
@@ -108,6 +113,8 @@ def _refusal(error: Exception) -> str | None:
         )
     if isinstance(error, BrokenPipeError) and error.filename is None:
         return "whoever read this command's output left before it was done"
+    if "can't allocate memory" in str(error):  # torch's words for it, in a RuntimeError
+        return "out of memory; ask for less at once (such as --batch-size, --beams)"
     number = error.errno if isinstance(error, OSError) else _number_told(error)
     if number not in _REFUSALS:
         return None

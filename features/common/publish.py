@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from features.common.errors import ConfigError
+
 _NAME_KEPT = 40  # characters, of up to 4 bytes
 
 
@@ -47,6 +49,27 @@ def _refused(error: Exception, draft: Path) -> int | None:
         return error.errno if own else None
     told = re.search(r"\(os error (\d+)\)", str(error))  # safetensors' way to say it
     return int(told.group(1)) if told else None
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse before the work what could not be written to after it.
+
+    Args:
+        folder: to write into, which may be still to make.
+
+    Raises:
+        ConfigError: if it, or what is there on the way to it, is no folder, or may not be written.
+    """
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise ConfigError(f"{there}: is no folder, so nothing can be written into it")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{there}: this folder cannot be written to; mend its permissions, or name another "
+            "one by --out"
+        )
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
 from evaluate import evaluation, paper_runs
 from evaluate.captions.cli_options import decoding_options
@@ -48,6 +50,17 @@ def test_memorised_captions_score_full_marks(evaluated):
     assert result.corpus["rouge_l"] == pytest.approx(1)
     assert result.corpus["meteor"] == pytest.approx(1)
     assert "ROUGE-L" in done.stdout and "100.0" in done.stdout
+
+
+def test_an_out_that_cannot_be_written_into_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "require_run", lambda run: None)
+    (tmp_path / "file").touch()
+    asked = SimpleNamespace(run=tmp_path, out=tmp_path / "file", features=tmp_path / "none")
+    with pytest.raises(ConfigError, match="file: is no folder"):
+        evaluation.caption_split(asked)
+    arguments = ["score", str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "file" / "x")]
+    done = CliRunner().invoke(app, arguments)
+    assert "file: is no folder" in str(done.exception)
 
 
 def test_stdout_holds_the_table_and_progress_goes_to_stderr(evaluated):

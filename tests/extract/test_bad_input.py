@@ -58,6 +58,7 @@ def test_clips_that_cannot_be_used_are_listed_and_end_in_exit_code_1(tiny_weight
         ({"a.wav": ""}, ["--part", "3/2"], "--part is 3/2"),
         ({"a.wav": ""}, ["--part", "half"], "--part is 'half'"),
         ({"a.wav": ""}, ["--workers", "-1"], "--workers is -1"),
+        ({"a.wav": ""}, ["--threads", "9" * 20], "expected at most 4,096"),
         ({"a.wav": ""}, ["--batch-clips", "0"], "--batch-clips is 0"),
         ({"a.wav": ""}, ["--shard-clips", "0"], "--shard-clips is 0"),
         ({"a.wav": ""}, ["--kind", "clotho"], "found no clotho captions"),

@@ -56,6 +56,7 @@ class Meter(AbstractContextManager["Meter"]):
 
     def _show(self, seconds: float) -> None:
         self._done_s += max(0.0, seconds)
+        self._bar.total = max(self._bar.total, self._done_s)  # a guess may be too low
         text = f"{self._done_s / 3600:.2f} of {self._bar.total / 3600:.2f} h, "
         self._bar.set_postfix_str(f"{text}{self._rate():.3g} h of sound an hour", refresh=False)
         self._bar.update(max(0.0, seconds))

@@ -9,6 +9,7 @@ from pathlib import Path
 from evaluate.captions.caption import find_audio
 from evaluate.captions.hours.forms import FORMS
 from features.common.errors import ConfigError
+from features.common.publish import check_writable
 
 _LONGEST_NAME = 255 - len(".incomplete")  # bytes, on nearly every file system
 
@@ -68,19 +69,5 @@ def plan(paths: Iterable[Path], forms: Sequence[str], out: Path | None) -> list[
             owners[output] = file
         jobs.append(Job(file=file, outputs=outputs))
     for folder in {output.parent for output in owners}:
-        _check_writable(folder)
+        check_writable(folder)
     return jobs
-
-
-def _check_writable(folder: Path) -> None:
-    """Refuse what could not be written to after hours of work."""
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        raise ConfigError(f"{there}: is no folder, so nothing can be written into it")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(
-            f"{there}: this folder cannot be written to; mend its permissions, or name another "
-            "one by --out"
-        )

@@ -79,6 +79,11 @@ def test_the_traceback_goes_to_stderr_where_there_is_no_room_for_a_file(ending, 
         (OSError(errno.ENOSPC, "x", "/from", None, "/to"), "/to: No space left on device"),
         (Exception("No space left on device (os error 28)"), "the output: No space left"),
         (BrokenPipeError(errno.EPIPE, "x"), "whoever read this command's output left"),
+        (FileExistsError(errno.EEXIST, "x", "/data"), "/data: File exists; name another path"),
+        (
+            RuntimeError("[enforce] DefaultCPUAllocator: can't allocate memory"),
+            "out of memory; ask",
+        ),
         (RunError("R: cannot be used\nso"), "R: cannot be used\\nso"),
     ],
 )
@@ -134,3 +139,13 @@ def test_an_empty_argument_is_refused_for_as_a_path_it_is_the_folder_one_stands_
     monkeypatch.setattr(sys, "argv", ["x", "go", "--out", ""])
     code, told = ending(None)
     assert code == 2 and "an argument is empty" in told
+
+
+def test_a_file_whose_name_begins_with_a_dash_is_told_how_it_is_written(
+    ending, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    Path("-6x.wav").touch()
+    monkeypatch.setattr(sys, "argv", ["x", "go", "-6x.wav"])
+    code, told = ending(None)
+    assert code == 2 and "begins with - is written ./-6x.wav. See: " in told
