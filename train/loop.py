@@ -264,12 +264,15 @@ class Trainer:
 
     @contextmanager
     def _stoppable(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM let the update under way finish and the state be saved."""
+        """Ctrl-C, SIGTERM and a closed terminal: the update under way ends, the state is saved."""
 
         def stop(*_) -> None:
             self._updater.asked = True
 
-        before = {name: signal.signal(name, stop) for name in (signal.SIGINT, signal.SIGTERM)}
+        names = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup makes it
+            names.append(signal.SIGHUP)
+        before = {name: signal.signal(name, stop) for name in names}
         try:
             yield
         finally:

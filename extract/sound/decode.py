@@ -51,11 +51,11 @@ class Settings:
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise ConfigError(f"--device is {self.device!r}, expected cpu, cuda or cuda:N")
         for name, least in (("workers", 0), ("batch_clips", 1), ("threads", 1)):
-            if getattr(self, name) < least:
-                option = f"--{name.replace('_', '-')}"
-                raise ConfigError(f"{option} is {getattr(self, name)}, expected at least {least}")
-            if getattr(self, name) > _MOST:
-                raise ConfigError(f"{option} is {getattr(self, name)}, expected at most {_MOST:,}")
+            found, option = getattr(self, name), f"--{name.replace('_', '-')}"
+            if found < least:
+                raise ConfigError(f"{option} is {found}, expected at least {least}")
+            if found > _MOST:
+                raise ConfigError(f"{option} is {found}, expected at most {_MOST:,}")
 
 
 class _Message(NamedTuple):
@@ -228,8 +228,11 @@ def _move(waveform: np.ndarray, place: torch.Tensor) -> None:
 
 
 def _be_a_worker(number: int) -> None:
-    # Ctrl-C goes to the main process, which ends the workers; they need no traceback of their own.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C, or a terminal's end, goes to the main process, which ends the workers; they need no
+    # traceback of their own.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     sys.excepthook = _tell_unless_reader_left
     torch.set_num_threads(1)
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import signal
 import sys
 import tempfile
 import traceback
@@ -50,6 +51,7 @@ def run_app(app: typer.Typer, name: str) -> None:
         app: from `features.common.console.new_app`.
         name: what follows `python -m`.
     """
+    _take_for_ctrl_c()
     try:
         code = _run(app, name)
     except TagbartError as error:
@@ -72,6 +74,13 @@ def run_app(app: typer.Typer, name: str) -> None:
         _tell("interrupted: what was finished is kept; run the same command again to go on")
     _let_go_of_stdout()
     sys.exit(code)
+
+
+def _take_for_ctrl_c() -> None:
+    """Let a polite kill and a closed terminal do what Ctrl-C does: what is gathered is kept."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # under nohup it is not
+            signal.signal(number, signal.default_int_handler)
 
 
 def _run(app: typer.Typer, name: str) -> int:

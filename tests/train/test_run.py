@@ -190,7 +190,7 @@ def test_a_run_killed_at_a_random_update_and_resumed_ends_the_same(
     assert_same_end(out, unbroken)
 
 
-@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stop_signal_saves_first_and_resuming_ends_the_same(
     name, unbroken, toy_features, tmp_path, monkeypatch
 ):

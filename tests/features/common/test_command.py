@@ -2,6 +2,7 @@
 
 import errno
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -149,3 +150,31 @@ def test_a_file_whose_name_begins_with_a_dash_is_told_how_it_is_written(
     monkeypatch.setattr(sys, "argv", ["x", "go", "-6x.wav"])
     code, told = ending(None)
     assert code == 2 and "begins with - is written ./-6x.wav. See: " in told
+
+
+@pytest.mark.parametrize(
+    ("number", "under_nohup", "code"),
+    [(signal.SIGTERM, False, 130), (signal.SIGHUP, False, 130), (signal.SIGHUP, True, 1)],
+)
+def test_a_polite_kill_and_a_closed_terminal_do_what_ctrl_c_does(
+    number, under_nohup, code, monkeypatch
+):
+    before = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGHUP)}
+    app = new_app("A test.")
+
+    @app.command("go")
+    def go() -> int:
+        """Go."""
+        signal.raise_signal(number)
+        return 1
+
+    monkeypatch.setattr(sys, "argv", ["x", "go"])
+    try:
+        for name in before:
+            signal.signal(name, signal.SIG_IGN if under_nohup else signal.SIG_DFL)
+        with pytest.raises(SystemExit) as end:
+            run_app(app, "test")
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+    assert end.value.code == code
