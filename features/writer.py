@@ -1,6 +1,7 @@
 """Write one shard: clips are gathered in memory and published as a finished file."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -88,13 +89,15 @@ class ShardWriter:
             path: FEATURES/<split>/<number>.h5.
         """
         image = self._image()
-        with published(path) as draft:
-            draft.write_bytes(image)
+        with ThreadPoolExecutor(max_workers=1) as aside:
+            digest = aside.submit(sha256_of_bytes, image)  # while the disk takes it
+            with published(path) as draft:
+                draft.write_bytes(image)
         return ShardEntry(
             file=f"{path.parent.name}/{path.name}",
             clips=len(self),
             bytes=len(image),
-            sha256=sha256_of_bytes(image),
+            sha256=digest.result(),
         )
 
     def _image(self) -> bytes:

@@ -5,12 +5,13 @@ import re
 import signal
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from multiprocessing import active_children
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import NamedTuple
 
@@ -169,26 +170,37 @@ def _in_time(loader: DataLoader, forked: Callable[[], object]) -> Iterator[_Mess
     before = set(active_children())
     messages = iter(loader)
     forked()
-    while True:
-        try:
-            message = next(messages)
-        except StopIteration:
-            return
-        except (RuntimeError, ConnectionError, EOFError) as error:
-            # Further workers' deaths are no news: torch would raise each out of a signal handler,
-            # wherever this process is by then, the loader's own end included.
-            with suppress(ValueError):  # in a thread there is no handler to take away
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            if "timed out" not in str(error):
-                raise
-            # A stopped process hears no gentler signal, and would keep this one from ending.
-            for worker in set(active_children()) - before:
-                worker.kill()
-            raise TagbartError(
-                f"decoding gave nothing for {MESSAGE_LIMIT_S / 60:g} minutes: its process is "
-                f"stopped, or the disk behind the dump does not answer; {GO_ON}"
-            ) from error
-        yield message
+    # Asked for one more, the loader ends its processes.
+    end = Thread(target=next, args=(messages, None))
+    try:
+        for left in reversed(range(len(loader))):
+            message = _next(messages, before)
+            if not left:  # beside what is made of the last clips: 14 took 0.3 s on two cores
+                end.start()
+            yield message
+    finally:
+        if end.ident is not None:
+            end.join()
+
+
+def _next(messages: Iterator[_Message], before: Set[object]) -> _Message:
+    """The next one; `before` are children that decode nothing."""
+    try:
+        return next(messages)
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        # Further workers' deaths are no news: torch would raise each out of a signal handler,
+        # wherever this process is by then, the loader's own end included.
+        with suppress(ValueError):  # in a thread there is no handler to take away
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if "timed out" not in str(error):
+            raise
+        # A stopped process hears no gentler signal, and would keep this one from ending.
+        for worker in set(active_children()) - before:
+            worker.kill()
+        raise TagbartError(
+            f"decoding gave nothing for {MESSAGE_LIMIT_S / 60:g} minutes: its process is "
+            f"stopped, or the disk behind the dump does not answer; {GO_ON}"
+        ) from error
 
 
 def _together(clips: list[tuple[Heard, Audio | None]]) -> _Message:
