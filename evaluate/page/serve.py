@@ -237,6 +237,7 @@ def launch(blocks: Any, limits: Limits, port: int) -> None:
             server_port=port,
             prevent_thread_lock=True,
             quiet=True,
+            show_error=True,  # programs get the reason of every refusal, not null
             share=False,
             ssr_mode=False,
             pwa=False,

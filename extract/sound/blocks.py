@@ -24,6 +24,7 @@ from features.common.errors import ClipError
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000
 # An Ogg file may have 255, each of which costs as much to decode as a recording of its own.
 MAX_CHANNELS = 64
+LARGEST = 2.0**31
 
 # Is told samples per channel, rate and channels, and may raise ClipError.
 Accept = Callable[[int, int, int], None]
@@ -90,13 +91,19 @@ def finite(samples: np.ndarray) -> np.ndarray:
     """The samples themselves.
 
     Raises:
-        ClipError: if some are not finite.
+        ClipError: if some are not finite, or larger than whole numbers saved as floats can be:
+            the networks' squares of them would not be.
     """
-    good = np.isfinite(samples)
-    if not good.all():
-        bad = len(samples) - np.count_nonzero(good)
+    low, high = float(samples.min(initial=0.0)), float(samples.max(initial=0.0))
+    if -LARGEST <= low and high <= LARGEST:  # NaN is not
+        return samples
+    bad = len(samples) - np.count_nonzero(np.isfinite(samples))
+    if bad:
         raise ClipError(f"{bad:,} of {len(samples):,} samples are NaN or infinite")
-    return samples
+    raise ClipError(
+        f"samples of up to {max(-low, high):.2g}, where 1 is full scale: no sound, or of another "
+        "type than its header says"
+    )
 
 
 def check_rate(rate_hz: int) -> None:

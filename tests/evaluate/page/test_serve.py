@@ -228,7 +228,7 @@ def test_programs_get_the_same_by_the_three_requests_of_the_docs(tiny_run, tmp_p
         # A path of this machine is no upload.
         asked = curl_example().replace('"$FILE"', f'"{sound}"')
         *_, (event, data) = events(asked, address, tmp_path)
-        assert event == "error" and "poem" not in data
+        assert event == "error" and "poem" not in data and "rain.wav" in json.loads(data)["error"]
         # Nor is an address, which Gradio would fetch.
         asked = curl_example().replace('"$FILE"', '"https://elsewhere.example/rain.wav"')
         *_, (event, data) = events(asked, address, tmp_path)

@@ -175,6 +175,14 @@ def test_sound_given_from_python_that_could_be_misread_is_refused(waveform, rate
         Audio(waveform=waveform, sample_rate_hz=rate_hz)
 
 
+def test_samples_are_no_larger_than_whole_numbers_saved_as_floats_can_be(tmp_path):
+    most = 2.0**31
+    assert Audio(waveform=np.array([0, most, -most]), sample_rate_hz=16_000).waveform.max() == most
+    soundfile.write(tmp_path / "bits.wav", np.float32([0, 0, -1e38]), 16_000, "FLOAT")
+    with pytest.raises(ClipError, match=r"samples of up to 1e\+38, where 1 is full scale"):
+        load_audio(tmp_path / "bits.wav")
+
+
 @pytest.mark.real_data
 def test_the_eight_real_clips_are_as_long_as_their_headers_say(real_data):
     clips = sorted((real_data / "audiocaps" / "clips").iterdir())
