@@ -95,7 +95,7 @@ def finite(samples: np.ndarray) -> np.ndarray:
             the networks' squares of them would not be.
     """
     low, high = float(samples.min(initial=0.0)), float(samples.max(initial=0.0))
-    if -LARGEST <= low and high <= LARGEST:  # NaN is not
+    if low >= -LARGEST and high <= LARGEST:  # NaN is neither
         return samples
     bad = len(samples) - np.count_nonzero(np.isfinite(samples))
     if bad:
