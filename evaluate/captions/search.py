@@ -19,7 +19,7 @@ from evaluate.captions.layers.precision import logits_in_parts, narrow
 from evaluate.captions.options import DecodingOptions
 from extract.running.side_by_side import part_size, side_by_side
 from features.common.console import log
-from features.common.errors import ConfigError
+from features.common.errors import ConfigError, first_line
 from features.common.memory import keep_freed_memory
 from train.data.batches import IGNORED, Block
 from train.graphs import cuda_graphs
@@ -172,7 +172,7 @@ class Searcher:
         except torch.OutOfMemoryError as error:
             raise ConfigError(
                 f"the GPU has too little memory to decode {self.batch_size} prompts together; "
-                f"lower --batch-size ({str(error).splitlines()[0]})"
+                f"lower --batch-size ({first_line(error)})"
             ) from error
 
 

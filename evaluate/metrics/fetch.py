@@ -2,6 +2,7 @@
 
 from evaluate.metrics import fense
 from features.common.download import DownloadError, RemoteFile, download
+from features.common.errors import first_line
 
 FENSE_DETECTOR = RemoteFile(
     name=fense.DETECTOR_NAME, urls=(fense.DETECTOR_URL,), sha256=fense.DETECTOR_SHA256
@@ -27,5 +28,4 @@ def fetch_fense() -> None:
             huggingface_hub.HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
             huggingface_hub.snapshot_download(name, ignore_patterns=_NOT_NEEDED)
         except Exception as error:  # whatever a network can do: each means that we cannot have it
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise DownloadError(f"{name}: could not be fetched ({reason})") from error
+            raise DownloadError(f"{name}: could not be fetched ({first_line(error)})") from error

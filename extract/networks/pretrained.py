@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from features.common.errors import WeightsError
+from features.common.errors import WeightsError, first_line
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -37,10 +37,9 @@ def load_folder(kind: type[Model], folder: Path, *, surplus: tuple[str, ...] = (
             output_loading_info=True,
         )
     except Exception as error:  # whatever a damaged file makes transformers raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"{folder}: cannot be read as {kind.__name__} ({reason}); get it again, e.g. with: "
-            f"python -m extract fetch {folder.name}"
+            f"{folder}: cannot be read as {kind.__name__} ({first_line(error)}); get it again, "
+            f"e.g. with: python -m extract fetch {folder.name}"
         ) from error
     model, told = loaded
     problems = {

@@ -10,7 +10,7 @@ from torch.utils._triton import has_triton
 
 from extract.networks.panns import models_stand_in
 from features.common.console import log
-from features.common.errors import ConfigError
+from features.common.errors import ConfigError, first_line
 
 # Clips that repay compiling: it takes 10 to 20 s more than tuning alone, and then saves 0.27 to
 # 0.29 ms a clip (three streams, H200, 26 November 2026).
@@ -94,8 +94,7 @@ class Compiled:
                 return self._quick(windows)
         except Exception as error:  # of any compiler's kind; what else is wrong comes again below
             cause = getattr(error, "inner_exception", error)
-            reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
             name = type(self.network).__name__
-            log(f"{name} is not compiled ({reason}): it goes on as it is, slower")
+            log(f"{name} is not compiled ({first_line(cause)}): it goes on as it is, slower")
             self._quick = self.network
             return self.network(windows)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from features.common.errors import TagbartError
+from features.common.errors import TagbartError, first_line
 
 NO_SHARED_MEMORY = "no shared memory for a decoded clip"
 GO_ON = "finished shards are intact: run the same command again to go on"
@@ -34,7 +34,7 @@ def plain_endings(out: Path) -> Iterator[None]:
         if not out.is_dir():
             raise TagbartError(f"{out}: the output folder is gone; {GO_ON}") from error
         # HDF5 tells its whole state over several lines; the number says the same in two words.
-        what = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+        what = os.strerror(error.errno) if error.errno else first_line(error)
         raise TagbartError(
             f"{error.filename or out}: {what}; make room or mend the folder. What is not written "
             f"yet is lost, {GO_ON}"

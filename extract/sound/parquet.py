@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from features.common.damaged import seen_in
-from features.common.errors import ClipError, ConfigError, DumpError
+from features.common.errors import ClipError, ConfigError, DumpError, first_line
 
 _ROWS_AHEAD = 8
 _BUFFER = 1 << 20
@@ -28,11 +28,11 @@ def open_parquet(path: Path) -> Any:
         # Without pre-buffering a row group's pages come one by one: memory holds a few clips.
         return ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER, memory_map=False)
     except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
+        reason = error.strerror or first_line(error)
         raise DumpError(f"{path}: cannot be read ({reason})") from error
     except ArrowException as error:
         what = seen_in(path, binary=True)
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         told = (
             f"it {what}"
             if "not the file itself" in what
@@ -85,7 +85,7 @@ class ParquetSounds:
                 value = next(self._values)
                 self._next += 1
         except (ArrowException, OSError, StopIteration, IndexError) as error:
-            reason = str(error).splitlines()[0] if str(error) else "no such row"
+            reason = first_line(error) if str(error) else "no such row"
             raise ClipError(
                 f"row {row + 1} of the parquet file cannot be read: {reason}"
             ) from error

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from features.common.checksum import sha256_of
 from features.common.download import DownloadError
-from features.common.errors import WeightsError
+from features.common.errors import WeightsError, first_line
 
 _TEXTS = (
     "config.json",
@@ -47,10 +47,9 @@ def fetch_folder(repository: str, target: Path) -> None:
             repository, revision=info.sha, allow_patterns=wanted, local_dir=draft
         )
     except Exception as error:  # whatever a network can do: each means that we cannot have it
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DownloadError(
-            f"{repository} could not be fetched: {reason}. Or copy the model's folder, as "
-            f"transformers saves one, to {target}"
+            f"{repository} could not be fetched: {first_line(error)}. Or copy the model's folder, "
+            f"as transformers saves one, to {target}"
         ) from error
     shutil.rmtree(draft / ".cache", ignore_errors=True)
     draft.replace(target)

@@ -9,6 +9,11 @@ COULD_NOT_RUN = 2
 INTERRUPTED = 130  # 128 + SIGINT, what shells expect
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's error says, for a message of one line; its kind if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class TagbartError(Exception):
     """The command cannot go on: one line on stderr, exit code 2."""
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import huggingface_hub
 
-from features.common.errors import ConfigError
+from features.common.errors import ConfigError, first_line
 
 # Commits, so that a later upload changes nothing.
 PINNED_REVISIONS = {
@@ -47,12 +47,12 @@ def model_folder(setting: str, name: str, revision: str, *, weights: bool) -> Pa
         wanted = [*_TEXTS, *[file for file in _WEIGHTS if weights and file in there][:1]]
         return Path(huggingface_hub.snapshot_download(name, revision=commit, allow_patterns=wanted))
     except Exception as error:  # whatever a network can do: each means that we cannot have it
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ConfigError(
-            f"{setting}: {name} is neither a folder here nor in the local cache, and fetching it "
-            f"failed ({reason[0]}). Run once on a machine with a network (HF_HOME says where the "
-            f"cache is), or copy the model's folder here and --set {setting}=FOLDER, or train "
-            "from random weights with --set model.pretrained=none --set model.tokenizer=FOLDER"
+            f"{setting}: {name} is neither a folder here nor in the local cache, and fetching "
+            f"it failed ({first_line(error)}). Run once on a machine with a network (HF_HOME says "
+            f"where the cache is), or copy the model's folder here and --set {setting}=FOLDER, or "
+            "train from random weights with --set model.pretrained=none --set "
+            "model.tokenizer=FOLDER"
         ) from error
 
 

@@ -11,7 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from features.common.console import log
 from features.common.damaged import read_json
-from features.common.errors import ConfigError, WeightsError
+from features.common.errors import ConfigError, WeightsError, first_line
 from train.model.config_file import (
     model_type,
     read_bart_config,
@@ -96,9 +96,8 @@ def read_tokenizer(folder: Path, *, kind: Any = AutoTokenizer) -> Any:
     try:
         return kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # whatever the libraries raise over a strange file
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"{folder}: holds no tokenizer that can be loaded ({reason}); looked at "
+            f"{folder}: holds no tokenizer that can be loaded ({first_line(error)}); looked at "
             "tokenizer.json, or vocab.json and merges.txt, and tokenizer_config.json"
         ) from error
 
@@ -251,5 +250,5 @@ def _check_shape(config: BartConfig, recipe: Recipe) -> None:
 
 
 def _not_loadable(setting: str, name: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0]
+    reason = first_line(error)
     return f"{setting}: {'' if reason.startswith(name) else f'{name}: '}{reason}"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from features.common.errors import DumpError
+from features.common.errors import DumpError, first_line
 from features.common.reading import check_ordinary, read_text
 
 _HEAD = 1 << 16
@@ -77,8 +77,7 @@ def yaml_files(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         raw = yaml.load(_text(path), Loader=loader)
     except yaml.YAMLError as error:
-        reason = str(error).splitlines()[0]
-        raise DumpError(f"{path}: not valid YAML ({reason}); get it again") from error
+        raise DumpError(f"{path}: not valid YAML ({first_line(error)}); get it again") from error
     except RecursionError as error:
         raise DumpError(f"{path}: not valid YAML ({_DEEP})") from error
     items = raw.get("files") if isinstance(raw, dict) else None

@@ -12,7 +12,7 @@ import pytest
 
 from features.common.command import run_app
 from features.common.console import harmless, json_text, new_app
-from features.common.errors import RunError
+from features.common.errors import RunError, first_line
 from features.common.publish import published
 
 
@@ -178,3 +178,15 @@ def test_a_polite_kill_and_a_closed_terminal_do_what_ctrl_c_does(
         for name, handler in before.items():
             signal.signal(name, handler)
     assert end.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("\nno such key\n  at 3"), "no such key"),
+        (StopIteration(), "StopIteration"),
+        (OSError(" "), "OSError"),
+    ],
+)
+def test_a_librarys_error_is_told_in_its_first_line_or_by_its_kind(error, line):
+    assert first_line(error) == line
