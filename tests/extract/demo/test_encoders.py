@@ -1,5 +1,6 @@
 """The demo's encoders: what they learn from, the command that makes them, the committed ones."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from extract.demo import encoders as demo_encoders
+from extract.demo import labels
 from extract.demo.dsp import Desk
 from extract.demo.labels import CLASSES, EMPTY_EVERY, TAGS, Hearing, hear
 from extract.demo.pupils import enrol
@@ -18,6 +20,14 @@ from features.spec import EMBEDDING, TAG_LOGITS
 
 NAMES = ("yamnet", "vggish", "panns")
 COMMITTED = Path(__file__).parents[3] / "extract" / "demo_weights"
+
+
+@pytest.fixture
+def heard_here(monkeypatch):
+    """`hear` starts no processes, which would import torch for a handful of clips."""
+    monkeypatch.setattr(
+        labels, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(1)
+    )
 
 
 def scene_of(*events):
@@ -151,7 +161,7 @@ def test_the_committed_tagger_calls_silence_silence():
     assert (tags == TAGS.index("Silence")).float().mean() >= 0.95
 
 
-def test_the_same_seed_hears_the_same_sounds_and_another_seed_others():
+def test_the_same_seed_hears_the_same_sounds_and_another_seed_others(heard_here):
     a, b, c = hear(4, 2), hear(4, 2), hear(5, 2)
     np.testing.assert_array_equal(a.waves, b.waves)
     assert a.scenes == b.scenes
@@ -159,7 +169,7 @@ def test_the_same_seed_hears_the_same_sounds_and_another_seed_others():
 
 
 @pytest.mark.parametrize("stream", ["vggish", "panns"])
-def test_scaling_an_embedding_leaves_the_logits_as_they_are(stream):
+def test_scaling_an_embedding_leaves_the_logits_as_they_are(stream, heard_here):
     sounds = hear(6, 3)
     pupil, courses = enrol(stream, sounds, seed=0)
     pupil.trained.eval()
@@ -172,7 +182,7 @@ def test_scaling_an_embedding_leaves_the_logits_as_they_are(stream):
 
 
 @pytest.mark.parametrize("stream", ["vggish", "panns"])
-def test_the_committed_embeddings_are_about_as_large_as_they_say(stream):
+def test_the_committed_embeddings_are_about_as_large_as_they_say(stream, heard_here):
     encoder = load_encoders(
         [stream], COMMITTED, device="cpu", precision="float32", dtype="float16"
     )[stream]
