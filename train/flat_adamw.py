@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils._triton import has_triton
 
 from features.common.console import log
+from features.common.errors import first_line
 from train.recipes.config import OptimConfig
 
 if TYPE_CHECKING:
@@ -189,8 +190,7 @@ def _kernel_or_none(
         try_out(step_in_one, _BLOCK, device)
         return AdamWKernel(parts, end, _BLOCK, settings, device)
     except Exception as error:  # whatever this Triton says of it
-        why = (str(error) or type(error).__name__).strip().splitlines()[0]
-        log(f"gradients are copied before AdamW reads them: {why}")
+        log(f"gradients are copied before AdamW reads them: {first_line(error)}")
         return None
 
 

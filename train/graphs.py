@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from features.common.errors import RunError
+from features.common.errors import RunError, first_line
 from train.data.batches import Batch
 
 # Of a shape, before it is recorded: in the first one things are compiled and chosen. A plain turn
@@ -58,7 +58,7 @@ class Shapes(Generic[T]):
                     raise
                 self._most = 0
                 self.forget()  # their memory may be what is lacking
-                self._fall_back(str(error.__cause__ or error).splitlines()[0])
+                self._fall_back(first_line(error.__cause__ or error))
                 return None
         return self.recorded[shape]
 
@@ -138,7 +138,7 @@ def cuda_graphs(device: torch.device) -> Record | None:
                 if isinstance(short, torch.OutOfMemoryError):
                     raise short from None
             raise RunError(
-                f"a step could not be recorded as a CUDA graph ({str(error).splitlines()[0]}). "
+                f"a step could not be recorded as a CUDA graph ({first_line(error)}). "
                 'To go on without graphs, write cuda_graphs = "never" in the run\'s recipe.toml, '
                 "then --resume"
             ) from error

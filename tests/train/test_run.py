@@ -190,9 +190,17 @@ def test_a_run_killed_at_a_random_update_and_resumed_ends_the_same(
     assert_same_end(out, unbroken)
 
 
+@pytest.fixture
+def without_nohup():
+    """A closed terminal counts, though the tests may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stop_signal_saves_first_and_resuming_ends_the_same(
-    name, unbroken, toy_features, tmp_path, monkeypatch
+    name, unbroken, toy_features, tmp_path, monkeypatch, without_nohup
 ):
     real = Updater.launch
 
