@@ -4,7 +4,6 @@ The small shape takes minutes on a CPU. The large one is bart-large's, for a GPU
 `benchmarks.decode` a trained checkpoint.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from evaluate.scores.layout import aligned, percent
 from evaluate.scores.predictions import PredictionSets
 from evaluate.scores.results import METRICS
 from evaluate.scores.score import Wanted, new_scorer
+from features.common.reading import read_json
 from features.reader import Features
 from features.spec import INDEX_NAME
 from train.recipes.files import load_recipe
@@ -70,7 +70,7 @@ def measure_learning(folder: Path, shape: str, device: str, changes: Sequence[st
         recipe = load_recipe("yamnet-panns", [*named, *changes])
         train(Job(features=features, out=run, recipe=recipe, device=device, resume=run.exists()))
     trained = time.perf_counter()
-    loss = json.loads((run / FINISHED_NAME).read_text())["best_loss"]
+    loss = read_json(run / FINISHED_NAME)["best_loss"]
     split = Features(features, "test")
     clips = [split[index] for index in range(len(split))]
     options = DecodingOptions(batch_size=256 if device == "cuda" else 32)

@@ -71,14 +71,12 @@ class Processes:
     def shared(self, model: nn.Module) -> nn.Module:
         """The model for forward passes whose backward pass gives every process the mean gradient.
 
-        Starts every process from the first one's weights. Every pass must use every weight.
+        Starts every process from the first one's weights, buffers apart. Every pass must use every
+        weight.
         """
         if self.world == 1:
             return model
-        # Of buffers torch before 2.13 shares none at the start where they are not shared at every
-        # pass, which needs not be, as none changes. The setting has another name there.
-        for values in model.buffers():
-            self.from_first(values)
+        # No buffer changes. torch before 2.13 calls the setting by another name.
         known = signature(DistributedDataParallel).parameters
         name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         settings: dict[str, Any] = {name: False, "gradient_as_bucket_view": True}

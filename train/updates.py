@@ -91,9 +91,11 @@ class Updater:
             self._say("layers are compiled one by one: the first updates take seconds each")
         # bf16's gradients lie in one buffer, which processes add up themselves.
         self._flat = self.optimizer if isinstance(self.optimizer, FlatAdamW) else None
+        # Where no buffer changes, torch before 2.13 shares none at the start either.
+        for values in self.model.buffers():
+            self.processes.from_first(values)
         if self._flat:
-            for values in (self._flat.buffer, *self.model.buffers()):
-                self.processes.from_first(values)
+            self.processes.from_first(self._flat.buffer)
             self._flat.narrow()
             self._network = self.model
         else:

@@ -256,7 +256,7 @@ def likeliest_tokens(
         start += logits.shape[-1]
     if len(found) > 1 or top.shape[-1] > count:
         top, tokens, mass = (torch.cat(values, dim=-1) for values in zip(*found, strict=True))
-        top, index = top.topk(min(count, start))
+        top, index = top.topk(count)
         tokens, mass = tokens.gather(-1, index), mass.logsumexp(dim=-1, keepdim=True)
     return top - mass, tokens
 

@@ -243,8 +243,8 @@ def _be_a_worker(number: int) -> None:
     # Ctrl-C, or a terminal's end, goes to the main process, which ends the workers; they need no
     # traceback of their own.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
     sys.excepthook = _tell_unless_reader_left
     torch.set_num_threads(1)
 

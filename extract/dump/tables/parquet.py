@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.sound.parquet import open_parquet, sound_column
-from features.common.errors import ConfigError, DumpError
+from features.common.errors import ConfigError, DumpError, first_line
 
 _ROWS_AHEAD = 1024
 
@@ -45,9 +45,8 @@ def parquet_rows(
         try:
             batch = next(batches, None)
         except Exception as error:  # of damaged pages pyarrow says so with errors of many kinds
-            reason = str(error).partition("\n")[0]
             raise DumpError(
-                f"{path}: is damaged behind row {number:,} ({reason}); get it again"
+                f"{path}: is damaged behind row {number:,} ({first_line(error)}); get it again"
             ) from error
         if batch is None:
             return
