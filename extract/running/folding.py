@@ -20,7 +20,8 @@ def prepared(network: Network, *, device: str, precision: str) -> Network:
 
     On a CPU, deep convolutions take forms with fewer multiplications (extract.running.winograd and
     extract.running.narrow); they round otherwise, by up to 2e-5 of PANNs' embedding (winograd.py).
-    Those over time take another order in memory (extract.running.lengthwise).
+    Those over time take another order in memory (extract.running.lengthwise), on a GPU all but the
+    one that hears the sound itself, which cuDNN does without sorting.
 
     Args:
         network: with its weights.
@@ -39,8 +40,9 @@ def prepared(network: Network, *, device: str, precision: str) -> Network:
                 network.set_submodule(name, NarrowConv2d(module))
             elif device == "cpu" and pays_for(module) and not half:
                 network.set_submodule(name, WinogradConv2d(module))
-        elif isinstance(module, nn.Conv1d) and module.bias is not None and device == "cpu":
-            network.set_submodule(name, LengthwiseConv1d(module))
+        elif isinstance(module, nn.Conv1d) and module.bias is not None:
+            if device == "cpu" or module.in_channels > 1:
+                network.set_submodule(name, LengthwiseConv1d(module))
     return network.to(device)
 
 

@@ -76,8 +76,10 @@ class Compiled:
         self.network = network
         self.full = full
         self._shape: torch.Size | None = None
+        # YAMNet's convolutions of one point: cuDNN sorts their maps anew before and after, in float32.
+        options = {"conv_1x1_as_mm": True} if backend == "inductor" else None
         self._quick: Callable[[Tensor], Tensor] = torch.compile(
-            network, dynamic=False, backend=backend
+            network, dynamic=False, backend=backend, options=options
         )
 
     def __call__(self, windows: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Convolutions over time whose channels lie side by side in memory, sample after sample.
 
-Given [N, C, L], oneDNN sorts each sample's channels together first and takes them apart again
-afterwards, once a layer. A convolution over a picture of one row keeps the order that it gets.
+Given [N, C, L], oneDNN and, in TF32 and bf16, cuDNN sort each sample's channels together first,
+once a layer. A convolution over a picture of one row keeps the order that it gets.
 """
 
 import torch

@@ -282,9 +282,12 @@ def resample_all(
     for (rate_hz, _), same in groupby(sorted(range(len(waveforms)), key=kind), key=kind):
         group = list(same)
         if rate_hz != to_hz:
-            # Behind a clip's end there is silence for resampling, so padding changes nothing.
-            padded = pad_sequence([waveforms[i] for i in group], batch_first=True)
-            rows = resample(padded, rate_hz, to_hz, resampler).unbind()
+            # Behind a clip's end there is silence for resampling, so padding changes nothing. It
+            # copies one clip at a time; those of one length are put together at once.
+            sounds = [waveforms[i] for i in group]
+            alike = len({len(sound) for sound in sounds}) == 1
+            together = torch.stack(sounds) if alike else pad_sequence(sounds, batch_first=True)
+            rows = resample(together, rate_hz, to_hz, resampler).unbind()
             for i, row in zip(group, rows, strict=True):
                 result[i] = row[: resampled_length(len(waveforms[i]), rate_hz, to_hz)]
     return result

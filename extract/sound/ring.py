@@ -175,7 +175,6 @@ def _mono(samples: Tensor, channels: int, frames: int) -> Tensor:
         return samples.view(torch.float32)[:, :frames]
     parts = samples[:, : frames * channels].unflatten(1, (frames, channels))
     # Sums of two fit into float32's 24 bits, and the scale is a power of two: all of it is exact.
-    mono = parts[:, :, 0].to(torch.float32)
-    if channels == 2:
-        mono += parts[:, :, 1]
-    return mono.mul_(1 / (_FULL_SCALE * channels))
+    scale = 1 / (_FULL_SCALE * channels)
+    mono = parts[:, :, 0] * scale
+    return mono.add_(parts[:, :, 1], alpha=scale) if channels == 2 else mono
