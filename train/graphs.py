@@ -89,7 +89,7 @@ class Repeated:
         fall_back: Callable[[str], object] | None = None,
     ) -> None:
         self._step, self._device, self._record = step, device, record
-        self.shapes: Shapes[tuple[Batch, Step]] = Shapes(fall_back)
+        self.shapes: Shapes[tuple[_Room, Step]] = Shapes(fall_back)
 
     def __call__(self, batch: Batch, seed: int) -> None:
         """Do the step with a batch of the host, torch's generators seeded before it (dropout)."""
@@ -103,9 +103,24 @@ class Repeated:
         room.take(batch)
         repeat()
 
-    def _recorded(self, batch: Batch) -> tuple[Batch, Step]:
-        room = batch.to(self._device).clone()
-        return room, self._record(lambda: self._step(room))
+    def _recorded(self, batch: Batch) -> tuple["_Room", Step]:
+        room = _Room(batch, self._device)
+        room.take(batch)
+        return room, self._record(lambda: self._step(room.batch))
+
+
+class _Room:
+    """A batch's place on a device, to be filled again and again, by one copy each time."""
+
+    def __init__(self, like: Batch, device: torch.device) -> None:
+        self._there = torch.empty(like.room, dtype=torch.uint8, device=device)
+        self.batch = like.within(self._there)
+
+    def take(self, batch: Batch) -> None:
+        """Fill it with a batch of the host; waits for no copy to a GPU."""
+        here = torch.empty(batch.room, dtype=torch.uint8, pin_memory=self._there.is_cuda)
+        batch.within(here).take(batch)
+        self._there.copy_(here, non_blocking=True)
 
 
 def cuda_graphs(device: torch.device) -> Record | None:

@@ -98,6 +98,7 @@ class Updater:
             self.processes.from_first(self._flat.buffer)
             self._flat.narrow()
             self._network = self.model
+            self.model.looks_up_apart = True
         else:
             self._network = self.processes.shared(self.model)
         # What an update reads and writes besides its batch keeps its place (train/graphs.py).

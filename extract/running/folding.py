@@ -40,9 +40,12 @@ def prepared(network: Network, *, device: str, precision: str) -> Network:
                 network.set_submodule(name, NarrowConv2d(module))
             elif device == "cpu" and pays_for(module) and not half:
                 network.set_submodule(name, WinogradConv2d(module))
-        elif isinstance(module, nn.Conv1d) and module.bias is not None:
-            if device == "cpu" or module.in_channels > 1:
-                network.set_submodule(name, LengthwiseConv1d(module))
+        elif (
+            isinstance(module, nn.Conv1d)
+            and module.bias is not None
+            and (device == "cpu" or module.in_channels > 1)
+        ):
+            network.set_submodule(name, LengthwiseConv1d(module))
     return network.to(device)
 
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,8 +77,10 @@ class Compiled:
         self.network = network
         self.full = full
         self._shape: torch.Size | None = None
-        # YAMNet's convolutions of one point: cuDNN sorts their maps anew before and after, in float32.
-        options = {"conv_1x1_as_mm": True} if backend == "inductor" else None
+        # YAMNet's of one point: in float32 cuDNN sorts their maps anew before and after.
+        options: dict[str, Any] | None = None
+        if backend == "inductor":
+            options = {"conv_1x1_as_mm": True}
         self._quick: Callable[[Tensor], Tensor] = torch.compile(
             network, dynamic=False, backend=backend, options=options
         )

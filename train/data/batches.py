@@ -15,6 +15,7 @@ import torch
 from train.data.prompts import NO_ROW, Prompts
 
 IGNORED = -100  # a label that the loss leaves out
+_ALIGNED = 16  # bytes
 
 # Each audio stream's rows [rows, D] on the device, where a batch brings their numbers.
 AudioTables = tuple[torch.Tensor, ...]
@@ -47,14 +48,22 @@ class Batch:
         device = torch.device(device)
         return self._each(lambda _, tensor: _sent(tensor, device).to(device, non_blocking=True))
 
-    def clone(self) -> Self:
-        """The same batch in memory of its own."""
-        return self._each(lambda _, tensor: tensor.clone())
+    @property
+    def room(self) -> int:
+        """Bytes that all its tensors take end to end, each from a multiple of 16 on."""
+        return sum(map(_room, self._tensors().values()))
+
+    def within(self, memory: torch.Tensor) -> Self:
+        """A batch of the same types and shapes in uint8 [room], filled with what stands there."""
+        parts = iter(memory.split([_room(tensor) for tensor in self._tensors().values()]))
+        return self._each(
+            lambda _, tensor: next(parts)[: tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+        )
 
     def take(self, other: Self) -> None:
-        """Become equal to a batch of the same shape, in place; waits as little as `to`."""
+        """Become equal to a batch of the same shape, in place."""
         for name, tensor in self._tensors().items():
-            tensor.copy_(_sent(getattr(other, name), tensor.device), non_blocking=True)
+            tensor.copy_(getattr(other, name))
 
     def shape(self) -> tuple:
         """What another batch must share to run through the same kernels: names, types, shapes."""
@@ -80,6 +89,10 @@ class Batch:
     def _tensors(self) -> dict[str, torch.Tensor]:
         tensors = {item.name: getattr(self, item.name) for item in fields(self)}
         return {name: tensor for name, tensor in tensors.items() if tensor is not None}
+
+
+def _room(tensor: torch.Tensor) -> int:
+    return -(-tensor.nbytes // _ALIGNED) * _ALIGNED
 
 
 def _sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -60,6 +60,9 @@ class TagBart(PreTrainedModel):
         bart: the whole of BART, its language model head included.
         dense: audio width to d_model, None for tags alone; for several streams a list of such
             layers, whose outputs are summed. All that is added to BART.
+        looks_up_apart: the gradient of embeddings that were looked up goes straight into that of
+            the output layer, whose weights they share. Not for several processes that add gradients
+            up by DistributedDataParallel.
     """
 
     config_class = TagBartConfig
@@ -71,6 +74,8 @@ class TagBart(PreTrainedModel):
         self.bart = BartForConditionalGeneration(config.bart)
         width = int(self.bart.model.shared.embedding_dim)
         layers = [nn.Linear(columns, width) for columns in config.audio_widths]
+        self.loss_of = summed_loss  # or what it was compiled to (train/faster.py)
+        self.looks_up_apart = False
         self.dense: nn.Module | None = None
         if layers:
             self.dense = layers[0] if len(layers) == 1 else nn.ModuleList(layers)
@@ -111,7 +116,10 @@ class TagBart(PreTrainedModel):
 
         Looked up at once: the gradient of each look-up is a matrix of the whole vocabulary.
         """
-        rows = self.bart.get_input_embeddings()(torch.cat([part.flatten() for part in tokens]))
+        numbers, table = torch.cat([part.flatten() for part in tokens]), self.bart.model.shared
+        shared = self.bart.lm_head.weight is table.weight and table.weight.requires_grad
+        apart = self.looks_up_apart and shared and torch.is_grad_enabled()
+        rows = _looked_up_apart(table, numbers) if apart else table(numbers)
         parts = rows.split([part.numel() for part in tokens])
         return [rows.unflatten(0, part.shape) for rows, part in zip(parts, tokens, strict=True)]
 
@@ -139,15 +147,15 @@ class TagBart(PreTrainedModel):
         parts = audio.split([layer.in_features for layer in layers], dim=-1)
         return reduce(add, (layer(p) for layer, p in zip(layers, parts, strict=True)))
 
-    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The output layer; on a GPU its rows are filled up with zeros to a multiple of 64.
+    def _products(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The output layer without its bias; on a GPU its rows are filled up with zeros to a
+        multiple of 64.
 
         50,304 rows take 47 µs on an H100 where 50,265 take 164 (docs/recipes.md).
         """
-        weight, bias = self.bart.lm_head.weight, self.bart.final_logits_bias
+        weight = self.bart.lm_head.weight
         spare = -len(weight) % ROWS[hidden.device.type]
-        rows = _filled_up(weight, spare) if spare else weight
-        return F.linear(hidden, rows)[..., : len(weight)] + bias
+        return F.linear(hidden, _filled_up(weight, spare) if spare else weight)
 
     def forward(
         self, batch: Batch, label_smoothing: float = 0.0, on_padding: bool = False
@@ -181,14 +189,32 @@ class TagBart(PreTrainedModel):
             decoder_attention_mask=_added(seen, embeds.dtype),
             use_cache=False,
         ).last_hidden_state
-        logits = self._logits(hidden)
-        return F.cross_entropy(
-            logits.flatten(0, 1).float(),
+        return self.loss_of(
+            self._products(hidden).flatten(0, 1),
+            self.bart.final_logits_bias,
             batch.labels.flatten(),
-            ignore_index=IGNORED,
-            reduction="sum",
-            label_smoothing=label_smoothing,
+            label_smoothing,
         )
+
+
+def summed_loss(
+    products: torch.Tensor, bias: torch.Tensor, labels: torch.Tensor, label_smoothing: float
+) -> torch.Tensor:
+    """Cross-entropy summed over labels, a float32 scalar.
+
+    Args:
+        products: [N, V or more], the output layer's without its bias; columns past V do not count.
+        bias: [1, V].
+        labels: int64 [N].
+        label_smoothing: share of the mean over all entries.
+    """
+    return F.cross_entropy(
+        (products[:, : bias.shape[1]] + bias).float(),
+        labels,
+        ignore_index=IGNORED,
+        reduction="sum",
+        label_smoothing=label_smoothing,
+    )
 
 
 def _added(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -204,6 +230,27 @@ def _filled_up(weight: torch.Tensor, spare: int) -> torch.Tensor:
     if weight.dtype == torch.bfloat16 and end <= room:  # in a flat buffer (train/flat_adamw.py)
         return _WithRoom.apply(weight, spare)
     return F.pad(weight, (0, 0, 0, spare))
+
+
+def _looked_up_apart(table: nn.Embedding, numbers: torch.Tensor) -> torch.Tensor:
+    """Embeddings of tokens, int64 [N], whose gradient goes into the rows that are theirs.
+
+    Else it would be a matrix of the whole vocabulary, nearly all zeros: 0.18 of the 11.3 ms of an
+    update on an H100, to make and to add. The output layer's gradient is there by then, since the
+    backward pass begins with it.
+    """
+    rows = F.embedding(numbers, table.weight.detach()).requires_grad_()
+
+    def add_to_theirs(gradient: torch.Tensor) -> None:
+        whole = table.weight.grad
+        assert whole is not None
+        # Each place gets the sum of all places of its token, so it matters not which is copied.
+        same = (numbers[:, None] == numbers) & (numbers != table.padding_idx)
+        sums = same.to(gradient.dtype) @ gradient
+        whole.index_copy_(0, numbers, whole[numbers] + sums)
+
+    rows.register_hook(add_to_theirs)
+    return rows * float(table.embed_scale)  # type: ignore[arg-type]  # mypy takes it for a tensor
 
 
 class _WithRoom(torch.autograd.Function):

@@ -264,6 +264,24 @@ def test_label_smoothing_mixes_in_the_mean_over_all_tokens(make_toy, toy_data):
     assert smoothed == pytest.approx(0.9 * plain + 0.1 * uniform, rel=1e-5)
 
 
+def test_gradients_of_embeddings_looked_up_apart_are_the_same(make_toy, toy_data):
+    toy = make_toy(bart__dropout=0.0, bart__attention_dropout=0.0, bart__scale_embedding=True)
+    loader = Loader(data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
+    batch = next(iter(loader.epoch(0, 0))).batch
+    padding = toy.model.config.bart.pad_token_id
+    assert (batch.input_ids == padding).any()
+    assert len(batch.input_ids.unique()) < batch.input_ids.numel()
+    found = []
+    for apart in (False, True):
+        toy.model.looks_up_apart = apart
+        toy.model.zero_grad()
+        toy.model(batch, 0.1).backward()
+        found.append(toy.model.bart.get_input_embeddings().weight.grad.clone())
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-6)
+    # Padding learns from the output layer alone.
+    assert found[1][padding].equal(found[0][padding])
+
+
 def test_a_model_saved_and_loaded_is_equal_and_stores_tied_weights_once(make_toy, tmp_path):
     from safetensors import safe_open
 
