@@ -9,7 +9,7 @@ their own, and what changes from update to update (learning rate, counts) lies i
 import gc
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Generic, TypeVar
 
 import torch
@@ -148,10 +148,14 @@ def cuda_graphs(device: torch.device) -> Record | None:
             ):
                 step()
         except RuntimeError as error:
-            _draw_anew(device)
-            for short in (error, error.__context__):  # of memory: then the recording's end fails
-                if isinstance(short, torch.OutOfMemoryError):
-                    raise short from None
+            _forget_recording(device, pool)
+            # Nothing here may go on holding an error, through which all that the step made would
+            # live on. Where memory is lacking, the recording's end fails as well.
+            errors = [error, error.__context__]
+            lacking = [each for each in errors if isinstance(each, torch.OutOfMemoryError)]
+            errors.clear()
+            if lacking:
+                raise lacking.pop() from None
             raise RunError(
                 f"a step could not be recorded as a CUDA graph ({first_line(error)}). "
                 'To go on without graphs, write cuda_graphs = "never" in the run\'s recipe.toml, '
@@ -162,11 +166,17 @@ def cuda_graphs(device: torch.device) -> Record | None:
     return record
 
 
-def _draw_anew(device: torch.device) -> None:
-    """Give torch's generator another state, to be seeded: after a recording that failed its own one
-    counts for that graph for ever, and refuses to draw for anything else (torch 2.11)."""
+def _forget_recording(device: torch.device, pool: tuple[int, int]) -> None:
+    """Clear up after a recording that failed, as torch does only after one that went well (2.11).
+
+    Its generator counts for that graph for ever, and refuses to draw for anything else: it gets
+    another state, to be seeded. And while a recording is under way, memory that two streams used is
+    not given back.
+    """
     index = torch.cuda.current_device() if device.index is None else device.index
     torch.cuda.default_generators[index].graphsafe_set_state(torch.Generator(device))
+    with suppress(RuntimeError):  # it had not begun
+        torch._C._cuda_endAllocateToPool(index, pool)
 
 
 @contextmanager

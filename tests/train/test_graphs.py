@@ -4,6 +4,7 @@ A CPU has no CUDA graphs: tests/recorded.py stands in for them.
 """
 
 import gc
+import weakref
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from types import SimpleNamespace
@@ -176,6 +177,7 @@ def streams(monkeypatch, states):
 
     generator = SimpleNamespace(graphsafe_set_state=states.append)
     monkeypatch.setattr(torch, "Generator", lambda device: (device, len(states)))
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", lambda *of: states.append(of))
     for name, stand_in in {
         "default_generators": [generator],
         "current_device": lambda: 0,
@@ -205,7 +207,7 @@ def test_a_runs_graphs_share_memory_and_stream_with_each_other_and_no_other_runs
      (torch.OutOfMemoryError("full"), None, torch.OutOfMemoryError),
      (torch.OutOfMemoryError("full"), RuntimeError("invalidated"), torch.OutOfMemoryError)],
 )  # fmt: skip
-def test_after_a_recording_that_failed_numbers_are_drawn_from_another_state(
+def test_after_a_recording_that_failed_numbers_and_memory_are_as_outside_of_one(
     streams, states, monkeypatch, first, last, raised
 ):
     @contextmanager
@@ -216,16 +218,33 @@ def test_after_a_recording_that_failed_numbers_are_drawn_from_another_state(
             if last:
                 raise last
 
+    class Made:
+        """What the step made."""
+
+    made = []
+
     def step():
+        own = Made()
+        made.append(weakref.ref(own))
         raise first
 
     record = train.graphs.cuda_graphs(torch.device("cuda"))
     record(lambda: None)
     assert not states
     monkeypatch.setattr(torch.cuda, "graph", graph)
-    with pytest.raises(raised):
-        record(step)
-    assert states == [(torch.device("cuda"), 0)]
+    pool, _ = streams[0]
+    gc.disable()
+    try:
+        with pytest.raises(raised) as caught:
+            record(step)
+        assert states == [(torch.device("cuda"), 0), (0, pool)]
+        first.__traceback__ = None
+        if last:
+            last.__traceback__ = None
+        del caught
+        assert made[0]() is None  # without a garbage collection
+    finally:
+        gc.enable()
 
 
 def test_no_garbage_is_collected_while_a_graph_is_recorded(streams):
