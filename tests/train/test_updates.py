@@ -1,5 +1,8 @@
 """What an update asks of the host."""
 
+import functools
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -30,6 +33,38 @@ def test_the_host_reads_no_number_while_it_launches_an_update_or_validates(
             updater.loss(pieces[3])
     assert not counts.waits
     assert all(torch.isfinite(torch.tensor(each.reading.numbers())).all() for each in launched)
+
+
+def test_nothing_is_compiled_while_an_update_is_recorded(toy_data, make_toy, monkeypatch):
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(recording)
+        return graph
+
+    def record(step):
+        nonlocal recording
+        recording = True
+        step()
+        recording = False
+        return lambda: None
+
+    recording = False
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    monkeypatch.setattr("train.updates.cuda_graphs", lambda device: record)
+    toy = make_toy(train__precision="bf16", train__compile=True, bart__encoder_layers=1,
+                   bart__decoder_layers=1)  # fmt: skip
+    updater = Updater(recipe=toy.recipe, model=toy.model, processes=Processes(), updates=9,
+                      optimizer=make_optimizer(toy.model, toy.recipe.optim, "bf16"))  # fmt: skip
+    loader = Loader(data=toy_data, builder=toy.builder, batch_size=2, decoder_start=2, threads=0)
+    lengths = {piece.batch.labels.shape[1]: piece for piece in loader.epoch(0, 0)}
+    for piece in list(lengths.values())[:3]:
+        # On its way to a GPU a batch gets memory of its own.
+        own = replace(piece.batch, labels=piece.batch.labels.clone())
+        for number in range(2):
+            updater.launch(number, [replace(piece, batch=own)])
+    assert len(updater._repeated.shapes.recorded) == 3
+    assert len(compiled) > 3 and not any(compiled)
 
 
 def test_an_update_in_bf16_takes_few_operations_besides_its_layers(toy_data, make_toy):

@@ -190,9 +190,10 @@ class TagBart(PreTrainedModel):
             use_cache=False,
         ).last_hidden_state
         return self.loss_of(
-            self._products(hidden).flatten(0, 1),
+            self._products(hidden.flatten(0, 1)),
             self.bart.final_logits_bias,
-            batch.labels.flatten(),
+            # Compiled code would ask what these are a view of, which differs in a graph's batch.
+            batch.labels.flatten().clone(),
             label_smoothing,
         )
 
