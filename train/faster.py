@@ -5,7 +5,8 @@ from torch import nn
 from torch.utils._triton import has_triton
 
 from train.distributed import Processes
-from train.model.tagbart import TagBart, summed_loss
+from train.model.tagbart import TagBart
+from train.model.vocabulary import summed_loss
 from train.recipes.config import AUTO, NEVER, Recipe
 
 # Updates that repay the 30 to 40 s which compiling takes at the start: 1.3 to 2.8 ms each on an

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from train.adamw_kernel import AdamWKernel
 
 # Zeros follow a matrix up to a multiple of so many rows, which the output layer is computed with
-# (train/model/tagbart.py), and every weight up to a multiple of so many numbers, which one program
-# of a kernel takes.
+# (train/model/vocabulary.py), and every weight up to a multiple of so many numbers, which one
+# program of a kernel takes.
 _ROWS, _BLOCK = 64, 2048
 
 

@@ -8,7 +8,7 @@ import torch
 from train.data.loader import Loader
 from train.faster import COMPILING_PAYS, layers_pay
 from train.flat_adamw import FlatAdamW
-from train.model import tagbart
+from train.model import vocabulary
 from train.recipes.config import OptimConfig, Recipe, TrainConfig
 
 
@@ -48,7 +48,7 @@ def test_rows_of_zeros_below_the_output_layer_change_neither_loss_nor_gradients(
     assert len(model.bart.lm_head.weight) % 64
     found = []
     for rows in (1, 64):
-        monkeypatch.setitem(tagbart.ROWS, "cpu", rows)
+        monkeypatch.setitem(vocabulary.ROWS, "cpu", rows)
         loss = model(batch)
         found.append((loss, *torch.autograd.grad(loss, weights)))
     for plain, filled in zip(*found, strict=True):
@@ -61,9 +61,9 @@ def test_the_zeros_behind_a_flat_output_layer_serve_without_a_copy(make_toy, toy
     model.eval()
     FlatAdamW(model, OptimConfig(), adds_up=False)
     weights, found = list(model.parameters()), []
-    monkeypatch.setattr(tagbart.F, "pad", None)  # only the room behind the weights is left
+    monkeypatch.setattr(vocabulary.F, "pad", None)  # only the room behind the weights is left
     for rows in (1, 64):
-        monkeypatch.setitem(tagbart.ROWS, "cpu", rows)
+        monkeypatch.setitem(vocabulary.ROWS, "cpu", rows)
         loss = model(batch)
         found.append((loss, *torch.autograd.grad(loss, weights)))
     for plain, filled in zip(*found, strict=True):

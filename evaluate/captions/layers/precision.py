@@ -25,7 +25,8 @@ from evaluate.captions.layers.int8 import (
 from evaluate.captions.layers.joined import Bf16Linear, join
 from evaluate.captions.options import require_precision
 from features.common.errors import ConfigError
-from train.model.tagbart import ROWS, TagBart
+from train.model.tagbart import TagBart
+from train.model.vocabulary import ROWS
 from train.run_folder.checkpoint import Run
 
 _CPU_TOKENS = 2048  # of the vocabulary at a time on a CPU: their logits stay in the cache
