@@ -115,9 +115,11 @@ class TagBart(PreTrainedModel):
         Looked up at once: the gradient of each look-up is a matrix of the whole vocabulary.
         """
         numbers, table = torch.cat([part.flatten() for part in tokens]), self.bart.model.shared
-        shared = self.bart.lm_head.weight is table.weight and table.weight.requires_grad
-        apart = self.looks_up_apart and shared and torch.is_grad_enabled()
-        rows = looked_up_apart(table, numbers) if apart else table(numbers)
+        apart = self.looks_up_apart and torch.is_grad_enabled() and table.weight.requires_grad
+        if apart and self.bart.lm_head.weight is table.weight:
+            rows = looked_up_apart(table, numbers)
+        else:
+            rows = table(numbers)
         parts = rows.split([part.numel() for part in tokens])
         return [rows.unflatten(0, part.shape) for rows, part in zip(parts, tokens, strict=True)]
 
