@@ -78,11 +78,9 @@ class Compiled:
         self.full = full
         self._shape: torch.Size | None = None
         # YAMNet's of one point: in float32 cuDNN sorts their maps anew before and after.
-        options: dict[str, Any] | None = None
-        if backend == "inductor":
-            options = {"conv_1x1_as_mm": True}
+        options: dict[str, Any] = {"conv_1x1_as_mm": True} if backend == "inductor" else {}
         self._quick: Callable[[Tensor], Tensor] = torch.compile(
-            network, dynamic=False, backend=backend, options=options
+            network, dynamic=False, backend=backend, options=options or None
         )
 
     def __call__(self, windows: Tensor) -> Tensor:

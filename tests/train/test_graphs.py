@@ -279,7 +279,9 @@ def test_a_batch_takes_another_of_its_shape_into_its_own_memory(toy_data, make_t
     memory = torch.empty(other.room, dtype=torch.uint8)
     room = other.within(memory)
     assert room.shape() == other.shape()
+    place = room.input_ids.data_ptr()
     room.take(other)
+    assert room.input_ids.data_ptr() == place
     for name, value in vars(other).items():
         found = getattr(room, name)
         assert value is None or found.equal(value), name

@@ -13,6 +13,13 @@ from train.optim import make_optimizer
 from train.updates import Updater
 
 
+def updater_of(toy) -> Updater:
+    """What its recipe trains with, in one process."""
+    optimizer = make_optimizer(toy.model, toy.recipe.optim, toy.recipe.train.precision)
+    return Updater(recipe=toy.recipe, model=toy.model, optimizer=optimizer,
+                   processes=Processes(), updates=9)  # fmt: skip
+
+
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("audio", ["panns", '""'])
 def test_the_host_reads_no_number_while_it_launches_an_update_or_validates(
@@ -25,8 +32,7 @@ def test_the_host_reads_no_number_while_it_launches_an_update_or_validates(
     data = SplitData.load(Features(toy_features, "train"), toy.builder, toy.tokenizer)
     loader = Loader(data=data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
     pieces = list(loader.epoch(0, 0))
-    updater = Updater(recipe=toy.recipe, model=toy.model, processes=Processes(), updates=9,
-                      optimizer=make_optimizer(toy.model, toy.recipe.optim, precision))  # fmt: skip
+    updater = updater_of(toy)
     with Counted() as counts:
         launched = [updater.launch(number, pieces[number : number + 2]) for number in range(2)]
         with torch.inference_mode():
@@ -54,8 +60,7 @@ def test_nothing_is_compiled_while_an_update_is_recorded(toy_data, make_toy, mon
     monkeypatch.setattr("train.updates.cuda_graphs", lambda device: record)
     toy = make_toy(train__precision="bf16", train__compile=True, bart__encoder_layers=1,
                    bart__decoder_layers=1)  # fmt: skip
-    updater = Updater(recipe=toy.recipe, model=toy.model, processes=Processes(), updates=9,
-                      optimizer=make_optimizer(toy.model, toy.recipe.optim, "bf16"))  # fmt: skip
+    updater = updater_of(toy)
     loader = Loader(data=toy_data, builder=toy.builder, batch_size=2, decoder_start=2, threads=0)
     lengths = {piece.batch.labels.shape[1]: piece for piece in loader.epoch(0, 0)}
     for piece in list(lengths.values())[:3]:
@@ -75,10 +80,7 @@ def test_an_update_in_bf16_takes_few_operations_besides_its_layers(toy_data, mak
         loader = Loader(
             data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0
         )
-        updater = Updater(
-            recipe=toy.recipe, model=toy.model, processes=Processes(), updates=9,
-            optimizer=make_optimizer(toy.model, toy.recipe.optim, "bf16"),
-        )  # fmt: skip
+        updater = updater_of(toy)
         piece = next(iter(loader.epoch(0, 0)))
         with Counted() as counted:
             updater._update([piece.batch])

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import BartConfig, BartForConditionalGeneration, PreTrainedConfig, PreTrainedModel
 
 from train.data.batches import Batch
-from train.model.vocabulary import looked_up_apart, products, summed_loss
+from train.model.vocabulary import looked_up_apart, output_layer, summed_loss
 
 
 class TagBartConfig(PreTrainedConfig):
@@ -115,11 +115,13 @@ class TagBart(PreTrainedModel):
         Looked up at once: the gradient of each look-up is a matrix of the whole vocabulary.
         """
         numbers, table = torch.cat([part.flatten() for part in tokens]), self.bart.model.shared
-        apart = self.looks_up_apart and torch.is_grad_enabled() and table.weight.requires_grad
-        if apart and self.bart.lm_head.weight is table.weight:
-            rows = looked_up_apart(table, numbers)
-        else:
-            rows = table(numbers)
+        apart = (
+            self.looks_up_apart
+            and torch.is_grad_enabled()
+            and table.weight.requires_grad
+            and self.bart.lm_head.weight is table.weight
+        )
+        rows = looked_up_apart(table, numbers) if apart else table(numbers)
         parts = rows.split([part.numel() for part in tokens])
         return [rows.unflatten(0, part.shape) for rows, part in zip(parts, tokens, strict=True)]
 
@@ -180,7 +182,7 @@ class TagBart(PreTrainedModel):
             use_cache=False,
         ).last_hidden_state
         return self.loss_of(
-            products(hidden.flatten(0, 1), self.bart.lm_head.weight),
+            output_layer(hidden.flatten(0, 1), self.bart.lm_head.weight),
             self.bart.final_logits_bias,
             # Compiled code would ask what these are a view of, which differs in a graph's batch.
             batch.labels.flatten().clone(),

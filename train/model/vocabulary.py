@@ -15,7 +15,7 @@ from train.data.batches import IGNORED
 ROWS = {"cpu": 1, "cuda": 64}  # of the output layer, a multiple of these
 
 
-def products(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def output_layer(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """The output layer without its bias; on a GPU its rows are filled up with zeros to a multiple
     of 64.
 
