@@ -39,9 +39,8 @@ _HEAD = re.compile(
 )
 _WINDOW_BYTES = 1 << 18
 _MAX_HEAD = 192  # enough of a frame for what its info header may hold
-# A header may count the padding of its encoder: two packets at most.
+# A header without a count of bytes may count the padding of its encoder: two packets at most.
 _SLACK_FRAMES = 2
-_SLACK_BYTES = 2 * 1441  # and two of the largest
 
 
 # Gives up to so many bytes from a place on, fewer at the end.
@@ -67,7 +66,7 @@ class _Stream:
 
 @dataclass(frozen=True, kw_only=True)
 class _Info:
-    """A Xing, Info or VBRI header: frames and bytes that follow, and padding in samples."""
+    """A Xing, Info or VBRI header: frames and bytes that follow it, and padding in samples."""
 
     frames: int = 0
     bytes: int = 0
@@ -124,10 +123,10 @@ def _problem(streams: list[_Stream], cut: int) -> str:
     found = sum(stream.frames for stream in streams)
     present = sum(end - start for stream in streams for start, end in stream.pieces)
     # The count of bytes is the better witness: it is written last, if at all.
-    lacking = info.bytes > present + _SLACK_BYTES if info.bytes else False
-    if info.frames > found + _SLACK_FRAMES and (lacking or not info.bytes):
+    lacking = info.bytes > present if info.bytes else info.frames > found + _SLACK_FRAMES
+    if info.frames > found and lacking:
         return f"truncated: {found:,} packets of the {info.frames:,} in its header"
-    if cut and not 0 < info.frames <= found + _SLACK_FRAMES:
+    if cut and not 0 < info.frames <= found:
         return f"truncated: the last of its {found + 1:,} packets lacks {cut:,} bytes"
     return ""
 
@@ -243,7 +242,7 @@ def _info(frame: bytes, head: _Head) -> _Info | None:
         return None
     if frame[36:40] == b"VBRI" and len(frame) >= 54:
         size, frames = struct.unpack(">II", frame[46:54])
-        return _Info(frames=frames, bytes=size)
+        return _Info(frames=frames, bytes=max(0, size - head.size))
     at = 4 + ((17 if mono else 32) if version == 3 else (9 if mono else 17))
     if frame[at : at + 4] not in (b"Xing", b"Info") or len(frame) < at + 8:
         return None
@@ -253,6 +252,7 @@ def _info(frame: bytes, head: _Head) -> _Info | None:
     for flag in (1, 2):
         counts.append(int.from_bytes(frame[at : at + 4], "big") if flags & flag else 0)
         at += 4 if flags & flag else 0
+    counts[1] = max(0, counts[1] - head.size)  # with the header's own frame
     at += (100 if flags & 4 else 0) + (4 if flags & 8 else 0)
     told = frame[at : at + 24]
     if len(told) < 24 or not told[:4].isalnum():  # LAME, Lavc, Lavf, GOGO …

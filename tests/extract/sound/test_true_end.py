@@ -238,3 +238,15 @@ def test_a_cut_mp3_says_how_many_of_its_packets_are_there(sounds, tmp_path):
         load_audio(tmp_path / "a.mp3")
     with pytest.raises(ClipError, match=r"truncated: the last of its 1\d packets lacks"):
         load_audio(tmp_path / "b.mp3")
+
+
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [("xing.mp3", 1), ("cbr.mp3", 1), ("low.mp3", 144)],  # a packet of 32 kbit/s at 16 kHz
+)
+def test_an_mp3_that_lacks_its_last_byte_or_its_last_packet_is_refused(
+    name, lost, sounds, tmp_path
+):
+    (tmp_path / name).write_bytes(sounds[name][:-lost])
+    with pytest.raises(ClipError, match=r"truncated: (8\d|60) packets of|of its 82 packets lacks 1 "):
+        load_audio(tmp_path / name)
