@@ -186,7 +186,7 @@ class Captioner:
         Args:
             sound: a file, a folder, samples [n] or [n, channels], or a list of files and samples.
             sample_rate: of samples, in Hz.
-            hop_s: from one window's start to the next, at most 10 s; less makes them overlap.
+            hop_s: from one window's start to the next, 0.1 to 10 s; they overlap below 10.
             silence_db: windows whose samples all stay below this level are not captioned, in dB of
                 full scale; -inf for none.
             failed: told the name of a sound that cannot be used, and why, instead of ending; it has

@@ -72,7 +72,10 @@ def caption_command(
     ] = None,
     hop: Annotated[
         float | None,
-        cut(help="Seconds from a window's start to the next; less overlaps.", show_default="10"),
+        cut(
+            help="Seconds from a window's start to the next, from 0.1 on; less than 10 overlaps.",
+            show_default="10",
+        ),
     ] = None,
     silence: Annotated[
         float | None,

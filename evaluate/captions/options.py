@@ -35,6 +35,7 @@ PUBLISHED: dict[str, Any] = {
 }
 # transformers' names for what is called otherwise here.
 _OUR_NAMES = {"no_repeat_ngram_size": "no_repeat_ngram"}
+_LEAST_HOP_S = 0.1  # a hundred windows hear every sample: more say nothing new
 _LARGEST_SEED = 2**64 - 1  # what generators take
 _LARGEST_POWER = 700  # e to this is near the largest number there is
 _LARGEST_COUNT = 2**31 - 1  # far beyond what fits into memory, and what arrays can count
@@ -45,7 +46,8 @@ class Cutting:
     """How a recording is cut into windows of 10 s, and which of them are silence.
 
     Attributes:
-        hop_s: from one window's start to the next; less than 10 s makes windows overlap.
+        hop_s: from one window's start to the next, 0.1 at least; less than 10 s makes windows
+            overlap.
         silence_db: a window is silence if not one of its samples reaches this level, in dB of full
             scale; it is marked and not captioned, since a model always says something. The default
             is ffmpeg silencedetect's own; quiet recordings of nature may want -80; -inf for none.
@@ -55,10 +57,10 @@ class Cutting:
     silence_db: float = SILENCE_DB
 
     def __post_init__(self) -> None:
-        if not 0 < self.hop_s <= WINDOW_S:  # NaN is not
+        if not _LEAST_HOP_S <= self.hop_s <= WINDOW_S:  # NaN is not
             raise ConfigError(
-                f"hop is {self.hop_s} s, expected more than 0 and at most {WINDOW_S:g}, the "
-                "length of a window"
+                f"hop is {self.hop_s} s, expected {_LEAST_HOP_S} to {WINDOW_S:g}, the length of a "
+                "window"
             )
         if not self.silence_db <= 0:
             raise ConfigError(

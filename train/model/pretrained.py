@@ -107,7 +107,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
 
     Args:
         texts: captions and tag names.
-        vocab_size: most entries, specials included; few texts may give fewer.
+        vocab_size: most entries, specials included, at least 261; few texts may give fewer.
     """
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -18,6 +18,8 @@ NO_PRETRAINED = "none"
 _ACTIVATIONS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu",
                 "swish", "tanh")  # fmt: skip
 _SEED_LIMIT = 2**64
+_MOST = 2**20  # of BART's sizes; tokenizers end the program over far more
+_LEAST_LEARNT = 256 + 5  # entries of a tokenizer: bytes and special tokens
 _NAME_LENGTH = 100
 
 
@@ -160,9 +162,10 @@ class BartShape:
         check_types(self, "bart")
         for name, value in asdict(self).items():
             if isinstance(value, int) and not isinstance(value, bool):
-                require(value >= 1, f"bart.{name} is {value}, expected at least 1")
+                require(1 <= value <= _MOST, f"bart.{name} is {value}, expected 1 to {_MOST:,}")
             elif name.endswith(("dropout", "layerdrop")):
                 require(0 <= value < 1, f"bart.{name} is {value}, expected 0 to below 1")
+        require(self.init_std > 0, f"bart.init_std is {self.init_std}, expected more than 0")
         require_one_of("bart.activation_function", self.activation_function, _ACTIVATIONS)
         for side in ("encoder", "decoder"):
             heads = getattr(self, f"{side}_attention_heads")
@@ -309,6 +312,11 @@ class Recipe:
             and not set(self.name) & set("/\\"),
             f"recipe: name is {self.name[:200]!r}, expected what can name a folder: 1 to "
             f"{_NAME_LENGTH} printable characters without / and \\, the first no dot",
+        )
+        require(
+            self.model.tokenizer != TRAIN_TOKENIZER or self.bart.vocab_size >= _LEAST_LEARNT,
+            f"bart.vocab_size is {self.bart.vocab_size}, expected at least {_LEAST_LEARNT} where "
+            f'model.tokenizer = "{TRAIN_TOKENIZER}": 256 bytes and 5 special tokens',
         )
         layerdrop = self.bart.encoder_layerdrop or self.bart.decoder_layerdrop
         require(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from evaluate.captions.cli_options import decoding_options
-from evaluate.captions.options import DecodingOptions
+from evaluate.captions.options import Cutting, DecodingOptions
 from features.common.errors import ConfigError
 from train.model.tagbart import TagBartConfig
 from train.recipes.config import ModelConfig, Recipe
@@ -75,3 +75,9 @@ def test_published_decoding_follows_the_checkpoint(tmp_path, checkpoint, most, p
 def test_a_setting_that_makes_no_sense_is_named(setting, said):
     with pytest.raises(ConfigError, match=said):
         DecodingOptions(**setting)
+
+
+@pytest.mark.parametrize("hop_s", [1e-9, 0.0, -1.0, float("nan"), float("inf"), 10.5])
+def test_a_hop_that_makes_no_windows_or_one_of_every_sample_is_refused(hop_s):
+    with pytest.raises(ConfigError, match=f"hop is {hop_s} s, expected 0.1 to 10"):
+        Cutting(hop_s=hop_s)

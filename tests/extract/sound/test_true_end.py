@@ -248,5 +248,5 @@ def test_an_mp3_that_lacks_its_last_byte_or_its_last_packet_is_refused(
     name, lost, sounds, tmp_path
 ):
     (tmp_path / name).write_bytes(sounds[name][:-lost])
-    with pytest.raises(ClipError, match=r"truncated: (8\d|60) packets of|of its 82 packets lacks 1 "):
+    with pytest.raises(ClipError, match=r"truncated: \d\d packets of|packets lacks 1 bytes"):
         load_audio(tmp_path / name)

@@ -6,6 +6,7 @@ import tomllib
 import pytest
 
 from features.common.errors import ConfigError
+from train.model.pretrained import train_tokenizer
 from train.recipes.files import FOLDER, load_recipe, read_resolved, recipe_names, write_resolved
 
 
@@ -56,6 +57,9 @@ def test_settings_come_last():
         ("optim.batch_size=true", "expected a value of type int"),
         ("train.precision=fp16", "train.precision is 'fp16', expected one of float32, bf16"),
         ("bart.d_model=100", "bart.d_model is 100, no multiple of encoder_attention_heads"),
+        ("bart.decoder_layers=0", "bart.decoder_layers is 0, expected 1 to 1,048,576"),
+        ("bart.vocab_size=99999999999", "bart.vocab_size is 99999999999, expected 1 to 1,048,576"),
+        ("bart.init_std=-1", "bart.init_std is -1.0, expected more than 0"),
         ("model.tokenizer=train", 'needs model.pretrained = "none"'),
         ("model.pretrained=none", "model.tokenizer must name a folder"),
         ('inputs.audio=["panns", "panns"]', "each stream is named once"),
@@ -76,6 +80,13 @@ def test_a_setting_that_is_not_valid_is_refused(setting, message):
     with pytest.raises(ConfigError) as caught:
         load_recipe("yamnet-panns", [setting])
     assert message in str(caught.value)
+
+
+def test_a_tokenizer_that_is_learnt_has_room_for_every_byte_and_no_more_than_was_asked_for():
+    assert len(train_tokenizer(["rain falls on a tin roof"] * 9, 261)) == 261
+    assert load_recipe("demo", ["bart.vocab_size=261"]).bart.vocab_size == 261
+    with pytest.raises(ConfigError, match=r"bart\.vocab_size is 260, expected at least 261 where"):
+        load_recipe("demo", ["bart.vocab_size=260"])
 
 
 def test_a_list_of_one_stream_is_that_stream():
