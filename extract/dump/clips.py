@@ -109,6 +109,10 @@ class Gatherer:
     def __contains__(self, clip: str) -> bool:
         return clip in self._numbers
 
+    def path_of(self, clip: str) -> str:
+        """Where the sound of a clip lies that was added, as the first of its rows says."""
+        return self._paths[self._numbers[clip]]
+
     def add(self, clip: str, captions: Sequence[str], name: str = "", path: str = "") -> None:
         """Add captions of a clip; without any, the clip and its name are listed all the same."""
         number = self._numbers.setdefault(clip, len(self._numbers))

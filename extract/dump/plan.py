@@ -5,20 +5,19 @@ are gathered by clip and split, and every clip gets its file.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from extract.dump.assign import assign
 from extract.dump.audio_files import AudioFiles, check_folder
 from extract.dump.clips import Gatherer, Listed, PlannedClip
 from extract.dump.find import CONTAINER_KINDS, KINDS, Chosen, check_kind, find_captions
 from extract.dump.refusals import say_unused
+from extract.dump.rows import gather_into
 from extract.dump.splits import SPLITS, SplitRule, folder_splits, meanings
 from extract.dump.tables.containers import contained_entries
-from extract.dump.tables.entries import Entry, Table, entries
+from extract.dump.tables.entries import Table, entries
 from extract.dump.tables.texts import CAPTION_COLUMNS
 from features.common.console import log
 from features.common.errors import ConfigError, DumpError
@@ -26,8 +25,6 @@ from features.common.errors import ConfigError, DumpError
 __all__ = ["KINDS", "Plan", "listed_in", "read_dump"]
 
 FOLDER_SPLIT = "all"
-_IDS_OF_THEIR_OWN = ("wavcaps", "webdataset")  # kinds whose files each count from the start
-_MOST_CAPTIONS = 100  # of one clip of a parquet set, before its name is taken for that of many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +107,7 @@ def listed_in(path: Path, kind: str) -> Listed:
     """
     by_word = {"": Gatherer()}
     table = Table(path=path, shown=str(path), kind=kind)
-    _gather_into(by_word, (entry._replace(split="") for entry in entries(table)), table)
+    gather_into(by_word, (entry._replace(split="") for entry in entries(table)), table)
     return by_word[""].listed()
 
 
@@ -124,11 +121,10 @@ def _gathered(dump: Path, chosen: Chosen, rule: SplitRule) -> _Splits:
     folders: dict[str, str] = {}
     for table in chosen.tables:
         read = contained_entries if table.kind in CONTAINER_KINDS else entries
-        _gather_into(by_word, read(table), table)
+        gather_into(by_word, read(table), table, dump)
         if table.folder:
             folders[table.word] = table.folder
     listed = {word: gatherer.listed() for word, gatherer in by_word.items()}
-    _check_names(chosen, listed)
     if not sum(len(table.ids) for table in listed.values()):
         raise DumpError(f"{chosen.tables[0].path}: lists no clips")
     if not any(caption for table in listed.values() for caption in table.captions):
@@ -153,17 +149,6 @@ def _gathered(dump: Path, chosen: Chosen, rule: SplitRule) -> _Splits:
     return _named_splits(chosen.tables[0].path, listed, meant, folders)
 
 
-def _check_names(chosen: Chosen, listed: Mapping[str, Listed]) -> None:
-    """Refuse a parquet set whose rows share a name that is no clip's, such as `audio.wav`."""
-    for table in listed.values() if chosen.kind == "parquet" else ():
-        for clip in np.flatnonzero(np.diff(table.offset) > _MOST_CAPTIONS)[:1]:
-            raise DumpError(
-                f"{chosen.tables[0].path}: more than {_MOST_CAPTIONS} captions belong to "
-                f"{table.ids[clip]!r}, which is likely the name of many sounds; give every sound a "
-                "name of its own in a column file_name"
-            )
-
-
 def _named_splits(
     path: Path, listed: Mapping[str, Listed], meant: Mapping[str, str], folders: Mapping[str, str]
 ) -> _Splits:
@@ -186,26 +171,6 @@ def _named_splits(
         words={split: words[split] for split in order},
         folders={split: folders.get(words[split], folders.get("", "")) for split in order},
     )
-
-
-def _gather_into(by_word: dict[str, Gatherer], read: Iterator[Entry], table: Table) -> None:
-    empty = 0
-    own: set[str] = set()
-    for entry in read:
-        word = entry.split or table.word
-        if word not in by_word:
-            by_word[word] = Gatherer()
-        if table.kind in _IDS_OF_THEIR_OWN:
-            # The same id in another file is another clip.
-            if entry.id in by_word[word] and entry.id not in own:
-                label = entry.name or table.shown
-                entry = entry._replace(id=f"{label}/{entry.id}")
-            own.add(entry.id)
-        captions = [caption for caption in entry.captions if caption]
-        empty += max(1, len(entry.captions)) - len(captions)
-        by_word[word].add(entry.id, captions, entry.name, entry.path)
-    if empty:
-        log(f"{table.path}: {empty:,} empty captions left out; their clips stay")
 
 
 def _by_folder(listed: Listed) -> dict[str, Listed] | None:

@@ -80,6 +80,7 @@ def _tar(table: Table) -> Iterator[Entry]:
     waiting: dict[str, _Sample] = {}
     sample: _Sample = {}
     key = ""
+    spare: list[str] = []
     try:
         with tarfile.open(table.path, "r:") as tar:
             for member in tar:
@@ -94,10 +95,17 @@ def _tar(table: Table) -> Iterator[Entry]:
                 if f"{folder}/{stem}" != key or ending in sample:
                     yield from _sample(table, tar, key, sample, waiting)
                     sample, key = {}, f"{folder}/{stem}"
+                if ending not in _TEXTS and _sound(sample):
+                    spare.append(member.name)
                 sample[ending] = member
             yield from _sample(table, tar, key, sample, waiting)
             end = tar.offset
             yield from _lonely(table, tar, waiting)
+            if spare:
+                log(
+                    f"{table.path}: {len(spare):,} sounds differ from another one only in their "
+                    f"ending, such as {spare[0]}, and are not used"
+                )
             _check_end(table, end)
     except (tarfile.TarError, EOFError) as error:
         raise DumpError(f"{table.path}: no whole tar ({error}); get it again") from error
@@ -127,8 +135,20 @@ def _sample(
     members: _Sample,
     waiting: dict[str, _Sample],
 ) -> Iterator[Entry]:
-    """A clip that is whole; one that lacks its sound or its captions waits for them."""
-    members = waiting.pop(key, {}) | members
+    """A clip that is whole; one that lacks its sound or its captions waits for them.
+
+    Raises:
+        DumpError: if two sounds of one name do.
+    """
+    earlier = waiting.pop(key, {})
+    if _sound(earlier) and _sound(members):
+        raise DumpError(
+            f"{table.path}: two sounds in it are called {key.lstrip('/')!r}, and their captions do "
+            "not stand beside them; give every clip a name of its own"
+        )
+    if earlier.keys() & members.keys():  # the later text counts
+        waiting[f"{key}//{len(waiting)}"] = earlier
+    members = earlier | members
     if _sound(members) and not members.keys().isdisjoint(_TEXTS):
         yield _entry(table, tar, members)
     elif members:

@@ -270,10 +270,48 @@ def test_links_and_devices_in_a_tar_are_no_clips(tmp_path):
     assert [clip.id for clip in read_dump(tmp_path).splits["train"]] == ["c.flac"]
 
 
-def test_one_name_for_all_rows_is_refused(tmp_path):
-    rows = [{"audio": {"bytes": b"x", "path": "audio.wav"}, "caption": "x"} for _ in range(101)]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
-    with pytest.raises(DumpError, match="likely the name of many sounds"):
+@pytest.mark.parametrize("repeats", [2, 5])  # of each sound, one after the other
+def test_one_name_for_two_sounds_of_a_parquet_set_is_refused(repeats, tmp_path):
+    rows = [
+        {"audio": {"bytes": bytes([row // repeats]), "path": "audio.wav"}, "caption": "x"}
+        for row in range(101)
+    ]
+    for part in range(2):
+        path = tmp_path / f"train-{part}.parquet"
+        pq.write_table(pa.Table.from_pylist(rows[part::2]), path)
+    with pytest.raises(DumpError, match=r"'audio.wav' is the name of two sounds or more, in row"):
+        read_dump(tmp_path)
+
+
+def test_two_sounds_of_one_name_in_a_tar_are_two_clips_and_one_sound_is_one(tmp_path, capsys):
+    with tarfile.open(tmp_path / "train.tar", "w") as tar:
+        for number, text in enumerate((b"of 0", b"of 1", b"of 1 too")):
+            add(tar, "a.flac", SOUNDS[0 if number == 0 else 1][1])
+            add(tar, "a.txt", text)
+            add(tar, "b.flac", SOUNDS[2][1])
+            add(tar, "b.txt", text)
+    clips = read_dump(tmp_path).splits["train"]
+    assert {clip.id: clip.captions for clip in clips} == {
+        "a.flac": ("of 0",),
+        "b.flac": ("of 0", "of 1", "of 1 too"),
+        "a.flac#2": ("of 1",),
+        "a.flac#3": ("of 1 too",),
+    }
+    assert "2 sounds have the name of another one in it" in capsys.readouterr().err
+
+
+def test_sounds_in_a_tar_that_cannot_be_told_apart_are_refused_or_counted(tmp_path, capsys):
+    names = ["a.flac", "a.wav", "a.txt", "b.flac", "c.flac", "b.flac", "b.txt"]
+    for count in (3, 7):
+        with tarfile.open(tmp_path / "train.tar", "w") as tar:
+            for name in names[:count]:
+                add(tar, name, b"content")
+        if count == 3:
+            assert [clip.id for clip in read_dump(tmp_path).splits["train"]] == ["a.flac"]
+    assert "1 sounds differ from another one only in their ending, such as a.wav" in (
+        capsys.readouterr().err
+    )
+    with pytest.raises(DumpError, match="two sounds in it are called 'b', and their captions do"):
         read_dump(tmp_path)
 
 
