@@ -107,7 +107,7 @@ def measure(parts: list[str], out: Path, *, tiny: bool) -> None:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tagbart-gpu-") as name:
         work = Path(name)
-        environment = os.environ | prepare(work, tiny)
+        environment = os.environ | prepare(work, tiny) | {"TAGBART_TRACES": str(out.parent)}
         for part in parts:
             left = LAST_S - (time.monotonic() - begun)
             if left < LEAST_S:

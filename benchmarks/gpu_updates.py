@@ -1,7 +1,9 @@
 """Training's parts of `python -m benchmarks gpu`, and what all parts share: see gpu_parts.py."""
 
+import os
 import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -14,13 +16,11 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import train_updates
-from benchmarks.decode import VOCABULARY
 from benchmarks.simulate import real_data
-from train import flat_adamw
+from train.graphs import Repeated
 from train.loop import Trainer
-from train.model.pretrained import bart_config
-from train.model.tagbart import TagBart, TagBartConfig
-from train.recipes.config import BartShape, OptimConfig, Recipe
+from train.model.vocabulary import summed_loss
+from train.recipes.config import BartShape, Recipe
 from train.recipes.files import load_recipe
 from train.run import Job, train
 from train.run_folder.saver import Saver
@@ -31,6 +31,15 @@ Figures = dict[str, Any]
 UPDATES, PLAIN_UPDATES = 2000, 500
 PROFILED = 10  # updates whose kernels are listed, just before the last
 PAPER_UPDATES, PAPER_VALIDATIONS = 24_000, 24
+COMPARED = 60  # updates each way
+# What makes updates faster, left out in turn; as it is before and after.
+WITHOUT: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "compiled loss": {"loss_of": summed_loss},
+    "look-up apart": {"looks_up_apart": False},
+    "both": {"loss_of": summed_loss, "looks_up_apart": False},
+    "nothing again": {},
+}
 SMALL = {"bart.d_model": 32, "bart.encoder_ffn_dim": 32, "bart.decoder_ffn_dim": 32,
          "bart.encoder_layers": 1, "bart.decoder_layers": 1,
          "bart.encoder_attention_heads": 2, "bart.decoder_attention_heads": 2}  # fmt: skip
@@ -40,16 +49,23 @@ ONE_LAYER = BartShape(d_model=768, encoder_layers=1, decoder_layers=1, encoder_f
 
 def updates(work: Path, tiny: bool) -> Iterator[Figures]:
     """A real run of bart-large's shape in bf16, layers compiled as in a run of 24,000 updates."""
-    return _run(work / "compiled", tiny, UPDATES, "never" if tiny else "always")
+    compiled = "never" if tiny else "always"
+    updater, pieces = yield from _run(work / "compiled", tiny, UPDATES, compiled)
+    yield from _compared(updater, pieces, tiny)
 
 
 def plain_updates(work: Path, tiny: bool) -> Iterator[Figures]:
     """The same as short runs go: layers as they are."""
-    return _run(work / "plain", tiny, PLAIN_UPDATES, "never")
+    yield from _run(work / "plain", tiny, PLAIN_UPDATES, "never")
 
 
-def _run(out: Path, tiny: bool, count: int, compiled: str) -> Iterator[Figures]:
-    """Time every update, validation and save of `python -m train run`."""
+def _run(
+    out: Path, tiny: bool, count: int, compiled: str
+) -> Generator[Figures, None, tuple[Updater, list]]:
+    """Time every update, validation and save of `python -m train run`; its updater and last batch.
+
+    What comes late may not come any more: the median is printed before the kernels are watched.
+    """
     count = 40 if tiny else count
     recipe = _recipe(
         tiny,
@@ -62,13 +78,18 @@ def _run(out: Path, tiny: bool, count: int, compiled: str) -> Iterator[Figures]:
     starts: list[float] = []
     busy: dict[str, list[float]] = {"validation": [], "saving": []}
     profiler = profile(activities=[ProfilerActivity.CPU if tiny else ProfilerActivity.CUDA])
-    first, graphs = count - 2 * PROFILED, []
-    real = Updater.launch
+    first, last = count - 2 * PROFILED, []
+    real, without_graphs = Updater.launch, Updater._go_on_without_graphs
+
+    def told(self: Updater, why: str) -> None:
+        traceback.print_exc()
+        without_graphs(self, why)
 
     def launch(self: Updater, update: int, pieces: list) -> Any:
+        last[:] = self, pieces
         if update == first:
+            print(f"  after {update:,} updates: {1e3 * median(np.diff(starts)):.3f} ms", flush=True)
             profiler.__enter__()
-            graphs.append(self._repeated)
         elif update == first + PROFILED:
             profiler.__exit__(None, None, None)
         starts.append(time.perf_counter())
@@ -76,6 +97,7 @@ def _run(out: Path, tiny: bool, count: int, compiled: str) -> Iterator[Figures]:
 
     with (
         patch.object(Updater, "launch", launch),
+        patch.object(Updater, "_go_on_without_graphs", told),
         _timed(Trainer, "_validate", busy["validation"]),
         _timed(Saver, "save", busy["saving"]),
     ):
@@ -103,44 +125,42 @@ def _run(out: Path, tiny: bool, count: int, compiled: str) -> Iterator[Figures]:
     once = figures["ready_s"] + PAPER_VALIDATIONS * (figures["validation_s"] + figures["saving_s"])
     figures["once_s"] = once
     figures["paper_min"] = (PAPER_UPDATES * middle + once) / 60
-    if graphs and graphs[0]:
-        shapes = graphs[0].shapes
+    updater, pieces = last
+    if updater._repeated:
+        shapes = updater._repeated.shapes
         figures |= {"shapes": len(shapes.turns), "recorded": len(shapes.recorded)}
     if not tiny:
         figures["memory_mib"] = torch.cuda.max_memory_allocated() >> 20
     for name, value in figures.items():
         print(f"  {name:14} {value:.3f}" if isinstance(value, float) else f"  {name:14} {value}")
     yield figures
-    yield {"kernels": kernels(profiler, PROFILED)}
+    yield {"kernels": kernels(profiler, PROFILED, trace="updates")}
+    return updater, pieces
 
 
-def optimiser(work: Path, tiny: bool) -> Iterator[Figures]:
-    """AdamW and the norm alone, over bart-large's weights: by the kernel that reads gradients in
-    place, and as it is without, gradients copied first."""
-    shape, words = (ONE_LAYER, 500) if tiny else (BartShape(), VOCABULARY)
-    with torch.device(device_of(tiny)):
-        model = TagBart(TagBartConfig(bart=bart_config(shape, words), audio_width=2048))
-    own = flat_adamw._kernel_or_none
-    for name, make in (("in_place_ms", own), ("copied_ms", lambda *_: None)):
-        with patch.object(flat_adamw, "_kernel_or_none", make):
-            adamw = flat_adamw.FlatAdamW(model, OptimConfig(), adds_up=False)
-        if not tiny and name == "in_place_ms" and adamw._kernel is None:
-            continue  # a line says why
-        gradients = [torch.full_like(weight, 1e-3) for weight in model.parameters()]
+def _compared(updater: Updater, pieces: list, tiny: bool) -> Iterator[Figures]:
+    """One batch's update without each of WITHOUT, recorded anew: milliseconds, and kernels."""
+    own, model = updater._repeated, updater.model
+    found = {name: getattr(model, name) for name in WITHOUT["both"]}
 
-        def step(adamw: flat_adamw.FlatAdamW = adamw, gradients: list = gradients) -> None:
-            for weight, gradient in zip(model.parameters(), gradients, strict=True):
-                weight.grad = gradient
-            adamw.take_gradients(add=False)
-            adamw.limit_gradient(1.0)
-            adamw.step()
+    def step() -> None:
+        updater.launch(0, pieces)
 
-        took = _milliseconds(step, 1 if tiny else 20)
-        print(f"  {name:12} {took:.3f}", flush=True)
-        yield {name: took}
+    for name, changes in WITHOUT.items():
+        for setting, value in (found | changes).items():
+            setattr(model, setting, value)
+        if own and own.shapes.recorded:
+            updater._repeated = Repeated(own._step, own._device, own._record)
+        took = milliseconds(step, 1 if tiny else COMPARED)
+        print(f"  without {name}: {took:.3f} ms")
+        with profile(activities=[ProfilerActivity.CPU if tiny else ProfilerActivity.CUDA]) as seen:
+            for _ in range(1 if tiny else PROFILED):
+                step()
+            _finish()
+        yield {f"without {name}": {"ms": took, **kernels(seen, PROFILED, rows=0)}}
 
 
-def _milliseconds(step: Callable[[], None], times: int) -> float:
+def milliseconds(step: Callable[[], None], times: int) -> float:
     """What a step takes, after some to be ready, done one after the other without a wait."""
     for _ in range(3):
         step()
@@ -172,8 +192,13 @@ def published(work: Path, tiny: bool) -> Iterator[Figures]:
         del theirs
 
 
-def kernels(seen: profile, times: int, rows: int = 15) -> Figures:
-    """What kept the device busy, a turn: milliseconds, kernels, and the longest by name."""
+def kernels(seen: profile, times: int, rows: int = 15, trace: str = "") -> Figures:
+    """What kept the device busy, a turn: milliseconds, kernels, and the longest by name.
+
+    A `trace` is written beside the figures, where TAGBART_TRACES names a folder.
+    """
+    if trace and "TAGBART_TRACES" in os.environ:
+        seen.export_chrome_trace(f"{os.environ['TAGBART_TRACES']}/{trace}.json.gz")
     found = [item for item in seen.key_averages() if item.device_type == DeviceType.CUDA]
     found.sort(key=lambda item: -item.self_device_time_total)
     total = sum(item.self_device_time_total for item in found) / 1e3 / times

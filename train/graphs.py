@@ -58,7 +58,10 @@ class Shapes(Generic[T]):
                     raise
                 self._most = 0
                 self.forget()  # their memory may be what is lacking
-                self._fall_back(first_line(error.__cause__ or error))
+                # No name for it: a name would keep all that the step made (see `record`).
+                self._fall_back(
+                    first_line(_origin(error) if isinstance(error, RunError) else error)
+                )
                 return None
         return self.recorded[shape]
 
@@ -150,20 +153,27 @@ def cuda_graphs(device: torch.device) -> Record | None:
         except RuntimeError as error:
             _forget_recording(device, pool)
             # Nothing here may go on holding an error, through which all that the step made would
-            # live on. Where memory is lacking, the recording's end fails as well.
+            # live on.
             errors = [error, error.__context__]
             lacking = [each for each in errors if isinstance(each, torch.OutOfMemoryError)]
             errors.clear()
             if lacking:
                 raise lacking.pop() from None
             raise RunError(
-                f"a step could not be recorded as a CUDA graph ({first_line(error)}). "
+                f"a step could not be recorded as a CUDA graph ({first_line(_origin(error))}). "
                 'To go on without graphs, write cuda_graphs = "never" in the run\'s recipe.toml, '
                 "then --resume"
             ) from error
         return graph.replay
 
     return record
+
+
+def _origin(error: BaseException) -> BaseException:
+    """What an error came of in the end: behind any other the recording's end fails as well."""
+    while earlier := error.__cause__ or error.__context__:
+        error = earlier
+    return error
 
 
 def _forget_recording(device: torch.device, pool: tuple[int, int]) -> None:

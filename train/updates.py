@@ -8,9 +8,9 @@ until the host has noticed and stops the run.
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from train.data.loader import Loader, Piece
 from train.distributed import Processes, Quiet
 from train.faster import compile_layers, layers_pay, why_no_graphs
 from train.flat_adamw import FlatAdamW
-from train.graphs import Repeated, cuda_graphs
+from train.graphs import Record, Repeated, Step, cuda_graphs
 from train.model.tagbart import TagBart
 from train.optim import learning_rate, limit_gradient, set_learning_rate
 from train.recipes.config import ALWAYS, NEVER, Recipe
@@ -112,9 +112,18 @@ class Updater:
             self._repeated = Repeated(
                 lambda batch: self._update([batch]),
                 device,
-                record,
+                lambda step: self._recorded(step, record),
                 None if settings.cuda_graphs == ALWAYS else self._go_on_without_graphs,
             )
+
+    def _recorded(self, step: Step, record: Record) -> Step:
+        # To compile in the midst would fail: what has to be compiled anew goes as it is.
+        with self._compiling("eager_on_recompile"):
+            return record(step)
+
+    def _compiling(self, stance: str) -> AbstractContextManager[Any]:
+        """Another of torch's ways with compiled layers in a block."""
+        return torch.compiler.set_stance(stance) if self._compiled else nullcontext()
 
     def _go_on_without_graphs(self, why: str) -> None:
         # What a backward pass left that was named and never done: the next would add to it.
@@ -147,10 +156,16 @@ class Updater:
         # captions, so that every token of every caption weighs the same.
         captions = settings.batch_size * settings.grad_accumulation
         places = captions * self.recipe.inputs.max_caption_tokens
+        rows = len(range(self.processes.rank, settings.batch_size, self.processes.world))
         loss = torch.zeros_like(self._labels)
         for number, batch in enumerate(batches, 1):
             ready, more = batch.looked_up(self.audio_tables), number < len(batches)
-            with self.processes.gradients_stay(self._network) if more else nullcontext():
+            # The last batch of an epoch may have fewer rows: nothing is compiled for it alone.
+            few = len(batch.attention_mask) < rows
+            with (
+                self.processes.gradients_stay(self._network) if more else nullcontext(),
+                self._compiling("force_eager") if few else nullcontext(),
+            ):
                 part = self._loss(ready, self._network, settings.label_smoothing)
                 # The loss is a sum over processes; so is the gradient in one buffer, while
                 # DistributedDataParallel's is a mean.
@@ -173,8 +188,7 @@ class Updater:
     def loss(self, piece: Piece) -> torch.Tensor:
         """The loss summed over this process's labels of a piece, for validation."""
         # In other shapes than training's: compiled layers would be compiled anew.
-        stance = torch.compiler.set_stance("force_eager") if self._compiled else nullcontext()
-        with stance:
+        with self._compiling("force_eager"):
             return self._loss(piece.on(self.processes.device), self.model)
 
     def _loss(self, batch: Batch, network: nn.Module, label_smoothing: float = 0.0) -> torch.Tensor:

@@ -204,6 +204,7 @@ def test_a_runs_graphs_share_memory_and_stream_with_each_other_and_no_other_runs
 @pytest.mark.parametrize(
     ("first", "last", "raised"),
     [(RuntimeError("not while capturing"), None, RunError),
+     (RuntimeError("not while capturing"), RuntimeError("invalidated"), RunError),
      (torch.OutOfMemoryError("full"), None, torch.OutOfMemoryError),
      (torch.OutOfMemoryError("full"), RuntimeError("invalidated"), torch.OutOfMemoryError)],
 )  # fmt: skip
@@ -237,6 +238,7 @@ def test_after_a_recording_that_failed_numbers_and_memory_are_as_outside_of_one(
     try:
         with pytest.raises(raised) as caught:
             record(step)
+        assert str(first) in str(caught.value)  # not what its end said of it
         assert states == [(torch.device("cuda"), 0), (0, pool)]
         first.__traceback__ = None
         if last:

@@ -41,35 +41,48 @@ def test_the_host_reads_no_number_while_it_launches_an_update_or_validates(
     assert all(torch.isfinite(torch.tensor(each.reading.numbers())).all() for each in launched)
 
 
-def test_nothing_is_compiled_while_an_update_is_recorded(toy_data, make_toy, monkeypatch):
-    compiled = []
+@pytest.mark.parametrize("again", [False, True])
+def test_nothing_is_compiled_while_an_update_is_recorded(toy_data, make_toy, monkeypatch, again):
+    compiled, ran = [], []
 
     def backend(graph, inputs):
-        compiled.append(recording)
-        return graph
+        compiled.append(graph)
+
+        def run(*args):
+            ran.append(graph)
+            return graph(*args)
+
+        return run
 
     def record(step):
-        nonlocal recording
-        recording = True
+        before = len(compiled), len(ran)
+        if again:  # torch has to compile all of it anew
+            torch._dynamo.reset()
         step()
-        recording = False
+        # The two layers and the loss, as compiled before, or none of it.
+        assert (len(compiled), len(ran)) == (before[0], before[1] + (0 if again else 3))
         return lambda: None
 
-    recording = False
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
     monkeypatch.setattr("train.updates.cuda_graphs", lambda device: record)
     toy = make_toy(train__precision="bf16", train__compile=True, bart__encoder_layers=1,
-                   bart__decoder_layers=1)  # fmt: skip
+                   bart__decoder_layers=1, optim__batch_size=2)  # fmt: skip
     updater = updater_of(toy)
     loader = Loader(data=toy_data, builder=toy.builder, batch_size=2, decoder_start=2, threads=0)
-    lengths = {piece.batch.labels.shape[1]: piece for piece in loader.epoch(0, 0)}
+    pieces = list(loader.epoch(0, 0))
+    lengths = {piece.batch.labels.shape[1]: piece for piece in pieces[:-1]}
     for piece in list(lengths.values())[:3]:
         # On its way to a GPU a batch gets memory of its own.
         own = replace(piece.batch, labels=piece.batch.labels.clone())
         for number in range(2):
             updater.launch(number, [replace(piece, batch=own)])
     assert len(updater._repeated.shapes.recorded) == 3
-    assert len(compiled) > 3 and not any(compiled)
+    assert len(compiled) > 3
+    # Nor is it for the last batch of an epoch, which is not whole.
+    before, last = len(compiled), pieces[-1]
+    assert len(last.samples) == 1
+    updater.launch(2, [last])
+    assert len(compiled) == before
 
 
 def test_an_update_in_bf16_takes_few_operations_besides_its_layers(toy_data, make_toy):

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import BartConfig, BartForConditionalGeneration, PreTrainedConfig, PreTrainedModel
 
 from train.data.batches import Batch
-from train.model.vocabulary import looked_up_apart, output_layer, summed_loss
+from train.model.vocabulary import APART, looked_up_apart, output_layer, summed_loss
 
 
 class TagBartConfig(PreTrainedConfig):
@@ -117,6 +117,7 @@ class TagBart(PreTrainedModel):
         numbers, table = torch.cat([part.flatten() for part in tokens]), self.bart.model.shared
         apart = (
             self.looks_up_apart
+            and len(numbers) <= APART
             and torch.is_grad_enabled()
             and table.weight.requires_grad
             and self.bart.lm_head.weight is table.weight

@@ -264,7 +264,7 @@ def test_label_smoothing_mixes_in_the_mean_over_all_tokens(make_toy, toy_data):
     assert smoothed == pytest.approx(0.9 * plain + 0.1 * uniform, rel=1e-5)
 
 
-def test_gradients_of_embeddings_looked_up_apart_are_the_same(make_toy, toy_data):
+def test_gradients_of_embeddings_looked_up_apart_are_the_same(make_toy, toy_data, monkeypatch):
     toy = make_toy(bart__dropout=0.0, bart__attention_dropout=0.0, bart__scale_embedding=True)
     loader = Loader(data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
     batch = next(iter(loader.epoch(0, 0))).batch
@@ -280,6 +280,12 @@ def test_gradients_of_embeddings_looked_up_apart_are_the_same(make_toy, toy_data
     torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-6)
     # Padding learns from the output layer alone.
     assert found[1][padding].equal(found[0][padding])
+    # Many are not: each would be compared with each.
+    monkeypatch.setattr(
+        "train.model.tagbart.APART", batch.input_ids.numel() + batch.decoder_ids.numel() - 1
+    )
+    monkeypatch.setattr("train.model.tagbart.looked_up_apart", None)
+    toy.model(batch).backward()
 
 
 def test_a_model_saved_and_loaded_is_equal_and_stores_tied_weights_once(make_toy, tmp_path):
