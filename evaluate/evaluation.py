@@ -27,7 +27,7 @@ from evaluate.scores.results import (
 )
 from evaluate.scores.score import Wanted, new_scorer
 from features.common.console import json_text, log, progress, say
-from features.common.publish import check_writable
+from features.common.publish import EVALUATION, check_writable
 from features.reader import Features
 from train.recipes.files import FILE_NAME as RECIPE_NAME
 from train.recipes.files import read_resolved
@@ -121,7 +121,7 @@ def caption_split(asked: EvaluationJob) -> int:
             other settings.
     """
     require_run(asked.run)
-    check_writable(asked.out)
+    check_writable(asked.out, EVALUATION)
     features = Features(asked.features, asked.split)
     log(f"{asked.split}: {len(features.ids):,} clips")  # every shard is checked before the work
     run = open_run(asked.run, asked.device, asked.options.precision)

@@ -33,6 +33,7 @@ from extract.streams import load_encoders
 from features.common.console import log, progress
 from features.common.errors import DONE, SOME_CLIPS_FAILED, ConfigError, TagbartError
 from features.common.memory import keep_freed_memory
+from features.common.publish import FEATURES, check_writable
 from features.spec import INDEX_NAME, Index
 
 
@@ -45,6 +46,7 @@ def extract(config: Extraction) -> int:
     Raises:
         TagbartError: if it cannot run; what is finished stays.
     """
+    check_writable(config.out, FEATURES)
     plan = read_dump(
         config.dump,
         captions=config.captions,
@@ -56,12 +58,7 @@ def extract(config: Extraction) -> int:
     _say_plan(plan.kind, tasks)
     number, of = config.part
     own = tasks[number - 1 :: of]
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"{config.out}: cannot be the output folder ({error.strerror})"
-        ) from error
+    config.out.mkdir(parents=True, exist_ok=True)
     with plain_endings(config.out), only_run(config.out, config.part):
         config = _with_precision(config, tasks)
         for task in own:

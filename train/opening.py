@@ -11,6 +11,7 @@ import torch
 
 from features.common.errors import ConfigError, FormatError, RunError
 from features.common.locks import locked
+from features.common.publish import RUN, check_writable
 from features.reader import Features
 from features.spec import EMBEDDING, TAG_LOGITS, Index, StreamSpec
 from features.verify import verify
@@ -135,6 +136,7 @@ def _only_process(out: Path) -> Iterator[None]:
 
 def _check_start(job: Job, world: int) -> None:
     """Refuse what so many processes cannot do, and a run folder that is not free."""
+    check_writable(job.out, RUN)
     recipe = job.recipe
     if recipe.optim.batch_size < world:
         raise ConfigError(

@@ -18,7 +18,7 @@ from evaluate.scores.cli_options import (
 from features.common.console import json_text, log, say
 from features.common.errors import ConfigError
 from features.common.options import AsJson
-from features.common.publish import check_writable
+from features.common.publish import EVALUATION, check_writable
 
 if TYPE_CHECKING:
     from evaluate.scores.results import Origin, Scores
@@ -75,7 +75,7 @@ def score_command(
         raise ConfigError("--clap scores by the stream of features; name them by --features")
     names = short_names(files)
     if out is not None:
-        check_writable(out)
+        check_writable(out, EVALUATION)
     record = None if out is None else _kept_record(out, names, files)
     sets = read_foreign_sets(files, references) if references else read_sets(files)
     wanted = Wanted(

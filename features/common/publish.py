@@ -12,6 +12,15 @@ from typing import Any
 from features.common.errors import ConfigError
 
 _NAME_KEPT = 40  # characters, of up to 4 bytes
+FEATURES, RUN, EVALUATION = "features", "a run", "an evaluation"
+# What is in a folder of each kind from its beginning or its end on.
+_MARKS = {
+    FEATURES: ("features.json", "*/00000.h5"),
+    "a split of features": ("00000.h5",),
+    RUN: ("recipe.toml",),
+    EVALUATION: ("scores.json",),
+    "a report": ("report.json",),
+}
 
 
 @contextmanager
@@ -51,15 +60,21 @@ def _refused(error: Exception, draft: Path) -> int | None:
     return int(told.group(1)) if told else None
 
 
-def check_writable(folder: Path) -> None:
-    """Refuse before the work what could not be written to after it.
+def check_writable(folder: Path, kind: str = "") -> None:
+    """Refuse before the work what could not be written to after it, or would mix two kinds.
 
     Args:
         folder: to write into, which may be still to make.
+        kind: what it shall hold: FEATURES, RUN or EVALUATION; "" for what may lie anywhere.
 
     Raises:
-        ConfigError: if it, or what is there on the way to it, is no folder, or may not be written.
+        ConfigError: if it, or what is there on the way to it, is no folder, or may not be written,
+            or it holds what was made of another kind, and none of this kind yet.
     """
+    for mark, held in _others(folder, kind) if kind else ():
+        raise ConfigError(
+            f"{folder}: holds {held} ({mark}), with which {kind} would be mixed; name another --out"
+        )
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -70,6 +85,13 @@ def check_writable(folder: Path) -> None:
             f"{there}: this folder cannot be written to; mend its permissions, or name another "
             "one by --out"
         )
+
+
+def _others(folder: Path, kind: str) -> list[tuple[str, str]]:
+    """Marks and kinds of what is in a folder; none if there is something of this kind."""
+    kinds = ((mark, held) for held, marks in _MARKS.items() for mark in marks)
+    found = [(mark, held) for mark, held in kinds if any(folder.glob(mark))]
+    return [] if kind in dict(found).values() else found
 
 
 def write_json(path: Path, value: Any) -> None:

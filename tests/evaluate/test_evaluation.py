@@ -58,6 +58,10 @@ def test_an_out_that_cannot_be_written_into_is_refused_before_the_work(tmp_path,
     asked = SimpleNamespace(run=tmp_path, out=tmp_path / "file", features=tmp_path / "none")
     with pytest.raises(ConfigError, match="file: is no folder"):
         evaluation.caption_split(asked)
+    (tmp_path / "recipe.toml").touch()
+    asked.out = tmp_path
+    with pytest.raises(ConfigError, match="with which an evaluation would be"):
+        evaluation.caption_split(asked)
     arguments = ["score", str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "file" / "x")]
     done = CliRunner().invoke(app, arguments)
     assert "file: is no folder" in str(done.exception)

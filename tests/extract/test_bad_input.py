@@ -83,9 +83,17 @@ def test_what_cannot_run_ends_in_one_line(files, arguments, named, tiny_weights,
 def test_an_output_that_is_a_file_ends_in_one_line(tiny_weights, tmp_path):
     write_clips(tmp_path / "dump", 1)
     (tmp_path / "out").touch()
-    assert "cannot be the output folder" in only_error(
+    assert "is no folder, so nothing can be written into it" in only_error(
         extract("run", tmp_path / "dump", *options(tmp_path / "out", tiny_weights))
     )
+
+
+def test_an_output_that_holds_a_run_ends_in_one_line(tiny_weights, tmp_path):
+    write_clips(tmp_path / "dump", 1)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.toml").touch()
+    done = extract("run", tmp_path / "dump", *options(tmp_path / "run", tiny_weights))
+    assert "run: holds a run (recipe.toml), with which features would be mixed" in only_error(done)
 
 
 def test_what_needs_ffmpeg_is_said_at_once_and_tried_again_when_there_is_one(

@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from features.common.errors import FormatError, RunError
+from features.common.errors import ConfigError, FormatError, RunError
 from tests.train.toy import ToyClip, random_clips, settings, write_features
 from train.cli import app
 from train.loop import Trainer
@@ -311,6 +311,13 @@ def test_a_folder_that_holds_a_run_is_refused_unless_resumed(toy_features, tmp_p
     command("run", toy_features, "--out", out, "--resume")
     with pytest.raises(RunError, match="holds a finished run"):
         train(job(toy_features, out))
+
+
+def test_a_run_is_not_written_among_features(toy_features):
+    before = sorted(toy_features.rglob("*"))
+    with pytest.raises(ConfigError, match=r"holds features \(features\.json\), with which a run"):
+        train(job(toy_features, toy_features))
+    assert sorted(toy_features.rglob("*")) == before
 
 
 def test_resuming_on_features_of_another_network_is_refused(toy_features, tmp_path, monkeypatch):
