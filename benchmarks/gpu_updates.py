@@ -64,7 +64,7 @@ def _run(
 ) -> Generator[Figures, None, tuple[Updater, list]]:
     """Time every update, validation and save of `python -m train run`; its updater and last batch.
 
-    What comes late may not come any more: the median is printed before the kernels are watched.
+    What comes late may not come any more: the median so far is printed twice before.
     """
     count = 40 if tiny else count
     recipe = _recipe(
@@ -87,8 +87,9 @@ def _run(
 
     def launch(self: Updater, update: int, pieces: list) -> Any:
         last[:] = self, pieces
-        if update == first:
+        if update in (count // 4, first):
             print(f"  after {update:,} updates: {1e3 * median(np.diff(starts)):.3f} ms", flush=True)
+        if update == first:
             profiler.__enter__()
         elif update == first + PROFILED:
             profiler.__exit__(None, None, None)
