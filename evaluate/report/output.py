@@ -14,6 +14,7 @@ from glob import escape
 from pathlib import Path
 
 from features.common.errors import TagbartError
+from features.common.publish import told_of
 from features.common.reading import read_json
 
 MARK_NAME = "report.json"
@@ -34,6 +35,7 @@ def published_folder(out: Path, kind: str) -> Iterator[Path]:
     Raises:
         TagbartError: if `out` holds something else than an earlier report, or the folder this
             command runs in.
+        OSError: naming `out`, if the system refuses to write the draft.
     """
     try:
         out = out.resolve(strict=False)
@@ -54,8 +56,9 @@ def published_folder(out: Path, kind: str) -> Iterator[Path]:
     held = os.open(draft, os.O_RDONLY)
     try:
         _hold(held)  # says to others that its command is alive
-        yield draft
-        _take_the_place(draft, out)
+        with told_of(out, draft):
+            yield draft
+            _take_the_place(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)  # after success: what was there before
         os.close(held)

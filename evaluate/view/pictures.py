@@ -1,5 +1,6 @@
 """Pictures of sound: spectrograms as small palette images."""
 
+import io
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -96,7 +97,9 @@ def _draw(dump: Path, path: str, picture: Path, *, copy: bool) -> Drawn:
         return Drawn(failure=str(error))
     save_spectrogram(spectrogram(audio), picture)
     if copy or is_contained(path):
-        save_sound(audio, picture.with_suffix(".ogg"))
+        sound = io.BytesIO()
+        save_sound(audio, sound)
+        picture.with_suffix(".ogg").write_bytes(sound.getvalue())
     return Drawn(seconds=audio.duration_s)
 
 

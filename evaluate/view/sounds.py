@@ -1,6 +1,5 @@
 """Sounds small enough to travel with a report, or inside a page: mono Ogg Vorbis."""
 
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -16,12 +15,12 @@ MOST_HZ = 32_000
 _BLOCK = 1 << 14
 
 
-def save_sound(audio: Audio, file: Path | BinaryIO) -> None:
+def save_sound(audio: Audio, file: BinaryIO) -> None:
     """Write a sound as Ogg Vorbis, about 50 kB for 10 s.
 
     Args:
         audio: any rate; above 32 kHz it is resampled.
-        file: to write.
+        file: in memory, since libsndfile does not say why a disk refuses.
     """
     waveform, rate_hz = audio.waveform, audio.sample_rate_hz
     if rate_hz > MOST_HZ:

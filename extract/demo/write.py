@@ -7,6 +7,7 @@ DUMP/README.txt                     says that it is no real data, and how it was
 """
 
 import csv
+import io
 import shutil
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +25,7 @@ from extract.demo.scenes import CLIP_S, Scene, draw_kinds, held_out_pairs, rende
 from features.common.console import log, progress
 from features.common.errors import ConfigError, DumpError
 from features.common.machine import cores
+from features.common.publish import told_of
 
 GENERATOR = "tagbart demo dump, version 1"
 FEWEST_CLIPS = 25
@@ -89,12 +91,13 @@ def write_demo_dump(dump: Path, *, clips: int, seed: int) -> None:
     draft = dump.with_name(f".{dump.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     plan = _plan(clips, seed)
-    for split in CAPTIONS:
-        (draft / split).mkdir(parents=True)
-    scenes = _make_all(plan, draft, seed)
-    _write_captions(draft, plan, scenes, seed)
-    _write_events(draft, plan, scenes)
-    (draft / "README.txt").write_text(readme, encoding="utf-8")
+    with told_of(dump, draft):
+        for split in CAPTIONS:
+            (draft / split).mkdir(parents=True)
+        scenes = _make_all(plan, draft, seed)
+        _write_captions(draft, plan, scenes, seed)
+        _write_events(draft, plan, scenes)
+        (draft / "README.txt").write_text(readme, encoding="utf-8")
     if dump.exists():
         dump.rmdir()  # an empty folder, as checked above
     draft.rename(dump)
@@ -167,7 +170,9 @@ def _make_all(plan: Sequence[DemoClip], root: Path, seed: int) -> list[Scene]:
 
 def _make_clip(clip: DemoClip, *, root: Path, seed: int) -> Scene:
     scene, sound, rate_hz = draw_clip(seed, clip.number, split=clip.split)
-    soundfile.write(root / clip.path, sound, rate_hz, subtype="PCM_16")
+    file = io.BytesIO()  # libsndfile does not say why a disk refuses
+    soundfile.write(file, sound, rate_hz, subtype="PCM_16", format="WAV")
+    (root / clip.path).write_bytes(file.getvalue())
     return scene
 
 

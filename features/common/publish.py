@@ -38,23 +38,35 @@ def published(path: Path) -> Iterator[Path]:
     # Of a long name the beginning is enough: a draft's own may be no longer than 255 bytes either.
     draft = path.with_name(f".{path.name[:_NAME_KEPT]}.{platform.node()}.{os.getpid()}.part")
     try:
-        yield draft
-        _flush(draft)
-        draft.replace(path)
-        _flush(path.parent)
+        with told_of(path, draft):
+            yield draft
+            _flush(draft)
+            draft.replace(path)
+            _flush(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def told_of(path: Path, draft: Path) -> Iterator[None]:
+    """Let what the system refuses of a draft, a file or a folder, be told of its final name.
+
+    Raises:
+        OSError: naming `path`, instead of one that names nothing, or what is in the draft.
+    """
+    try:
+        yield
     except Exception as error:
         if refused := _refused(error, draft):
             raise OSError(refused, os.strerror(refused), str(path)) from error
         raise
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _refused(error: Exception, draft: Path) -> int | None:
     """The system's number for why a draft could not be written; None if it is another error."""
     if isinstance(error, OSError):
         # A full disk is met in a write, which names no file.
-        own = error.filename is None or Path(os.fsdecode(error.filename)) == draft
+        own = error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(draft)
         return error.errno if own else None
     told = re.search(r"\(os error (\d+)\)", str(error))  # safetensors' way to say it
     return int(told.group(1)) if told else None

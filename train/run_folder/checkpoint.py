@@ -12,6 +12,7 @@ RUN/finished.json           what the run came to
 """
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -24,7 +25,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from features.common.damaged import read_json
 from features.common.errors import ConfigError, FormatError, RunError, WeightsError
-from features.common.publish import published, write_json
+from features.common.publish import published, told_of, write_json
 from features.spec import StreamSpec
 from train.data.inputs import InputBuilder
 from train.model.config_file import NAME as CONFIG_NAME
@@ -133,13 +134,18 @@ def check_streams(run: Run, streams: dict[str, StreamSpec], where: Path) -> None
 
 
 def begin_run(run: Run) -> None:
-    """Write what a run folder holds besides weights and metrics; the recipe comes last."""
+    """Write what a run folder holds besides weights and metrics; the recipe comes last.
+
+    Raises:
+        OSError: naming the folder or the file, if the system refuses to write.
+    """
     run.path.mkdir(parents=True, exist_ok=True)
-    run.tokenizer.save_pretrained(run.path)
-    run.model.config.save_pretrained(run.path)
+    with told_of(run.path, run.path):
+        run.tokenizer.save_pretrained(run.path)
+        run.model.config.save_pretrained(run.path)
+        generation_config(run.recipe).save_pretrained(run.path)
     streams = {name: asdict(spec) for name, spec in run.streams.items()}
     write_json(run.path / STREAMS_NAME, streams)
-    generation_config(run.recipe).save_pretrained(run.path)
     write_resolved(run.recipe, run.path / RECIPE_NAME)
 
 
@@ -170,15 +176,17 @@ def save_weights(
     with published(path / WEIGHTS_NAME) as draft:
         folder = draft.with_suffix(".d")
         own = None if weights is None else dict(weights)  # save_pretrained takes entries out
-        model.save_pretrained(folder, max_shard_size="1TB", state_dict=own)
-        # It notes what the model computes in; the file is float32 whatever that is.
-        model.config.dtype = model.config.bart.dtype = torch.float32
-        model.config.save_pretrained(folder)
-        (folder / WEIGHTS_NAME).replace(draft)
-        # safetensors lets only the owner read; a run folder is there to be shared.
-        draft.chmod((path / RECIPE_NAME).stat().st_mode)
-        (folder / "config.json").replace(path / "config.json")
-        folder.rmdir()
+        try:
+            model.save_pretrained(folder, max_shard_size="1TB", state_dict=own)
+            # It notes what the model computes in; the file is float32 whatever that is.
+            model.config.dtype = model.config.bart.dtype = torch.float32
+            model.config.save_pretrained(folder)
+            (folder / WEIGHTS_NAME).replace(draft)
+            # safetensors lets only the owner read; a run folder is there to be shared.
+            draft.chmod((path / RECIPE_NAME).stat().st_mode)
+            (folder / "config.json").replace(path / "config.json")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)  # on a full disk it would take what is left
 
 
 def generation_config(recipe: Recipe) -> GenerationConfig:

@@ -93,7 +93,11 @@ class Saver:
                 shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
 
     def _later(self, write: Callable[[], None]) -> None:
+        before = self._under_way[-1:]
+
         def checked() -> None:
+            for earlier in before:
+                earlier.result()  # weights without the state could not be gone on from
             self._check_folder()  # or writing would make another one of that name
             write()
 

@@ -1,5 +1,6 @@
 """A report's folder is replaced whole, or not at all."""
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -85,3 +86,12 @@ def test_a_link_is_followed_and_the_folder_one_is_in_is_not_replaced(tmp_path, m
     for name in (".", "..", str(tmp_path / "here"), "/"):
         with pytest.raises(TagbartError, match="the folder you are in, or holds it"):
             publish(Path(name), "x")
+
+
+def test_a_full_disk_is_told_by_the_name_of_the_report(tmp_path):
+    for name in (None, "clips/1.html"):  # a write names no file; opening one does
+        met = pytest.raises(OSError, match="No space left")
+        with met as caught, published_folder(tmp_path / "r", "a-report") as draft:
+            raise OSError(errno.ENOSPC, "full", *([str(draft / name)] if name else []))
+        assert caught.value.filename == str(tmp_path / "r")
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 import errno
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 import train.run_folder.saver
 from features.common.errors import RunError
 from train.optim import make_optimizer
+from train.run_folder.checkpoint import begin_run, save_weights
 from train.run_folder.saver import Saver
 from train.run_folder.state import NAME, Progress, load_state
 
@@ -60,14 +62,39 @@ def test_drafts_of_a_killed_run_are_deleted_and_nothing_else(make_toy, tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
-def test_a_disk_that_is_full_ends_in_one_line(saver, monkeypatch):
+def test_a_disk_that_is_full_ends_in_one_line_and_leaves_nothing_to_go_on_from_without_a_state(
+    saver, tmp_path, monkeypatch
+):
     def write_state(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(train.run_folder.saver, "write_state", write_state)
-    saver.save(Progress(update=1), best=False, state=True, curves=False)
+    saver.save(Progress(update=1), best=True, state=True, curves=False)
     with pytest.raises(RunError, match=r"cannot be written .No space left on device.*--resume"):
         saver.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_finds_no_room_to_begin_names_its_folder(tmp_path):
+    def full(_):
+        raise Exception("No space left on device (os error 28)")  # as tokenizers says it
+
+    run = SimpleNamespace(path=tmp_path / "run", tokenizer=SimpleNamespace(save_pretrained=full))
+    with pytest.raises(OSError, match="No space left") as caught:
+        begin_run(run)
+    assert caught.value.filename == str(run.path)
+
+
+def test_what_a_full_disk_left_of_weights_is_deleted(make_toy, tmp_path):
+    toy = make_toy()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    toy.model.config.save_pretrained = full
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        save_weights(toy.model, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_folder_removed_midway_is_said_and_not_made_again(make_toy, tmp_path):
