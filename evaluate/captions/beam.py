@@ -10,8 +10,9 @@ import torch
 from transformers import BartForConditionalGeneration
 
 from evaluate.captions.beams import Beams, Hypothesis, SpecialTokens
+from evaluate.captions.layers.output_layer import likeliest_tokens
 from evaluate.captions.options import DecodingOptions
-from evaluate.captions.step_decoder import StepDecoder, likeliest_tokens
+from evaluate.captions.step_decoder import StepDecoder
 from train.graphs import Record, Shapes, Step
 
 # Tokens from one look at which clips are done to the next: a look waits for the device.

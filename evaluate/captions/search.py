@@ -15,7 +15,8 @@ from evaluate.captions.beam import BeamSearch, beam_search
 from evaluate.captions.beams import Hypothesis, SpecialTokens
 from evaluate.captions.choosing.nucleus import draw_captions, numbers
 from evaluate.captions.layers.encoder import encode
-from evaluate.captions.layers.precision import logits_in_parts, narrow
+from evaluate.captions.layers.output_layer import logits_in_parts
+from evaluate.captions.layers.precision import narrow
 from evaluate.captions.options import DecodingOptions
 from extract.running.side_by_side import part_size, side_by_side
 from features.common.console import log

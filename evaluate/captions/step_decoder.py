@@ -18,9 +18,7 @@ from torch.nn import functional
 from transformers import BartForConditionalGeneration
 
 from evaluate.captions.layers.decoder_layer import Pair, decoder_layer, source_of
-from evaluate.captions.layers.precision import logits_in_parts
 
-_GROUPS = 128  # of tokens, of which only some are looked through
 Place = slice | torch.Tensor  # rows of the past
 
 # Tokens that beams have room for at first; twice as many each time that they need more.
@@ -230,48 +228,3 @@ class StepDecoder:
         """Keep a layer's new keys and values [2, clips, heads, Q, N], and give all to look at."""
         past[:, :, :, place] = new
         return past[..., :rows, :]
-
-
-@torch.inference_mode()
-def likeliest_tokens(
-    bart: BartForConditionalGeneration, hidden: torch.Tensor, count: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The likeliest next tokens.
-
-    Args:
-        bart: whose output layer to use.
-        hidden: [..., d_model], the decoder's output.
-        count: tokens wanted.
-
-    Returns:
-        Log-probabilities and ids, [..., count], the likeliest first.
-    """
-    found, start = [], 0
-    # On a GPU rows that stand for no token may follow (layers/precision.py).
-    count = min(count, bart.config.vocab_size)
-    for logits in logits_in_parts(bart, hidden):
-        top, tokens = _likely(logits, count)
-        mass = logits.logsumexp(dim=-1, keepdim=True)
-        found.append((top, tokens + start if start else tokens, mass))
-        start += logits.shape[-1]
-    if len(found) > 1 or top.shape[-1] > count:
-        top, tokens, mass = (torch.cat(values, dim=-1) for values in zip(*found, strict=True))
-        top, index = top.topk(count)
-        tokens, mass = tokens.gather(-1, index), mass.logsumexp(dim=-1, keepdim=True)
-    return top - mass, tokens
-
-
-def _likely(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Some of [..., tokens] and their places, so many largest among them, in any order.
-
-    On a CPU they are those of the groups that have the largest: to look through groups takes a
-    third of the time of looking through tokens.
-    """
-    tokens = logits.shape[-1]
-    if logits.is_cuda or tokens % _GROUPS or count > _GROUPS or tokens < 4 * _GROUPS:
-        return logits.topk(min(count, tokens))
-    groups = logits.unflatten(-1, (-1, _GROUPS))  # every so manyth token is one's
-    group = groups.amax(-2).topk(count).indices[..., None, :]
-    first = torch.arange(0, tokens, _GROUPS)[:, None]
-    members = groups.gather(-1, group.expand(*group.shape[:-2], len(first), count))
-    return members.flatten(-2), (group + first).flatten(-2)

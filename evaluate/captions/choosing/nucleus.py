@@ -13,7 +13,7 @@ import torch
 from transformers import BartForConditionalGeneration
 
 from evaluate.captions.beams import Hypothesis, SpecialTokens, repeats
-from evaluate.captions.layers.precision import logits_in_parts
+from evaluate.captions.layers.output_layer import logits_in_parts
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.step_decoder import StepDecoder
 from train.data.draws import copy_keys, uniforms

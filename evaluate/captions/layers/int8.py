@@ -81,16 +81,22 @@ def int8_joined(layers: Sequence[nn.Linear]) -> list[Int8Joined]:
 
 
 class Int8Head(nn.Module):
-    """The output layer, a part of the vocabulary at a time: its logits stay in the cache."""
+    """The output layer, a part of the vocabulary at a time: its logits stay in the cache.
+
+    8 bits are too few to choose among near words: the likeliest are multiplied once more, with
+    weights in bf16 (`of_tokens`).
+    """
 
     _TOKENS = 2048
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, finer: torch.Tensor) -> None:
         """Args:
         weight: float32 [tokens, d_model].
         bias: float32 [tokens].
+        finer: the weight in bf16.
         """
         super().__init__()
+        self._finer, self._bias = finer, bias
         self._parts = nn.ModuleList(
             Int8Linear(rows, of_rows)
             for rows, of_rows in zip(
@@ -105,6 +111,11 @@ class Int8Head(nn.Module):
             assert isinstance(part, Int8Linear)
             yield part.of_rounded(*rounded).unflatten(0, hidden.shape[:-1])
 
+    def of_tokens(self, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """The logits of some tokens [..., N], float32, from weights in bf16."""
+        rows = functional.embedding(tokens, self._finer).float()
+        return (rows @ hidden[..., None])[..., 0] + self._bias[tokens]
+
 
 def rounded_input(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Float32 [N, in] to uint8, 128 for zero, and the largest value of each row, [N, 1]."""
@@ -117,18 +128,17 @@ def rounded_input(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return signed.view(torch.uint8).add_(_ZERO), largest
 
 
-class Int8Embedding(nn.Module):
-    """Token embeddings kept as int8, multiplied by BART's embedding scale as they are read."""
+class Bf16Embedding(nn.Module):
+    """Token embeddings kept as bf16, multiplied by BART's embedding scale as they are read."""
 
     def __init__(self, embedding: BartScaledWordEmbedding) -> None:
         super().__init__()
-        self._rows, scale = _rounded(embedding.weight.detach())
-        self._scale = (scale * (embedding.embed_scale or 1.0))[:, None]
+        self.rows = embedding.weight.detach().bfloat16()
+        self._scale = embedding.embed_scale or 1.0
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Ids [...] to float32 [..., d_model]."""
-        rows = functional.embedding(tokens, self._rows)
-        return rows * functional.embedding(tokens, self._scale)
+        return functional.embedding(tokens, self.rows).float() * self._scale
 
 
 def require_int8(device: torch.device) -> None:

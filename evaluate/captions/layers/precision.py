@@ -16,7 +16,7 @@ from transformers import BartForConditionalGeneration
 from transformers.models.bart.modeling_bart import BartAttention
 
 from evaluate.captions.layers.int8 import (
-    Int8Embedding,
+    Bf16Embedding,
     Int8Head,
     Int8Linear,
     int8_joined,
@@ -28,8 +28,6 @@ from features.common.errors import ConfigError
 from train.model.tagbart import TagBart
 from train.model.vocabulary import ROWS
 from train.run_folder.checkpoint import Run
-
-_CPU_TOKENS = 2048  # of the vocabulary at a time on a CPU: their logits stay in the cache
 
 
 def in_precision(run: Run, precision: str) -> Run:
@@ -98,13 +96,15 @@ def bf16_head(bart: BartForConditionalGeneration) -> None:
 @torch.no_grad()
 def _to_int8(model: TagBart) -> None:
     bart = model.bart
-    head = bart.lm_head.weight
-    # The encoder's, the decoder's and the model's own token embeddings are one.
-    embedding = Int8Embedding(bart.model.shared)
+    head, shared = bart.lm_head.weight, bart.model.shared
+    # The encoder's, the decoder's and the model's own token embeddings are one, and as a rule the
+    # output layer's weight is theirs.
+    embedding = Bf16Embedding(shared)
+    finer = embedding.rows if head is shared.weight else head.bfloat16()
     for owner, name in ((bart.model, "shared"), (bart.model.encoder, "embed_tokens"),
                         (bart.model.decoder, "embed_tokens")):  # fmt: skip
         setattr(owner, name, embedding)
-    bart.lm_head = Int8Head(head, bart.final_logits_bias[0])  # type: ignore[assignment]
+    bart.lm_head = Int8Head(head, bart.final_logits_bias[0], finer)  # type: ignore[assignment]
     for attention, of_itself in _attentions(model):
         names = ("q_proj", "k_proj", "v_proj")[not of_itself :]
         for name, part in zip(
@@ -130,30 +130,3 @@ def _replace_layers(model: TagBart, make: Callable[[nn.Linear], nn.Module]) -> N
             for name, layer in list(module.named_children()):
                 if isinstance(layer, nn.Linear):
                     setattr(module, name, make(layer))
-
-
-def logits_in_parts(
-    bart: BartForConditionalGeneration, hidden: torch.Tensor
-) -> Iterator[torch.Tensor]:
-    """The logits of one part of the vocabulary after the other; on a GPU all are one part.
-
-    Args:
-        bart: whose output layer to use. Its logits are float32 in any precision: in bf16 those
-            near 10 are 0.06 apart, more than what separates many beams.
-        hidden: [..., d_model], the decoder's output.
-
-    Yields:
-        [..., tokens of the part], in the vocabulary's order; behind it some that are -inf, perhaps.
-    """
-    head, bias = bart.lm_head, bart.final_logits_bias[0]
-    if isinstance(head, Int8Head):
-        yield from head.parts(hidden)
-    elif hidden.is_cuda and head.weight.dtype == torch.bfloat16:
-        rows = hidden.flatten(0, -2).to(torch.bfloat16)
-        logits = torch.mm(rows, head.weight.T, out_dtype=torch.float32)
-        yield logits.add_(bias).unflatten(0, hidden.shape[:-1])
-    else:
-        rows, bias = hidden.to(head.weight.dtype), bias.to(head.weight.dtype)
-        size = len(bias) if hidden.is_cuda else _CPU_TOKENS
-        for weight, of_part in zip(head.weight.split(size), bias.split(size), strict=True):
-            yield functional.linear(rows, weight, of_part)

@@ -7,7 +7,7 @@ from transformers import BartConfig, BartForConditionalGeneration
 from evaluate.captions.layers.encoder import encode
 from evaluate.captions.layers.int8 import Int8Linear, int8_joined
 from evaluate.captions.layers.joined import Bf16Linear, join, projected
-from evaluate.captions.step_decoder import likeliest_tokens
+from evaluate.captions.layers.output_layer import likeliest_tokens
 from train.model.tagbart import TagBart, TagBartConfig
 
 
@@ -96,7 +96,7 @@ def test_the_likeliest_tokens_are_those_of_all(bart, count, monkeypatch):
     with torch.inference_mode():
         every = (model.bart.lm_head(hidden) + model.bart.final_logits_bias).log_softmax(-1)
     for size in (512, 640, 700, 768):
-        monkeypatch.setattr("evaluate.captions.layers.precision._CPU_TOKENS", size)
+        monkeypatch.setattr("evaluate.captions.layers.output_layer._CPU_TOKENS", size)
         found, tokens = likeliest_tokens(model.bart, hidden, count)
         torch.testing.assert_close(found, every.topk(count).values)
         torch.testing.assert_close(every.gather(-1, tokens), found)

@@ -1,6 +1,7 @@
 """What bf16 and int8 do to weights, products and captions."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,16 +10,15 @@ from transformers.models.bart.modeling_bart import BartScaledWordEmbedding
 
 from evaluate.captions.generate import caption_clips
 from evaluate.captions.layers import int8
-from evaluate.captions.layers.int8 import Int8Embedding, Int8Linear, require_int8
+from evaluate.captions.layers.int8 import Bf16Embedding, Int8Linear, require_int8
+from evaluate.captions.layers.output_layer import likeliest_tokens, logits_in_parts
 from evaluate.captions.layers.precision import (
     bf16_head,
     in_precision,
-    logits_in_parts,
     precision_of,
 )
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.search import open_run
-from evaluate.captions.step_decoder import likeliest_tokens
 from features.common.errors import ConfigError
 from tests.evaluate.conftest import CAPTIONS
 
@@ -64,13 +64,34 @@ def test_a_row_of_zeros_gives_the_bias():
     assert layer(torch.zeros(1, 4)).tolist() == [[1.0, 2.0, 3.0]]
 
 
-def test_int8_embeddings_are_within_half_a_step_of_their_rows_scaled_as_barts():
+def test_embeddings_in_bf16_are_within_half_a_step_of_their_own_scaled_as_barts():
     torch.manual_seed(0)
     embedding = BartScaledWordEmbedding(11, 16, 1, embed_scale=4.0)
     tokens = torch.tensor([[3, 1], [10, 3]])
     expected = embedding(tokens)
-    half_a_step = expected.abs().amax(-1, keepdim=True) / 127 / 2
-    assert ((Int8Embedding(embedding)(tokens) - expected).abs() <= half_a_step * 1.001).all()
+    # 8 bits of a significand between 1 and 2, the first of them always 1.
+    assert ((Bf16Embedding(embedding)(tokens) - expected).abs() <= expected.abs() * 2**-8).all()
+
+
+@pytest.mark.parametrize("count", [8, None])
+def test_the_likeliest_tokens_in_int8_have_the_logits_of_weights_in_bf16(tiny_run, count):
+    torch.manual_seed(0)
+    run = replace(tiny_run, model=copy.deepcopy(tiny_run.model))
+    bart = run.model.bart
+    bart.final_logits_bias.normal_()
+    hidden = torch.randn(3, 2, bart.config.d_model)
+    with torch.inference_mode():
+        weight = bart.lm_head.weight.bfloat16().double()
+        logits = hidden.double() @ weight.T + bart.final_logits_bias.double()
+        own = in_precision(run, "int8").model.bart
+        found, tokens = likeliest_tokens(own, hidden, count or logits.shape[-1])
+    expected = logits.gather(-1, tokens)
+    differences = (found - found[..., :1]).double()
+    torch.testing.assert_close(differences, expected - expected[..., :1], rtol=0, atol=1e-4)
+    assert (found.diff() <= 0).all()
+    # What all others add to the sum is of rounded weights, unless there are no others.
+    expected -= logits.logsumexp(-1, keepdim=True)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=0.02 if count else 1e-4)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
