@@ -288,7 +288,6 @@ def compare_precisions(run_folder: Path, features: Path, device: str) -> None:
         )
     print(f"  target: {GPU_EQUAL:.0%} in bf16, {INT8_EQUAL:.0%} in int8")
     words = np.mean([len(text.split()) for text in texts[0]])
-    print(f"  equal captions        {equal:8.2%}   (target: {GPU_EQUAL:.0%})")
     print(f"  words in a caption    {words:8.1f}   (target: {GPU_WORDS:.0f})")
     print(
         f"  target with bart-large's shape on an H100: {GPU_CLIPS} clips in bf16 in less than "
