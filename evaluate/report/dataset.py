@@ -13,7 +13,7 @@ import numpy as np
 from evaluate.scores.layout import aligned, terminal_width
 from evaluate.view.words import words
 from features.reader import Features, Shard
-from features.spec import FAILURES_NAME, TAG_LOGITS
+from features.spec import FAILURES_NAME, TAG_LOGITS, StreamSpec
 
 _ROWS_AT_ONCE = 8192
 
@@ -61,7 +61,8 @@ class Tag:
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """One split. `captions_per_clip` maps a number of captions to a number of clips."""
+    """One split. `captions_per_clip` maps a number of captions to a number of clips; `tags` are
+    those of the first of `tag_streams`."""
 
     split: str
     clips_listed: int
@@ -74,6 +75,7 @@ class Overview:
     words_per_caption: Spread | None
     vocabulary: int
     commonest_words: tuple[tuple[str, int], ...]
+    tag_streams: tuple[str, ...]
     tags: tuple[Tag, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -104,8 +106,19 @@ def overview(features: Features, *, top: int = 20) -> Overview:
         words_per_caption=Spread.of(caption_words(features)) if texts else None,
         vocabulary=len(counts),
         commonest_words=tuple(counts.most_common(top)),
+        tag_streams=tuple(spec.name for spec in tag_streams(features)),
         tags=tuple(_tags(features)[:top]),
     )
+
+
+def tag_streams(features: Features) -> list[StreamSpec]:
+    """The streams of tags; the first is the one that is shown."""
+    return [spec for spec in features.streams.values() if spec.kind == TAG_LOGITS]
+
+
+def whose_tags(names: Sequence[str]) -> str:
+    """Which of several streams' tags are shown, the first's; "" where there is no choice."""
+    return f"tags are those of {names[0]}, not of {', '.join(names[1:])}" if names[1:] else ""
 
 
 def durations_s(features: Features) -> np.ndarray:
@@ -173,6 +186,7 @@ def _split_text(item: Overview) -> str:
             for tag in item.tags
         ]
         lines.append(aligned(table, terminal_width()))
+        lines += filter(None, [whose_tags(item.tag_streams)])
     return "\n".join(lines)
 
 
@@ -180,7 +194,7 @@ def _tags(features: Features) -> list[Tag]:
     """All tags that are the likeliest somewhere, those of most clips first."""
     if not features.shards:
         return []
-    spec = next((s for s in features.streams.values() if s.kind == TAG_LOGITS), None)
+    spec = next(iter(tag_streams(features)), None)
     if spec is None:
         return []
     rows, clips, draws = (np.zeros(spec.width) for _ in range(3))

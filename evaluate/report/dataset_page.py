@@ -14,12 +14,17 @@ import numpy as np
 
 from evaluate.report import pages
 from evaluate.report.charts import Bar, bar_edges, histogram
-from evaluate.report.dataset import Overview, caption_words, durations_s
+from evaluate.report.dataset import (
+    Overview,
+    caption_words,
+    durations_s,
+    tag_streams,
+    whose_tags,
+)
 from evaluate.report.output import MARK_NAME, published_folder
 from evaluate.view.words import stems
 from features.common.publish import write_json
 from features.reader import Clip, Features
-from features.spec import TAG_LOGITS
 
 LISTED = 2000  # clips of a split in the table: a browser sorts so many at once
 FORMAT = "tagbart-dataset-page"
@@ -64,6 +69,7 @@ def build_page(
             found=found,
             charts=_charts(opened),
             tags=tag_shares(found),
+            whose_tags=whose_tags(found[0].tag_streams),
             shared=[shared(learnt, other) for other in opened if other is not learnt],
             first=learnt.split,
             rows=rows,
@@ -124,7 +130,7 @@ def _captions(features: Features) -> list[str]:
 
 def _rows(features: Features) -> list[dict[str, Any]]:
     """Clips for the table, evenly spread over a large split."""
-    spec = next((s for s in features.streams.values() if s.kind == TAG_LOGITS), None)
+    spec = next(iter(tag_streams(features)), None)
     rows = []
     for index in np.unique(np.linspace(0, len(features) - 1, LISTED).round().astype(int)):
         if not len(features):

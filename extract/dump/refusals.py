@@ -15,6 +15,7 @@ NAMES = (
     "captions.jsonl or metadata.csv with the columns file and caption"
 )
 MOST_NAMED = 10
+_SPREADSHEETS = (".xlsx", ".xls", ".ods")
 
 
 def say_unused(unused: Sequence[str]) -> None:
@@ -82,6 +83,8 @@ def expected(tables: Iterable[Table]) -> str:
         if columns := columns_of(table.path):
             found += f"{table.shown} has {columns!s:.200}; "
             break
+    if any(table.path.suffix.lower() in _SPREADSHEETS for table in there):
+        found += "a spreadsheet is not read, save it as CSV; "
     return (
         f"{found}expected {NAMES}; name a file of captions, or its folder, with --captions, or say "
         "--kind folder to go on without captions"

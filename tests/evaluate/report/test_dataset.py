@@ -2,6 +2,8 @@
 
 import json
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from typer.testing import CliRunner
 from evaluate.cli import app
 from evaluate.report.dataset import as_text, lost_clips, overview
 from evaluate.report.dataset_page import named_share, shared, tag_shares
+from evaluate.report.material import Sources, gather
 from features.reader import Features
+from tests.train import toy
 from tests.train.toy import CLASSES, ToyClip, write_features
 
 DOG, BEE, RAIN = (CLASSES.index(name) for name in ("Dog", "Bee, wasp, etc.", "Rain"))
@@ -91,3 +95,22 @@ def test_what_another_split_has_too_is_counted(root):
 def test_shares_are_of_the_splits_clips(root):
     rows = {row["tag"]: row for row in tag_shares([overview(Features(root, "test"))])}
     assert rows["Dog"]["clips"] == [pytest.approx(2 / 3)]
+
+
+def test_of_two_streams_of_tags_it_is_said_whose_are_shown(root, tmp_path, monkeypatch):
+    assert "tags are" not in as_text([overview(Features(root, "test"))], [])
+    yamnet, *others = toy.stream_specs()
+    specs = [yamnet, replace(yamnet, name="panns_tags"), *others]
+    monkeypatch.setattr(toy, "stream_specs", lambda: specs)
+    logits = rows(DOG)["yamnet"]
+    clip = ToyClip(id="a", captions=("a dog",), streams={"yamnet": logits, "panns_tags": logits})
+    write_features(tmp_path / "f", {"test": [clip]})
+    page = ["--out", str(tmp_path / "page")]
+    done = CliRunner().invoke(app, ["dataset", str(tmp_path / "f"), *page])
+    said = "tags are those of panns_tags, not of yamnet"
+    assert said in done.stdout
+    assert f"These {said}." in (tmp_path / "page" / "index.html").read_text("utf-8")
+    system = SimpleNamespace(result=None, run="", label="")
+    study = SimpleNamespace(systems=[system], left_out=(), clips=["a"])
+    reported = gather(study, Sources(features=tmp_path / "f"), {})
+    assert "tags of yamnet: those of panns_tags are shown" in reported.left_out

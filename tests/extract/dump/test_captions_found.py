@@ -269,3 +269,10 @@ def test_a_dataset_saved_in_arrow_files_is_told_its_way_out(tmp_path):
     put(tmp_path, "train/data-00000-of-00001.arrow", "train/state.json", "dataset_dict.json")
     with pytest.raises(DumpError, match=r"train/data-00000-of-00001.arrow.*to_parquet"):
         read_dump(tmp_path)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_spreadsheet_is_told_its_way_out_where_it_lies_or_is_named(named, tmp_path):
+    put(tmp_path, "labels.xlsx", "a.wav")
+    with pytest.raises(DumpError, match=r"found labels.xlsx; a spreadsheet is not read, save it"):
+        read_dump(tmp_path, captions=tmp_path / "labels.xlsx" if named else None)
