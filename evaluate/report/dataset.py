@@ -78,6 +78,12 @@ class Overview:
     tag_streams: tuple[str, ...]
     tags: tuple[Tag, ...]
 
+    @property
+    def whose_tags(self) -> str:
+        """Which of several streams the tags are of; "" where there is no choice."""
+        first, *others = self.tag_streams or ("",)
+        return f"tags are those of {first}, not of {', '.join(others)}" if others else ""
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -114,11 +120,6 @@ def overview(features: Features, *, top: int = 20) -> Overview:
 def tag_streams(features: Features) -> list[StreamSpec]:
     """The streams of tags; the first is the one that is shown."""
     return [spec for spec in features.streams.values() if spec.kind == TAG_LOGITS]
-
-
-def whose_tags(names: Sequence[str]) -> str:
-    """Which of several streams' tags are shown, the first's; "" where there is no choice."""
-    return f"tags are those of {names[0]}, not of {', '.join(names[1:])}" if names[1:] else ""
 
 
 def durations_s(features: Features) -> np.ndarray:
@@ -186,7 +187,7 @@ def _split_text(item: Overview) -> str:
             for tag in item.tags
         ]
         lines.append(aligned(table, terminal_width()))
-        lines += filter(None, [whose_tags(item.tag_streams)])
+        lines += [item.whose_tags] if item.whose_tags else []
     return "\n".join(lines)
 
 

@@ -14,13 +14,7 @@ import numpy as np
 
 from evaluate.report import pages
 from evaluate.report.charts import Bar, bar_edges, histogram
-from evaluate.report.dataset import (
-    Overview,
-    caption_words,
-    durations_s,
-    tag_streams,
-    whose_tags,
-)
+from evaluate.report.dataset import Overview, caption_words, durations_s, tag_streams
 from evaluate.report.output import MARK_NAME, published_folder
 from evaluate.view.words import stems
 from features.common.publish import write_json
@@ -69,7 +63,6 @@ def build_page(
             found=found,
             charts=_charts(opened),
             tags=tag_shares(found),
-            whose_tags=whose_tags(found[0].tag_streams),
             shared=[shared(learnt, other) for other in opened if other is not learnt],
             first=learnt.split,
             rows=rows,

@@ -5,7 +5,7 @@ are gathered by clip and split, and every clip gets its file.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,10 +14,9 @@ from extract.dump.audio_files import AudioFiles, check_folder
 from extract.dump.clips import Gatherer, Listed, PlannedClip
 from extract.dump.find import CONTAINER_KINDS, KINDS, Chosen, check_kind, find_captions
 from extract.dump.refusals import say_unused
-from extract.dump.rows import gather_into
 from extract.dump.splits import SPLITS, SplitRule, folder_splits, meanings
 from extract.dump.tables.containers import contained_entries
-from extract.dump.tables.entries import Table, entries
+from extract.dump.tables.entries import Entry, Table, entries
 from extract.dump.tables.texts import CAPTION_COLUMNS
 from features.common.console import log
 from features.common.errors import ConfigError, DumpError
@@ -25,6 +24,7 @@ from features.common.errors import ConfigError, DumpError
 __all__ = ["KINDS", "Plan", "listed_in", "read_dump"]
 
 FOLDER_SPLIT = "all"
+_IDS_OF_THEIR_OWN = ("wavcaps", "webdataset")  # kinds whose files each count from the start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def listed_in(path: Path, kind: str) -> Listed:
     """
     by_word = {"": Gatherer()}
     table = Table(path=path, shown=str(path), kind=kind)
-    gather_into(by_word, (entry._replace(split="") for entry in entries(table)), table)
+    _gather_into(by_word, (entry._replace(split="") for entry in entries(table)), table)
     return by_word[""].listed()
 
 
@@ -121,7 +121,7 @@ def _gathered(dump: Path, chosen: Chosen, rule: SplitRule) -> _Splits:
     folders: dict[str, str] = {}
     for table in chosen.tables:
         read = contained_entries if table.kind in CONTAINER_KINDS else entries
-        gather_into(by_word, read(table), table, dump)
+        _gather_into(by_word, read(table), table, dump)
         if table.folder:
             folders[table.word] = table.folder
     listed = {word: gatherer.listed() for word, gatherer in by_word.items()}
@@ -171,6 +171,47 @@ def _named_splits(
         words={split: words[split] for split in order},
         folders={split: folders.get(words[split], folders.get("", "")) for split in order},
     )
+
+
+def _gather_into(
+    by_word: dict[str, Gatherer], read: Iterator[Entry], table: Table, dump: Path = Path()
+) -> None:
+    empty = repeats = renamed = 0
+    own: set[str] = set()
+    for entry in read:
+        word = entry.split or table.word
+        if word not in by_word:
+            by_word[word] = Gatherer()
+        named = entry.path.endswith(f"//{entry.id}")  # else it has an id of AudioCaps
+        if table.kind in _IDS_OF_THEIR_OWN:
+            # The same id in another file is another clip.
+            if entry.id in by_word[word] and entry.id not in own:
+                label = entry.name or table.shown
+                entry = entry._replace(id=f"{label}/{entry.id}")
+            own.add(entry.id)
+        if named and entry.id in by_word[word]:
+            from extract.sound.contained import same_sound  # scoring, without decoders, needs none
+
+            repeats += 1
+            first = by_word[word].path_of(entry.id)
+            # To compare all of parquet would be to read it twice: the first, the second, the fourth
+            # repeated row … show soon enough what its names are.
+            compared = table.kind == "webdataset" or repeats & (repeats - 1) == 0
+            if compared and not same_sound(dump, first, entry.path):
+                if table.kind == "parquet":
+                    raise DumpError(
+                        f"{table.path}: {entry.id!r} is the name of several sounds, {first} and "
+                        f"{entry.path}; give each a name of its own in a column file_name"
+                    )
+                entry = entry._replace(id=f"{entry.id}#{repeats + 1}")
+                renamed += 1
+        captions = [caption for caption in entry.captions if caption]
+        empty += max(1, len(entry.captions)) - len(captions)
+        by_word[word].add(entry.id, captions, entry.name, entry.path)
+    if empty:
+        log(f"{table.path}: {empty:,} empty captions left out; their clips stay")
+    if renamed:
+        log(f"{table.path}: {renamed:,} sounds have another one's name; theirs are NAME#NUMBER now")
 
 
 def _by_folder(listed: Listed) -> dict[str, Listed] | None:

@@ -22,10 +22,3 @@ def part_of_parquet(parquet: str, row: int, name: str) -> str:
 def is_contained(path: str) -> bool:
     """Whether a clip's path leads into a container, so that it has no file of its own."""
     return PART.fullmatch(path) is not None
-
-
-def row_of(path: str) -> str:
-    """The row of a part of a parquet file in words, counted from 1 as readers of tables do."""
-    part = PART.fullmatch(path)
-    assert part is not None
-    return f"row {int(part['start']) + 1:,} of {part['container']}"
