@@ -29,7 +29,6 @@ DECODING: dict[str, tuple[type, ...]] = {
 _TOKENS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
 _ATTENTION_KEYS = ("attn_implementation", "_attn_implementation")
 _ATTENTION = (None, "eager", "sdpa")
-_MOST_LAYERS = 256  # each is built before the weights can tell that it is not there
 
 
 def model_type(folder: Path) -> str:
@@ -135,10 +134,6 @@ def _bart_values(path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
         shape = BartShape(**{key: value for key, value in raw.items() if key in known})
     except ConfigError as error:
         raise WeightsError(f"{path}: {error}") from error
-    for name in ("encoder_layers", "decoder_layers"):
-        if getattr(shape, name) > _MOST_LAYERS:
-            found = getattr(shape, name)
-            raise WeightsError(f"{path}: {name} is {found}, expected at most {_MOST_LAYERS}")
     return vars(shape)
 
 

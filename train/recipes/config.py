@@ -19,6 +19,7 @@ _ACTIVATIONS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "quick_gel
                 "swish", "tanh")  # fmt: skip
 _SEED_LIMIT = 2**64
 _MOST = 2**20  # of BART's sizes; tokenizers end the program over far more
+_MOST_LAYERS = 256  # each is built before the weights can tell that it is not there
 _LEAST_LEARNT = 256 + 5  # entries of a tokenizer: bytes and special tokens
 _NAME_LENGTH = 100
 
@@ -162,7 +163,8 @@ class BartShape:
         check_types(self, "bart")
         for name, value in asdict(self).items():
             if isinstance(value, int) and not isinstance(value, bool):
-                require(1 <= value <= _MOST, f"bart.{name} is {value}, expected 1 to {_MOST:,}")
+                most = _MOST_LAYERS if name.endswith("_layers") else _MOST
+                require(1 <= value <= most, f"bart.{name} is {value}, expected 1 to {most:,}")
             elif name.endswith(("dropout", "layerdrop")):
                 require(0 <= value < 1, f"bart.{name} is {value}, expected 0 to below 1")
         require(self.init_std > 0, f"bart.init_std is {self.init_std}, expected more than 0")

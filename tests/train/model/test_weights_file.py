@@ -358,6 +358,6 @@ def test_a_config_of_endless_layers_is_refused_before_they_are_built(run):
     raw["bart"]["encoder_layers"] = 10**8
     path.write_text(json.dumps(raw))
     with pytest.raises(
-        RunError, match=r"config\.json: encoder_layers is 100000000, expected at most"
+        RunError, match=r"config\.json: bart\.encoder_layers is 100000000, expected 1 to 256"
     ):
         load_run(run)
