@@ -31,6 +31,7 @@ Figures = dict[str, Any]
 UPDATES, PLAIN_UPDATES = 2000, 500
 PROFILED = 10  # updates whose kernels are listed, just before the last
 PAPER_UPDATES, PAPER_VALIDATIONS = 24_000, 24
+LONGEST = 15  # kernels, of a list
 COMPARED, TURNS = 60, 3  # updates each way and turn
 # What makes updates faster, left out in turns.
 WITHOUT: dict[str, dict[str, Any]] = {
@@ -191,7 +192,7 @@ def published(work: Path, tiny: bool) -> Iterator[Figures]:
         del theirs
 
 
-def kernels(seen: profile, times: int, rows: int = 15, trace: str = "") -> Figures:
+def kernels(seen: profile, times: int, trace: str = "") -> Figures:
     """What kept the device busy, a turn: milliseconds, kernels, and the longest by name.
 
     A `trace` is written beside the figures, where TAGBART_TRACES names a folder.
@@ -204,7 +205,7 @@ def kernels(seen: profile, times: int, rows: int = 15, trace: str = "") -> Figur
     count = sum(item.count for item in found) / times
     print(f"  device busy {total:.2f} ms, {count:.0f} kernels and copies")
     longest = []
-    for item in found[:rows]:
+    for item in found[:LONGEST]:
         took = item.self_device_time_total / 1e3 / times
         longest.append([round(took, 4), item.count / times, item.key[:110]])
         print("  {:8.3f} ms x{:7.1f}  {}".format(*longest[-1]))

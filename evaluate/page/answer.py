@@ -20,12 +20,12 @@ from evaluate.report.pages import environment
 from evaluate.view.axis import View, spoken
 from evaluate.view.inside import Insight, look_inside
 from evaluate.view.pictures import save_spectrogram, spectrogram
-from evaluate.view.sounds import save_sound
+from evaluate.view.sounds import as_ogg
 from evaluate.view.timeline import timeline
 from extract.sound.audio import Audio, load_audio
 from extract.sound.windows import LEAST_S, promised_s
 from features.common.errors import ClipError
-from features.spec import TAG_LOGITS
+from features.spec import tag_streams
 
 N_BEST = 4
 SILENT = Cutting().silent_below
@@ -134,23 +134,22 @@ def who_speaks(listener: Listener) -> str:
 
 
 def _view(listener: Listener, window: Window, sound: Audio, seen: Insight | None) -> View:
-    picture, copy = io.BytesIO(), io.BytesIO()
+    picture = io.BytesIO()
     save_spectrogram(spectrogram(sound), picture)
-    save_sound(sound, copy)
-    tags = next((s for s in listener.run.builder.streams.values() if s.kind == TAG_LOGITS), None)
+    tags = next(iter(tag_streams(listener.run.builder.streams)), None)
     return View(
         seconds=sound.duration_s,
         start_s=window.start_s,
-        sound=_data("audio/ogg", copy),
-        picture=_data("image/png", picture),
+        sound=_data("audio/ogg", as_ogg(sound)),
+        picture=_data("image/png", picture.getvalue()),
         timeline=timeline(window.streams[tags.name], tags.classes, tags.hop_s) if tags else None,
         spoken=(spoken(seen),) if seen else (),
     )
 
 
-def _data(kind: str, content: io.BytesIO) -> str:
+def _data(kind: str, content: bytes) -> str:
     """Bytes as an address that a page holds in itself."""
-    return f"data:{kind};base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def check_accepted(file: Path, limits: Limits) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from evaluate.scores.layout import aligned, terminal_width
 from evaluate.view.words import words
 from features.reader import Features, Shard
-from features.spec import FAILURES_NAME, TAG_LOGITS, StreamSpec
+from features.spec import FAILURES_NAME, tag_streams
 
 _ROWS_AT_ONCE = 8192
 
@@ -112,14 +112,9 @@ def overview(features: Features, *, top: int = 20) -> Overview:
         words_per_caption=Spread.of(caption_words(features)) if texts else None,
         vocabulary=len(counts),
         commonest_words=tuple(counts.most_common(top)),
-        tag_streams=tuple(spec.name for spec in tag_streams(features)),
+        tag_streams=tuple(spec.name for spec in tag_streams(features.streams)),
         tags=tuple(_tags(features)[:top]),
     )
-
-
-def tag_streams(features: Features) -> list[StreamSpec]:
-    """The streams of tags; the first is the one that is shown."""
-    return [spec for spec in features.streams.values() if spec.kind == TAG_LOGITS]
 
 
 def durations_s(features: Features) -> np.ndarray:
@@ -195,7 +190,7 @@ def _tags(features: Features) -> list[Tag]:
     """All tags that are the likeliest somewhere, those of most clips first."""
     if not features.shards:
         return []
-    spec = next(iter(tag_streams(features)), None)
+    spec = next(iter(tag_streams(features.streams)), None)
     if spec is None:
         return []
     rows, clips, draws = (np.zeros(spec.width) for _ in range(3))

@@ -14,11 +14,12 @@ import numpy as np
 
 from evaluate.report import pages
 from evaluate.report.charts import Bar, bar_edges, histogram
-from evaluate.report.dataset import Overview, caption_words, durations_s, tag_streams
+from evaluate.report.dataset import Overview, caption_words, durations_s
 from evaluate.report.output import MARK_NAME, published_folder
 from evaluate.view.words import stems
 from features.common.publish import write_json
 from features.reader import Clip, Features
+from features.spec import tag_streams
 
 LISTED = 2000  # clips of a split in the table: a browser sorts so many at once
 FORMAT = "tagbart-dataset-page"
@@ -123,7 +124,7 @@ def _captions(features: Features) -> list[str]:
 
 def _rows(features: Features) -> list[dict[str, Any]]:
     """Clips for the table, evenly spread over a large split."""
-    spec = next(iter(tag_streams(features)), None)
+    spec = next(iter(tag_streams(features.streams)), None)
     rows = []
     for index in np.unique(np.linspace(0, len(features) - 1, LISTED).round().astype(int)):
         if not len(features):

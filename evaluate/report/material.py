@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evaluate.captions.search import open_run
-from evaluate.report.dataset import tag_streams
 from evaluate.report.folders import Study, System
 from evaluate.view.inside import Insight, look_inside
 from evaluate.view.pictures import Drawn, draw_spectrograms
 from features.common.console import progress
 from features.common.errors import ConfigError, TagbartError
 from features.reader import Clip, Features
-from features.spec import StreamSpec
+from features.spec import StreamSpec, tag_streams
 from train.recipes.files import FILE_NAME as RECIPE_NAME
 from train.run_folder.checkpoint import check_streams
 
@@ -102,7 +101,7 @@ def gather(study: Study, sources: Sources, pictures: dict[str, Path]) -> Materia
         if read and not known:
             known, material.tags = read, features.streams[read]
     shown = material.tags.name if material.tags else ""
-    if others := [spec.name for spec in tag_streams(features) if spec.name != shown]:
+    if others := [spec.name for spec in tag_streams(features.streams) if spec.name != shown]:
         material.left_out.append(f"tags of {', '.join(others)}: those of {shown} are shown")
     if sources.audio is None:
         material.left_out.append("spectrograms and audio: they need --audio DUMP")
@@ -119,7 +118,7 @@ def _split(system: System) -> str:
 def _read_clips(study: Study, features: Features, material: Material) -> None:
     known = set(features.ids)
     material.clips = {clip: features[clip] for clip in study.clips if clip in known}
-    material.tags = next(iter(tag_streams(features)), None)
+    material.tags = next(iter(tag_streams(features.streams)), None)
     missing = [clip for clip in study.clips if clip not in known]
     if missing:
         material.left_out.append(

@@ -1,6 +1,5 @@
 """Pictures of sound: spectrograms as small palette images."""
 
-import io
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from evaluate.view.sounds import save_sound
+from evaluate.view.sounds import as_ogg
 from extract.networks.log_mel import (
     FRAME_HOP_SAMPLES,
     MEL_MAX_HZ,
@@ -97,9 +96,7 @@ def _draw(dump: Path, path: str, picture: Path, *, copy: bool) -> Drawn:
         return Drawn(failure=str(error))
     save_spectrogram(spectrogram(audio), picture)
     if copy or is_contained(path):
-        sound = io.BytesIO()
-        save_sound(audio, sound)
-        picture.with_suffix(".ogg").write_bytes(sound.getvalue())
+        picture.with_suffix(".ogg").write_bytes(as_ogg(audio))
     return Drawn(seconds=audio.duration_s)
 
 

@@ -1,6 +1,6 @@
 """Sounds small enough to travel with a report, or inside a page: mono Ogg Vorbis."""
 
-from typing import BinaryIO
+import io
 
 import numpy as np
 import soundfile
@@ -15,13 +15,15 @@ MOST_HZ = 32_000
 _BLOCK = 1 << 14
 
 
-def save_sound(audio: Audio, file: BinaryIO) -> None:
-    """Write a sound as Ogg Vorbis, about 50 kB for 10 s.
+def as_ogg(audio: Audio) -> bytes:
+    """A sound as a file of Ogg Vorbis, about 50 kB for 10 s.
+
+    In memory, since libsndfile does not say why a disk refuses.
 
     Args:
         audio: any rate; above 32 kHz it is resampled.
-        file: in memory, since libsndfile does not say why a disk refuses.
     """
+    file = io.BytesIO()
     waveform, rate_hz = audio.waveform, audio.sample_rate_hz
     if rate_hz > MOST_HZ:
         [heard] = resample_all([torch.from_numpy(waveform)], [rate_hz], MOST_HZ)
@@ -31,3 +33,4 @@ def save_sound(audio: Audio, file: BinaryIO) -> None:
     ) as out:
         for start in range(0, len(waveform), _BLOCK):
             out.write(np.clip(waveform[start : start + _BLOCK], -1, 1))
+    return file.getvalue()

@@ -12,11 +12,7 @@ from evaluate.captions.generate import caption_clips
 from evaluate.captions.layers import int8
 from evaluate.captions.layers.int8 import Bf16Embedding, Int8Linear, require_int8
 from evaluate.captions.layers.output_layer import likeliest_tokens, logits_in_parts
-from evaluate.captions.layers.precision import (
-    bf16_head,
-    in_precision,
-    precision_of,
-)
+from evaluate.captions.layers.precision import bf16_head, in_precision, precision_of
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.search import open_run
 from features.common.errors import ConfigError
