@@ -2,7 +2,7 @@
 
 A part is a module here with a main(); the published way stands in benchmarks/published. Some have
 more to measure by commands of their own, on a GPU or for longer: `python -m benchmarks.train`,
-`benchmarks.decode`, `benchmarks.consensus`.
+`benchmarks.decode`, `benchmarks.paired`.
 """
 
 from collections.abc import Callable

@@ -14,11 +14,13 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.consensus import COLUMNS, paired_interval
+from evaluate.scores.bootstrap import draw_weights, paired
 from evaluate.scores.layout import aligned
 from evaluate.scores.results import METRICS
 from features.common.command import run_app
 from features.common.errors import ConfigError
+
+COLUMNS = ("cider_d", "meteor", "rouge_l")  # per clip; the corpus' is their mean but for METEOR
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -46,6 +48,16 @@ def main(
                                    for name in COLUMNS)])  # fmt: skip
     print(f"{len(groups[0][0][COLUMNS[0]]):,} clips, {len(first)} seeds, scores x 100")
     print(aligned(rows))
+
+
+def paired_interval(differences: np.ndarray) -> tuple[float, float, float]:
+    """Mean over seeds and clips, and its 95 % bootstrap interval over clips.
+
+    Args:
+        differences: float64 [seeds, clips].
+    """
+    of_clips = differences.mean(axis=0)
+    return paired(of_clips, draw_weights(len(of_clips)))
 
 
 def _per_clip(folder: Path) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ from extract.networks import (
     vggish,
     yamnet,
 )
-from extract.running.encoder import Encoder, WindowEncoder, Windows, as_list
+from extract.running.encoder import Encoder, Windows, as_list
 from extract.running.folding import prepared
 from extract.running.gpu import check_tf32
 from extract.sound.resample import RESAMPLER
@@ -123,7 +123,7 @@ def load_weights(name: str, weights: Path) -> Loaded:
     )
 
 
-def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: str) -> WindowEncoder:
+def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: str) -> Encoder:
     stream, loaded = STREAMS[name], load_weights(name, weights)
     precision = stream.precision(precision)
     source = next(file for file in stream.sources if (weights / file).exists())
@@ -147,7 +147,7 @@ def _encoder(name: str, weights: Path, *, device: str, precision: str, dtype: st
         heard_audiocaps=stream.heard_audiocaps.get(source, "unknown"),
     )
     batch, on_cpu = stream.batch_windows, device == "cpu"
-    return WindowEncoder(
+    return Encoder(
         spec=spec,
         network=network,
         cut=stream.cut,

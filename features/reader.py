@@ -230,7 +230,7 @@ class Features:
         """
         self.root, self.index = root, Index.read(root)
         self.split = self.index.split_name(root, split)
-        self.entry = self.index.split(root, split)
+        self.entry = self.index.splits[self.split]
         self.shards = [
             Shard(root / shard.file, Expected.of(self.index, self.split, shard))
             for shard in self.entry.shards

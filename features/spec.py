@@ -204,14 +204,6 @@ class Index:
             raise FormatError(f"{path}: a record lacks {error}; extract again") from error
         return cls(streams=raw["streams"], splits=_as_ours(splits))
 
-    def split(self, root: Path, name: str) -> SplitEntry:
-        """The entry of one split, by our name or the dump's own.
-
-        Raises:
-            FormatError: if the folder has no such split.
-        """
-        return self.splits[self.split_name(root, name)]
-
     def split_name(self, root: Path, name: str) -> str:
         """Our name of a split that is called by ours or by the dump's own.
 

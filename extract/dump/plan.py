@@ -12,7 +12,7 @@ from pathlib import Path
 from extract.dump.assign import assign
 from extract.dump.audio_files import AudioFiles, check_folder
 from extract.dump.clips import Gatherer, Listed, PlannedClip
-from extract.dump.find import CONTAINER_KINDS, KINDS, Chosen, check_kind, find_captions
+from extract.dump.find import CONTAINER_KINDS, Chosen, check_kind, find_captions
 from extract.dump.refusals import say_unused
 from extract.dump.splits import SPLITS, SplitRule, folder_splits, meanings
 from extract.dump.tables.containers import contained_entries
@@ -20,8 +20,6 @@ from extract.dump.tables.entries import Entry, Table, entries
 from extract.dump.tables.texts import CAPTION_COLUMNS
 from features.common.console import log
 from features.common.errors import ConfigError, DumpError
-
-__all__ = ["KINDS", "Plan", "listed_in", "read_dump"]
 
 FOLDER_SPLIT = "all"
 _IDS_OF_THEIR_OWN = ("wavcaps", "webdataset")  # kinds whose files each count from the start
@@ -65,7 +63,7 @@ def read_dump(
     Args:
         dump: folder with the audio, in any known layout.
         captions: folder with the captions files, or one such file, when they are not in the dump.
-        kind: one of `KINDS`; recognised when None. `folder` is audio without captions.
+        kind: one of find.KINDS; recognised when None. `folder` is audio without captions.
         splits: which to plan, by our names or the dump's own; all by default.
         rule: how clips are divided where nothing names their split.
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from math import ceil
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,34 +15,12 @@ from features.spec import StreamSpec
 Windows = Tensor | Sequence[Tensor]
 
 
-class Encoder(Protocol):
-    """One loaded network for one stream."""
-
-    @property
-    def spec(self) -> StreamSpec:
-        """What its rows are, as shards record it."""
-        ...
-
-    def encode(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
-        """Rows of each clip.
-
-        Args:
-            waveforms: float32 [n] each, n at least 1, mono, at spec.sample_rate_hz, on the
-                encoder's device.
-
-        Returns:
-            float32 [T, D] each, T at least 1, on the encoder's device. What stands in a clip's
-            rows does not depend on the other clips, but for rounding.
-        """
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
-class WindowEncoder:
-    """An Encoder that cuts clips into windows and batches the windows of all clips.
+class Encoder:
+    """One loaded network for one stream: cuts clips into windows and batches those of all clips.
 
     Attributes:
-        spec: what its rows are.
+        spec: what its rows are, as shards record it.
         network: windows [N, samples] → rows [N, D], or [N, R, D] where a window makes several; a
             module, or a `Compiled` one.
         cut: waveform [n] → windows [T, samples], or several such of different lengths.
@@ -58,14 +35,23 @@ class WindowEncoder:
     batch_windows: int
     step: int = 1
 
-    def compiled(self) -> "WindowEncoder":
+    def compiled(self) -> "Encoder":
         """The same with its network compiled."""
         assert isinstance(self.network, nn.Module)
         return replace(self, network=Compiled(self.network, self.batch_windows))
 
     @torch.inference_mode()
     def encode(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
-        """See Encoder."""
+        """Rows of each clip.
+
+        Args:
+            waveforms: float32 [n] each, n at least 1, mono, at spec.sample_rate_hz, on the
+                encoder's device.
+
+        Returns:
+            float32 [T, D] each, T at least 1, on the encoder's device. What stands in a clip's
+            rows does not depend on the other clips, but for rounding.
+        """
         if not waveforms:
             return []
         groups = _alike([len(waveform) for waveform in waveforms])

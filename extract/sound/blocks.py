@@ -17,8 +17,9 @@ import soxr
 from extract.sound.files import ffmpeg
 from extract.sound.files.heads import is_text
 from extract.sound.files.libsndfile import Stream, Undecodable
-from extract.sound.files.links import Streams, streams_of
+from extract.sound.files.links import streams_of
 from extract.sound.files.ogg import UNMARKED
+from extract.sound.files.pieces import Streams
 from features.common.errors import ClipError
 
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000

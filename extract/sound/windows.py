@@ -42,25 +42,17 @@ class Stretch:
         return float(max(self.waveform.max(initial=0.0), -self.waveform.min(initial=0.0)))
 
 
-def read_windows(
-    path: Path,
-    *,
-    length_s: float = WINDOW_S,
-    hop_s: float | None = None,
-    least_s: float = LEAST_S,
-) -> Iterator[Stretch]:
+def read_windows(path: Path, *, hop_s: float | None = None) -> Iterator[Stretch]:
     """Decode a file and cut it into windows as it is decoded.
 
     Memory holds one window and two blocks of the decoder (some megabytes), however long the file
-    is. Windows begin every `hop_s`; the last one ends with the file: a rest of less than `least_s`
-    that no window has heard yet joins the window before it. So with hop and length equal the
-    windows are side by side and every sample is in exactly one.
+    is. Windows of WINDOW_S begin every `hop_s`; the last one ends with the file: a rest of less
+    than LEAST_S that no window has heard yet joins the window before it. So with hop and length
+    equal the windows are side by side and every sample is in exactly one.
 
     Args:
         path: as for `read_blocks`.
-        length_s: of a window; the last may be shorter, or longer by less than `least_s`.
-        hop_s: from one window's start to the next, above 0 and at most `length_s`; None for that.
-        least_s: what a window must hold that is new, but for the first.
+        hop_s: from one window's start to the next, above 0 and at most WINDOW_S; None for that.
 
     Yields:
         Windows in order, at least one, each as soon as it is decoded.
@@ -68,9 +60,9 @@ def read_windows(
     Raises:
         ClipError: as `read_blocks` does. What only decoding shows (a damaged packet) comes after
             the windows before it, which are sound.
-        ValueError: if the lengths make no windows.
+        ValueError: if the hop makes no windows.
     """
-    return _cut(read_blocks(path), length_s, length_s if hop_s is None else hop_s, least_s)
+    return _cut(read_blocks(path), hop_s)
 
 
 def cut_windows(audio: Audio, *, hop_s: float | None = None) -> Iterator[Stretch]:
@@ -84,7 +76,7 @@ def cut_windows(audio: Audio, *, hop_s: float | None = None) -> Iterator[Stretch
         Block(waveform=waveform[at : at + _BLOCK], sample_rate_hz=rate_hz)
         for at in range(0, len(waveform), _BLOCK)
     )
-    return _cut(blocks, WINDOW_S, WINDOW_S if hop_s is None else hop_s, LEAST_S)
+    return _cut(blocks, hop_s)
 
 
 def promised_s(path: Path) -> float:
@@ -106,18 +98,16 @@ def guessed_s(path: Path) -> float:
         return 0.0
 
 
-def _cut(
-    blocks: Iterable[Block], length_s: float, hop_s: float, least_s: float
-) -> Iterator[Stretch]:
-    if not 0 < hop_s <= length_s or least_s < 0:
-        raise ValueError(f"no windows of {length_s} s every {hop_s} s")
+def _cut(blocks: Iterable[Block], hop_s: float | None) -> Iterator[Stretch]:
+    hop_s = WINDOW_S if hop_s is None else hop_s
+    if not 0 < hop_s <= WINDOW_S:
+        raise ValueError(f"no windows of {WINDOW_S} s every {hop_s} s")
     heard = np.empty(0, np.float32)  # from sample `start` on
     start = length = hop = least = rate_hz = 0
     for block in blocks:
         if not rate_hz:
             rate_hz = block.sample_rate_hz
-            length, hop, least = (round(s * rate_hz) for s in (length_s, hop_s, least_s))
-            length, hop, least = max(1, length), max(1, hop), max(1, least)
+            length, hop, least = (max(1, round(s * rate_hz)) for s in (WINDOW_S, hop_s, LEAST_S))
         heard = np.concatenate([heard, block.waveform])
         # Only then is it certain that another window follows.
         while len(heard) >= length + least:

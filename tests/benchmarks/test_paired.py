@@ -2,10 +2,10 @@
 
 import csv
 
+import numpy as np
 import pytest
 
-from benchmarks.consensus import COLUMNS
-from benchmarks.paired import main
+from benchmarks.paired import COLUMNS, main, paired_interval
 from features.common.errors import ConfigError
 
 
@@ -28,6 +28,11 @@ def test_scores_are_averaged_over_seeds_and_differ_clip_by_clip(tmp_path, capsys
     # Means 0.2 and 0.4, then 0.3 and 0.5; each clip differs by 0.1 on average.
     assert "30.0 (14.1)" in printed and "40.0 (14.1)" in printed
     assert "+10.00 (+10.00 to +10.00)" in printed and "+10.0 +10.0" in printed
+
+
+def test_seeds_are_averaged_before_clips_are_drawn():
+    # Clip by clip the two seeds cancel out: whichever clips are drawn, nothing differs.
+    assert paired_interval(np.array([[1.0, -2.0, 3.0], [-1.0, 2.0, -3.0]])) == (0, 0, 0)
 
 
 def test_groups_of_different_sizes_are_refused(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import extract.sound.decode
-from extract.running.encoder import WindowEncoder
+from extract.running.encoder import Encoder
 from features.verify import verify
 from tests.extract.command import extract as run_extract
 from tests.extract.command import options, start_warm_and_die, write_clips
@@ -73,7 +73,7 @@ def decoded(monkeypatch):
 def ending_at(batch: int, streams: int, error: BaseException) -> pytest.MonkeyPatch:
     """Raise `error` in place of encoding a batch, counted from 1."""
     left = (batch - 1) * streams
-    encode = WindowEncoder.encode
+    encode = Encoder.encode
 
     def until(self, waveforms):
         nonlocal left
@@ -83,7 +83,7 @@ def ending_at(batch: int, streams: int, error: BaseException) -> pytest.MonkeyPa
         return encode(self, waveforms)
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(WindowEncoder, "encode", until)
+    patch.setattr(Encoder, "encode", until)
     return patch
 
 

@@ -251,15 +251,10 @@ class SplitData:
 
 
 def _numbered_shards(joined: Joined) -> Iterator[tuple[int, Shard]]:
+    """Every shard with its folder's number; one at a time holds its tables."""
     for number, part in enumerate(joined.parts):
-        for shard in fresh_shards(part):
-            yield number, shard
-
-
-def fresh_shards(features: Features) -> Iterator[Shard]:
-    """The split's shards, one after the other; their tables go with them."""
-    for shard in features.shards:
-        yield shard.fresh()
+        for shard in part.shards:
+            yield number, shard.fresh()
 
 
 def encode_captions(
@@ -301,5 +296,5 @@ def _allow_open_files(wanted: int) -> None:
 
 def caption_texts(root: Path, split: str) -> Iterator[str]:
     """All captions of a split, for learning a tokenizer."""
-    for shard in fresh_shards(Features(root, split)):
-        yield from shard.caption_texts
+    for shard in Features(root, split).shards:
+        yield from shard.fresh().caption_texts

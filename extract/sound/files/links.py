@@ -1,13 +1,12 @@
 """From a file to the streams of sound in it, by its contents and never by its name."""
 
 import struct
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from extract.sound.files import flac, ogg
 from extract.sound.files.heads import audio_start, kind_of
 from extract.sound.files.mpeg import mpeg
-from extract.sound.files.pieces import Link, Piece
+from extract.sound.files.pieces import Link, Piece, Streams
 
 _HEAD_BYTES = 64
 _ID3V1_BYTES = 128
@@ -16,27 +15,13 @@ _UNKNOWN_BYTES = 0x7FFFF000  # what programs leave that write to a pipe, or more
 _MPEG_IN_WAV = (0x50, 0x55)  # WAVE_FORMAT_MPEG and _MPEGLAYER3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Streams:
-    """What a file holds.
-
-    Attributes:
-        links: for libsndfile, none if it cannot decode such a file.
-        problem: why the file is not whole, or nothing.
-    """
-
-    links: tuple[Link, ...]
-    problem: str = ""
-
-
 def streams_of(file: BinaryIO, size: int) -> Streams:
     """Look at a file of `size` bytes."""
     start = audio_start(file)
     file.seek(start)
     kind = kind_of(file.read(_HEAD_BYTES))
     if kind == "ogg":
-        chain = ogg.chain(file, start, size)
-        return Streams(links=chain.links, problem=chain.problem)
+        return ogg.chain(file, start, size)
     if kind == "flac":
         file.seek(max(start, size - _ID3V1_BYTES))
         end = size - _ID3V1_BYTES if file.read(3) == b"TAG" else size
@@ -47,10 +32,7 @@ def streams_of(file: BinaryIO, size: int) -> Streams:
         return _riff(file, start, size)
     if kind == "plain":
         return Streams(links=(Link(pieces=_mended(file, start, size)),))
-    found = mpeg(file, start, size)
-    if found is None:
-        return Streams(links=(Link(pieces=[(start, size)]),))
-    return Streams(links=found.links, problem=found.problem)
+    return mpeg(file, start, size) or Streams(links=(Link(pieces=[(start, size)]),))
 
 
 def _mended(file: BinaryIO, start: int, size: int) -> list[Piece]:

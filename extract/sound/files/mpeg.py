@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 from extract.sound.files.heads import id3v2_bytes
-from extract.sound.files.pieces import Link
+from extract.sound.files.pieces import Link, Streams
 
 # kbit/s by (version 1 or not, layer) and index (ISO/IEC 11172-3, 2.4.2.3; 13818-3, 2.4.2.3).
 _KBITS = {
@@ -41,7 +41,6 @@ _WINDOW_BYTES = 1 << 18
 _MAX_HEAD = 192  # enough of a frame for what its info header may hold
 # A header without a count of bytes may count the padding of its encoder: two packets at most.
 _SLACK_FRAMES = 2
-
 
 # Gives up to so many bytes from a place on, fewer at the end.
 _BytesAt = Callable[[int, int], bytes]
@@ -74,16 +73,9 @@ class _Info:
     padding: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mpeg:
-    """The streams of a file, several where kinds change, and why it is not whole, or nothing."""
-
-    links: tuple[Link, ...]
-    problem: str
-
-
-def mpeg(file: BinaryIO, start: int, stop: int) -> Mpeg | None:
-    """Look at the frames between two places of a file; None if there are none.
+def mpeg(file: BinaryIO, start: int, stop: int) -> Streams | None:
+    """Look at the frames between two places of a file, several streams where kinds change; None if
+    there are no frames.
 
     The samples that are dropped are those that ffmpeg drops: a LAME header's delay and padding.
     """
@@ -113,7 +105,7 @@ def mpeg(file: BinaryIO, start: int, stop: int) -> Mpeg | None:
         else:
             stream.pieces.append([at, at + head.size])
     sounding = [stream for stream in streams if stream.frames]
-    return Mpeg(links=_links(sounding), problem=_problem(sounding, cut))
+    return Streams(links=_links(sounding), problem=_problem(sounding, cut))
 
 
 def _problem(streams: list[_Stream], cut: int) -> str:

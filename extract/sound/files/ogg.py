@@ -4,10 +4,9 @@ libsndfile stops after the first stream of a chain; each is given to it as a fil
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
-from extract.sound.files.pieces import Link
+from extract.sound.files.pieces import Link, Streams
 
 BROKEN = "damaged: Ogg pages in it belong to a stream whose beginning is gone"
 CUT = "truncated: its last Ogg page is cut"
@@ -21,16 +20,8 @@ _BEGINS, _ENDS = 2, 4  # flags of a page
 _SEARCHED_BYTES = 1 << 16
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chain:
-    """The streams of an Ogg file, and what is wrong: BROKEN, CUT, UNMARKED or nothing."""
-
-    links: tuple[Link, ...]
-    problem: str
-
-
-def chain(file: BinaryIO, start: int, stop: int) -> Chain:
-    """Look at the pages between two places of a file.
+def chain(file: BinaryIO, start: int, stop: int) -> Streams:
+    """Look at the pages between two places of a file; the problem is BROKEN, CUT, UNMARKED or none.
 
     Streams that run side by side (sound and pictures) are one link. Bytes between pages, and behind
     the last, are passed over.
@@ -46,15 +37,15 @@ def chain(file: BinaryIO, start: int, stop: int) -> Chain:
         if flags_here & _BEGINS:
             going_on.add(number)
         elif number not in going_on and at + size <= stop:
-            return Chain(links=(), problem=BROKEN)
+            return Streams(links=(), problem=BROKEN)
         if flags_here & _ENDS:
             going_on.discard(number)
         if at + size > stop:
             links.append(Link(pieces=[(first, stop)]))
-            return Chain(links=tuple(links), problem=CUT)
+            return Streams(links=tuple(links), problem=CUT)
         end, flags = at + size, flags_here
     links.append(Link(pieces=[(first, end)]))
-    return Chain(links=tuple(links), problem="" if flags & _ENDS else UNMARKED)
+    return Streams(links=tuple(links), problem="" if flags & _ENDS else UNMARKED)
 
 
 def _pages(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[int, int, bytes, int]]:

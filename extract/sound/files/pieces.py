@@ -34,6 +34,19 @@ class Link:
     drop: tuple[tuple[int, int], ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Streams:
+    """What a file holds.
+
+    Attributes:
+        links: for libsndfile, none if it cannot decode such a file.
+        problem: why the file is not whole, or nothing.
+    """
+
+    links: tuple[Link, ...]
+    problem: str = ""
+
+
 class Pieces(io.RawIOBase):
     """A read-only file made of pieces of another one."""
 

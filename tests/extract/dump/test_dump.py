@@ -9,7 +9,8 @@ import pytest
 
 from extract.dump import audio_files
 from extract.dump.clips import PlannedClip
-from extract.dump.plan import KINDS, read_dump
+from extract.dump.find import KINDS
+from extract.dump.plan import read_dump
 from features.common.errors import ConfigError, DumpError
 from tests.extract.dump.dumps import audiocaps, clotho, put, write_csv
 
