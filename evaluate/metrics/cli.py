@@ -31,12 +31,11 @@ def fetch_command(
             f"nothing to fetch is called {unknown[0]!r}; there are {', '.join(PARTS)}"
         )
     from evaluate.metrics import fense
-    from evaluate.metrics.fetch import fetch_fense
     from evaluate.metrics.spice.fetch import fetch_corenlp
 
     for part in parts or ["spice"]:
         if part == "spice":
             log(f"SPICE: CoreNLP's jars are in {fetch_corenlp()}")
         else:
-            fetch_fense()
+            fense.fetch_fense()
             log(f"FENSE: {fense.missing() or 'package and weights are there'}")

@@ -9,44 +9,31 @@ import importlib.util
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from evaluate.metrics.child import ROOT, LineProcess, ScoreError, module
+from features.common.download import DownloadError, RemoteFile, download
+from features.common.errors import first_line
 
 TIMEOUT_S = 1800.0  # on a CPU a thousand clips take minutes
 PENALTY = 0.9  # of SPIDEr for a caption that the fluency detector objects to (DCASE 2023)
-DETECTOR_NAME = "echecker_clotho_audiocaps_base.ckpt"
-DETECTOR_URL = f"https://github.com/blmoistawinde/fense/releases/download/V0.1/{DETECTOR_NAME}"
-DETECTOR_SHA256 = "1a719f090af70614bbdb9f9437530b7e133c48cfa4a58d964de0d47fc974a2fa"
+_NAME = "echecker_clotho_audiocaps_base.ckpt"
+DETECTOR = RemoteFile(
+    name=_NAME,
+    urls=(f"https://github.com/blmoistawinde/fense/releases/download/V0.1/{_NAME}",),
+    sha256="1a719f090af70614bbdb9f9437530b7e133c48cfa4a58d964de0d47fc974a2fa",
+)
 # The BERT that the detector's file names (as far as known), and the sentence BERT.
 HUB_NAMES = ("bert-base-uncased", "sentence-transformers/paraphrase-TinyBERT-L6-v2")
 FETCH_COMMAND = "python -m evaluate fetch fense"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fense:
-    """One file's values, float64 [clips].
-
-    Attributes:
-        fense: the similarity, a tenth of it where the fluency detector objects.
-        similarity: mean cosine of the caption's sentence embedding with its references'.
-        error: 1 where the fluency detector objects, else 0.
-    """
-
-    fense: np.ndarray
-    similarity: np.ndarray
-    error: np.ndarray
-
-    def metrics(self) -> dict[str, np.ndarray]:
-        """The values by metric, as scores.json names them (after aac-metrics)."""
-        return {"fense": self.fense, "sbert_sim": self.similarity, "fer": self.error}
-
-    def spider_fl(self, spider: np.ndarray) -> np.ndarray:
-        """SPIDEr, a tenth of it for captions that the fluency detector objects to."""
-        return spider * (1 - PENALTY * self.error)
+# The hub keeps the same weights in forms for other libraries: hundreds of MB that nobody reads.
+_NOT_NEEDED = ["onnx/*", "openvino/*", "*.h5", "*.ot", "*.msgpack", "*.onnx", "coreml/*"]
+_HUB_TIMEOUT_S = 10
+# As aac-metrics and scores.json name them: FENSE, the similarity in it (mean cosine of a caption's
+# sentence embedding with its references'), and 1 where the fluency detector objects.
+METRICS = ("fense", "sbert_sim", "fer")
 
 
 def detector_path() -> Path:
@@ -54,7 +41,7 @@ def detector_path() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     torch_home = Path(os.environ.get("TORCH_HOME") or cache / "torch").expanduser()
     folder = os.environ.get("FENSE_DATA") or torch_home / "hub" / "fense_data"
-    return Path(folder).expanduser() / DETECTOR_NAME
+    return Path(folder).expanduser() / DETECTOR.name
 
 
 def missing() -> str | None:
@@ -71,13 +58,37 @@ def missing() -> str | None:
     return None
 
 
+def fetch_fense() -> None:
+    """Download the weights of FENSE to where aac-metrics and Hugging Face look for them.
+
+    Raises:
+        DownloadError: if something cannot be fetched.
+    """
+    import huggingface_hub
+
+    if not detector_path().is_file():
+        download(DETECTOR, detector_path())
+    for name in HUB_NAMES:
+        try:
+            # Asked first: it fails at once without a network, a download retries for a minute.
+            huggingface_hub.HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
+            huggingface_hub.snapshot_download(name, ignore_patterns=_NOT_NEEDED)
+        except Exception as error:  # whatever a network can do: each means that we cannot have it
+            raise DownloadError(f"{name}: could not be fetched ({first_line(error)})") from error
+
+
+def spider_fl(spider: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """SPIDEr, a tenth of it for captions that the fluency detector objects to; all [clips]."""
+    return spider * (1 - PENALTY * error)
+
+
 def fense_values(
     references: Sequence[Sequence[str]],
     candidates: Sequence[Sequence[str]],
     *,
     timeout_s: float = TIMEOUT_S,
     command: Sequence[str | Path] | None = None,
-) -> list[Fense]:
+) -> list[dict[str, np.ndarray]]:
     """FENSE of tokenised captions, as aac-metrics' own `evaluate` hands them to it.
 
     Args:
@@ -87,7 +98,7 @@ def fense_values(
         command: what to start instead of the worker (for tests of what can go wrong).
 
     Returns:
-        One Fense per file.
+        Per file its values by the names of METRICS, float64 [clips].
 
     Raises:
         ScoreError: if the worker fails (a model of the hub is absent), or takes too long.
@@ -105,12 +116,9 @@ def fense_values(
         answer = process.receive()
     try:
         rows = json.loads(answer)["values"]
-        found = [
-            Fense(**{name: np.array(row[name]) for name in ("fense", "similarity", "error")})
-            for row in rows
-        ]
+        found = [{name: np.array(row[name]) for name in METRICS} for row in rows]
     except (ValueError, KeyError, TypeError) as error:
         raise ScoreError(f"FENSE: its process answered {answer[:200]!r}") from error
-    if [len(item.fense) for item in found] != [len(texts) for texts in candidates]:
+    if [len(item["fense"]) for item in found] != [len(texts) for texts in candidates]:
         raise ScoreError("FENSE: its process answered another number of captions than it was given")
     return found

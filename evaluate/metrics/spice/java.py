@@ -5,7 +5,8 @@ files, and parses every text of every file anew.
 """
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +63,17 @@ class JavaClasses:
         self._stats = jpype.JClass("edu.anu.spice.SpiceStats")
         self._graph = jpype.JClass("edu.anu.spice.SceneGraph")
         self._threads = threads
-        self._parser: Any = None
+        self._parse: Callable[[Any], Any] | None = None
         self._synonyms = self._load_synonyms()
 
     def tuples(self, texts: Sequence[str]) -> list[Tuples]:
         """What SPICE's parser reads in each text, in its order."""
-        if self._parser is None:
-            self._parser = self._load_parser()
+        if self._parse is None:
+            self._parse = self._load_parser()
         captions = self._list()
         for text in texts:
             captions.add(text)
-        found = self._parser.invoke(captions)
+        found = self._parse(captions)
         return [[[str(part) for part in item] for item in found.get(text)] for text in texts]
 
     def graph(self, parses: Iterable[Tuples]) -> Any:
@@ -99,7 +100,8 @@ class JavaClasses:
         synonyms = jpype.JClass("edu.cmu.meteor.aligner.SynonymDictionary")
         return synonyms(*(url(f"{folder}/english.{name}") for name in names))
 
-    def _load_parser(self) -> Any:
+    def _load_parser(self) -> Callable[[Any], Any]:
+        """Gives a Java map from text to tuples of a Java list of texts."""
         import jpype
 
         parser = jpype.JClass("edu.anu.spice.SpiceParser")(None, self._threads, self._boolean.TRUE)
@@ -110,22 +112,10 @@ class JavaClasses:
         pipeline = jpype.JClass("edu.stanford.nlp.pipeline.StanfordCoreNLP")(settings)
         annotator = _opened(parser.getClass().getDeclaredField("annotator")).get(parser)
         _opened(annotator.getClass().getDeclaredField("pipeline")).set(annotator, pipeline)
-        return _TuplesOf(parser)
-
-
-class _TuplesOf:
-    """SpiceParser's `loadTuples`, which is not public."""
-
-    def __init__(self, parser: Any) -> None:
-        import jpype
-
-        listed = jpype.JClass("java.util.List").class_
-        self._parser = parser
-        self._method = _opened(parser.getClass().getDeclaredMethod("loadTuples", listed))
-
-    def invoke(self, captions: Any) -> Any:
-        """A Java map from text to its tuples."""
-        return self._method.invoke(self._parser, captions)
+        load = parser.getClass().getDeclaredMethod(
+            "loadTuples", jpype.JClass("java.util.List").class_
+        )
+        return partial(_opened(load).invoke, parser)  # which is not public
 
 
 def _opened(member: Any) -> Any:

@@ -32,9 +32,8 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_tenth_of_spider_is_left_where_the_fluency_detector_objects():
-    nought = np.zeros(2)
-    values = fense.Fense(fense=nought, similarity=nought, error=np.array([0.0, 1.0]))
-    np.testing.assert_allclose(values.spider_fl(np.array([0.5, 0.5])), [0.5, 0.05])
+    left = fense.spider_fl(np.array([0.5, 0.5]), np.array([0.0, 1.0]))
+    np.testing.assert_allclose(left, [0.5, 0.05])
 
 
 def test_without_the_package_asking_for_fense_ends_at_once(monkeypatch):
@@ -55,9 +54,8 @@ class HalfSpice:
 
 
 def test_fense_and_its_parts_come_by_themselves_where_they_are_there(monkeypatch, shared_meteor):
-    found = fense.Fense(
-        fense=np.array([0.08, 0.6]), similarity=np.array([0.8, 0.6]), error=np.array([1.0, 0.0])
-    )
+    values = {"fense": [0.08, 0.6], "sbert_sim": [0.8, 0.6], "fer": [1.0, 0.0]}
+    found = {name: np.array(clips) for name, clips in values.items()}
     monkeypatch.setattr(fense, "missing", lambda: None)
     monkeypatch.setattr(fense, "fense_values", lambda references, candidates: [found])
     monkeypatch.setattr(jars, "missing", lambda: None)
@@ -137,14 +135,14 @@ def test_values_come_back_per_file_and_the_worker_may_not_use_the_network():
     answer = (
         "import json, os, sys; assert os.environ['HF_HUB_OFFLINE'] == '1'\n"
         "files = json.loads(sys.stdin.readline())['candidates']\n"
-        "print(json.dumps({'values': [{'fense': [len(c) for c in f], 'error': [0] * len(f),"
-        " 'similarity': [-len(c) for c in f]} for f in files]}))"
+        "print(json.dumps({'values': [{'fense': [len(c) for c in f], 'fer': [0] * len(f),"
+        " 'sbert_sim': [-len(c) for c in f]} for f in files]}))"
     )
     first, second = fense.fense_values(
         [["r"], ["r"]], [["a", "bb"], ["", "c"]], command=python(answer)
     )
-    assert (first.fense.tolist(), second.fense.tolist()) == ([1, 2], [0, 1])
-    assert (first.error.tolist(), second.similarity.tolist()) == ([0, 0], [0, -1])
+    assert (first["fense"].tolist(), second["fense"].tolist()) == ([1, 2], [0, 1])
+    assert (first["fer"].tolist(), second["sbert_sim"].tolist()) == ([0, 0], [0, -1])
 
 
 @pytest.fixture
@@ -175,7 +173,7 @@ def small_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state |= {"clf.weight": torch.randn(6, 16), "clf.bias": torch.zeros(6)}
     state["encoder.embeddings.position_ids"] = torch.arange(512)[None]  # as older releases have
     detector = {"model_type": "bert-base-uncased", "num_classes": 6, "state_dict": state}
-    torch.save(detector, tmp_path / fense.DETECTOR_NAME)
+    torch.save(detector, tmp_path / fense.DETECTOR.name)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setenv("FENSE_DATA", str(tmp_path))
 
@@ -184,12 +182,12 @@ def test_aac_metrics_itself_answers_with_weights_in_the_places_that_are_looked_a
     references = [["a dog barks"], ["rain falls"]]
     first, second = fense.fense_values(references, [["a dog barks", "rain falls"], ["a dog", ""]])
     # A caption equal to its only reference: cosine 1, a tenth of it where the detector objects.
-    np.testing.assert_allclose(first.fense, 1 - fense.PENALTY * first.error, atol=1e-6)
-    assert set(first.error) | set(second.error) <= {0.0, 1.0}
-    assert (second.fense < 1).all()
+    np.testing.assert_allclose(first["fense"], 1 - fense.PENALTY * first["fer"], atol=1e-6)
+    assert {*first["fer"], *second["fer"]} <= {0.0, 1.0}
+    assert (second["fense"] < 1).all()
     for file in (first, second):
-        expected = file.similarity * (1 - fense.PENALTY * file.error)
-        np.testing.assert_allclose(file.fense, expected, atol=1e-6)
+        expected = file["sbert_sim"] * (1 - fense.PENALTY * file["fer"])
+        np.testing.assert_allclose(file["fense"], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
