@@ -195,13 +195,14 @@ def write_captions(asked: EvaluationJob, features: Features, captions: Sequence[
     Returns:
         How many captions have references.
     """
-    by_ear = asked.options.choose == CLAP  # even a single one's numbers are of interest
+    # Chosen by ear even a single one's numbers are of interest.
+    keeps_lists = asked.options.n_best > 1 or asked.options.choose == CLAP
     predictions = [
         Prediction(
             clip=caption.clip,
             candidate=caption.text,
             references=features[caption.clip].captions,
-            more=_n_best(caption) if asked.options.n_best > 1 or by_ear else {},
+            n_best=tuple(item.as_json() for item in caption.n_best) if keeps_lists else (),
         )
         for caption in captions
     ]
@@ -230,7 +231,3 @@ def as_record(options: DecodingOptions) -> dict[str, Any]:
         unused |= {"candidates", "choose_weight"}
         unused |= set() if options.tag_draws else {"choose", "seed"}
     return {key: value for key, value in asdict(options).items() if key not in unused}
-
-
-def _n_best(caption: Caption) -> dict[str, Any]:
-    return {"n_best": [candidate.as_json() for candidate in caption.n_best]}

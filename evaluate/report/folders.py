@@ -15,13 +15,14 @@ from evaluate.scores.results import (
     JSON_NAME,
     METRICS,
     PREDICTIONS_NAME,
+    Origin,
     Result,
     check_predictions,
     read_results,
 )
 from evaluate.scores.settings import differing, named
 from features.common.errors import TagbartError
-from features.common.reading import check_ordinary, parse_json
+from features.common.reading import check_ordinary
 
 # What clips are ranked by: the first of these that every folder has.
 _RANKING = ("spider", "cider_d", *METRICS)
@@ -40,7 +41,8 @@ class System:
         predictions: by clip id, in the file's order.
         result: its scores.json; None for a baseline that was not scored.
         clip_scores: clip id: metric: value; a value that is not there is NaN.
-        n_best: clip id: records of Candidate.as_json (evaluate/captions/candidate.py), if kept.
+        n_best: clip id: records of Candidate.as_json (evaluate/captions/candidate.py), none where
+            no list was kept.
     """
 
     label: str
@@ -59,16 +61,9 @@ class System:
         return self.clip_scores.get(clip, {}).get(metric, math.nan)
 
     @property
-    def run(self) -> str:
-        """The run folder on record, or ""."""
-        made = self.result.evaluation if self.result else None
-        return made.run if made else ""
-
-    @property
-    def task(self) -> str:
-        """Which of the run's tasks it spoke as, "" for the first."""
-        made = self.result.evaluation if self.result else None
-        return str(made.decoding.get("task", "")) if made else ""
+    def made(self) -> Origin | None:
+        """The run that it is, and how its captions were made, if that is on record."""
+        return self.result.evaluation if self.result else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,13 +171,14 @@ def _read_system(folder: Path, label: str) -> System:
             f"into {folder} as {PREDICTIONS_NAME}"
         )
     check_predictions(folder, result, path)
+    predictions = read_predictions(path)
     return System(
         label=label,
         path=folder,
-        predictions=read_predictions(path),
+        predictions=predictions,
         result=result,
         clip_scores=read_clip_scores(folder / CSV_NAME),
-        n_best=_read_n_best(path),
+        n_best={clip: _checked_n_best(path, item) for clip, item in predictions.items()},
     )
 
 
@@ -236,30 +232,15 @@ def read_clip_scores(path: Path) -> dict[str, dict[str, float]]:
         raise TagbartError(f"{path}: is no table of scores ({error}); score again") from error
 
 
-def _read_n_best(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """The n-best lists of a predictions file that read_predictions found in order."""
-    found = {}
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        for line in file:
-            if '"n_best"' in line:
-                record = parse_json(line)
-                found[record["clip"]] = _checked_n_best(path, record)
-    return found
-
-
-def _checked_n_best(path: Path, record: dict[str, Any]) -> list[dict[str, Any]]:
-    n_best = record.get("n_best") or []
-    if not isinstance(n_best, list) or not all(
-        isinstance(item, dict)
-        and isinstance(item.get("text"), str)
-        and all(
-            type(item.get(key)) in (int, float)
-            for key in ("probability", *(_HEARD if "combined" in item else ()))
-        )
-        for item in n_best
+def _checked_n_best(path: Path, said: Prediction) -> list[dict[str, Any]]:
+    records = [item for item in said.n_best if isinstance(item, dict)]
+    if len(records) < len(said.n_best) or not all(
+        type(item.get(key)) in (int, float)
+        for item in records
+        for key in ("probability", *(_HEARD if "combined" in item else ()))
     ):
         raise TagbartError(
-            f"{path}, clip {record['clip']!r}: n_best is no list of captions with probabilities; "
+            f"{path}, clip {said.clip!r}: n_best is no list of captions with probabilities; "
             "caption again"
         )
-    return n_best
+    return records

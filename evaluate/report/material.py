@@ -92,7 +92,8 @@ def gather(study: Study, sources: Sources, pictures: dict[str, Path]) -> Materia
             "--features FEATURES, and --audio DUMP (the folder that was extracted)"
         )
         return material
-    features = Features(sources.features, sources.split or _split(study.systems[0]))
+    made = study.systems[0].made
+    features = Features(sources.features, sources.split or (made.split if made else "test"))
     _read_clips(study, features, material)
     known = ""
     for number, system in enumerate(study.systems):
@@ -108,11 +109,6 @@ def gather(study: Study, sources: Sources, pictures: dict[str, Path]) -> Materia
     else:
         _draw(sources.audio, material, pictures, copy=sources.copy_audio)
     return material
-
-
-def _split(system: System) -> str:
-    made = system.result.evaluation if system.result else None
-    return made.split if made else "test"
 
 
 def _read_clips(study: Study, features: Features, material: Material) -> None:
@@ -136,14 +132,16 @@ def _ask(
     device: str | None,
 ) -> str:
     """Ask a system's model about its captions; the stream of tags that it reads, or ""."""
-    path = named or Path(system.run)
-    if named is None and not (system.run and (path / RECIPE_NAME).is_file()):
-        where = f"its run folder {path} is not there" if system.run else "it names no run"
+    made = system.made
+    path = named or (Path(made.run) if made and made.run else None)
+    if path is None or (named is None and not (path / RECIPE_NAME).is_file()):
+        where = f"its run folder {path} is not there" if path else "it names no run"
         material.left_out.append(
             f"token probabilities and attention of {system.label}: {where}; give --run RUN"
         )
         return ""
-    run = replace(open_run(path, device), task=system.task)
+    task = str(made.decoding.get("task", "")) if made else ""
+    run = replace(open_run(path, device), task=task)
     check_streams(run, features.streams, features.root)
     clips = list(material.clips.values())
     captions = [system.caption(clip.id) for clip in clips]

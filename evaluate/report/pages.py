@@ -89,9 +89,7 @@ def score_rows(study: Study) -> list[dict[str, Any]]:
 def paper_rows(study: Study) -> list[dict[str, Any]]:
     """The paper's rows for the same table."""
     rows = []
-    recipes = {
-        s.result.evaluation.recipe for s in study.systems if s.result and s.result.evaluation
-    }
+    recipes = {system.made.recipe for system in study.systems if system.made}
     for row in TABLE1.rows:
         values = dict(zip(TABLE1_METRICS, row.values, strict=True))
         spread = dict(zip(TABLE1_METRICS, row.std or (), strict=False))

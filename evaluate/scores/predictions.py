@@ -5,8 +5,8 @@ Everything is found by clip id, never by the order or number of lines. Other key
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,14 @@ class PredictionsError(TagbartError):
 class Prediction:
     """A candidate caption and what people wrote about the same clip; `line` is where it stands.
 
-    `n_best` holds the texts of its n-best list as read. `more` holds other keys to write, e.g. such
-    lists with all that belongs to them; reading leaves them out.
+    `n_best` is its n-best list, best first: texts, or objects with a "text" and what else is known.
     """
 
     clip: str
     candidate: str
     references: tuple[str, ...]
     line: int = 0
-    n_best: tuple[str, ...] = ()
-    more: Mapping[str, Any] = field(default_factory=dict)
+    n_best: tuple[str | dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +75,7 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
                 "clip": item.clip,
                 "candidate": item.candidate,
                 "references": list(item.references),
-                **item.more,
+                **({"n_best": list(item.n_best)} if item.n_best else {}),
             }
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
@@ -137,7 +135,10 @@ def read_sets(paths: Sequence[Path]) -> PredictionSets:
         candidates=tuple(
             tuple(predictions[clip].candidate for clip in first) for predictions in files
         ),
-        n_best=tuple(tuple(predictions[clip].n_best for clip in first) for predictions in files),
+        n_best=tuple(
+            tuple(tuple(map(_text_of, predictions[clip].n_best)) for clip in first)
+            for predictions in files
+        ),
         sha256=sha256,
     )
 
@@ -173,16 +174,16 @@ def _prediction(path: Path, number: int, line: str) -> Prediction:
     )
 
 
-def _n_best(where: str, found: Any) -> tuple[str, ...]:
-    """The texts of an n-best list, whose items are texts or objects with a "text"."""
-    items = found if isinstance(found, list) else [None]
-    texts = [item.get("text") if isinstance(item, dict) else item for item in items]
-    captions = tuple(text for text in texts if isinstance(text, str))
-    if len(captions) < len(items):
+def _n_best(where: str, found: Any) -> tuple[str | dict[str, Any], ...]:
+    if not isinstance(found, list) or not all(isinstance(_text_of(item), str) for item in found):
         raise PredictionsError(
             f'{where}: "n_best" is no list of captions (texts, or objects with a "text")'
         )
-    return captions
+    return tuple(found)
+
+
+def _text_of(item: Any) -> Any:
+    return item.get("text") if isinstance(item, dict) else item
 
 
 def _text(where: str, record: dict[str, Any], key: str) -> str:

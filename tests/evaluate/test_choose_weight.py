@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from evaluate.captions.choosing.weight import Candidate, best, read_candidates
+from evaluate.captions.choosing.weight import best, candidates_of
 from evaluate.choose_weight_cli import weights_table
 from evaluate.cli import app
 from evaluate.metrics import clap
 from evaluate.metrics.clap_text import ClapText
 from evaluate.report.build import build_report
 from evaluate.report.material import Sources
-from evaluate.scores.predictions import PredictionsError
+from evaluate.scores.predictions import PredictionsError, read_predictions
 from evaluate.scores.results import Scores, read_results
 from features.common.errors import ConfigError, FormatError, TagbartError, WeightsError
 from tests.evaluate.scores.scoring_fixtures import share_meteor
@@ -145,8 +145,8 @@ def test_an_option_of_choosing_by_ear_is_refused_where_captions_are_chosen_other
 def test_the_weight_decides_between_likelihood_and_cosine():
     # 0.5 better in likelihood, 0.3 worse in cosine: the first leads where 0.5 w > 0.3 (1 - w).
     pool = [
-        Candidate(text="likely", likelihood=-0.5, cosine=0.1),
-        Candidate(text="heard", likelihood=-1.0, cosine=0.4),
+        {"text": "likely", "likelihood": -0.5, "cosine": 0.1},
+        {"text": "heard", "likelihood": -1.0, "cosine": 0.4},
     ]
     assert [best(pool, weight) for weight in (0.0, 0.37, 0.38, 1.0)] == [
         "heard", "heard", "likely", "likely"
@@ -162,4 +162,4 @@ def test_an_evaluation_that_was_not_chosen_by_ear_is_refused(tmp_path, n_best):
     record = {"clip": "one", "candidate": "a", "references": ["a"], "n_best": n_best}
     path.write_text(json.dumps(record))
     with pytest.raises(PredictionsError, match=r"clip 'one': has no candidates .*--choose clap"):
-        read_candidates(path)
+        candidates_of(read_predictions(path), path)

@@ -5,27 +5,23 @@ another weight takes no model.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evaluate.metrics.clap import combined
-from evaluate.scores.predictions import PredictionsError, PredictionSets, read_sets
+from evaluate.scores.predictions import (
+    Prediction,
+    PredictionsError,
+    PredictionSets,
+    read_predictions,
+)
 from evaluate.scores.results import PREDICTIONS_NAME, Scores
 from evaluate.scores.score import Wanted, new_scorer
-from features.common.reading import parse_json
 
 WEIGHTS = tuple(step / 10 for step in range(11))
 
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A caption that could have been chosen; the numbers as in evaluate/captions/candidate.py."""
-
-    text: str
-    likelihood: float
-    cosine: float
+Candidate = Mapping[str, Any]  # as Candidate.as_json of evaluate/captions/candidate.py makes it
 
 
 def score_weights(folder: Path, wanted: Wanted) -> dict[float, Scores]:
@@ -40,13 +36,12 @@ def score_weights(folder: Path, wanted: Wanted) -> dict[float, Scores]:
         ScoreError: if a scorer fails.
     """
     path = folder / PREDICTIONS_NAME
-    sets = read_sets([path])
-    pools = read_candidates(path)
-    lists = [pools[clip] for clip in sets.clips]
+    predictions = read_predictions(path)
+    pools = candidates_of(predictions, path)
     chosen = PredictionSets(
-        clips=sets.clips,
-        references=sets.references,
-        candidates=tuple(tuple(best(pool, weight) for pool in lists) for weight in WEIGHTS),
+        clips=tuple(predictions),
+        references=tuple(item.references for item in predictions.values()),
+        candidates=tuple(tuple(best(pool, weight) for pool in pools) for weight in WEIGHTS),
     )
     with new_scorer(wanted) as scorer:
         return dict(zip(WEIGHTS, scorer.score(chosen), strict=True))
@@ -54,39 +49,31 @@ def score_weights(folder: Path, wanted: Wanted) -> dict[float, Scores]:
 
 def best(pool: Sequence[Candidate], weight: float) -> str:
     """The text that a weight ranks first."""
-    return max(pool, key=lambda item: combined(item.likelihood, item.cosine, weight)).text
+    return max(pool, key=lambda item: combined(item["likelihood"], item["cosine"], weight))["text"]
 
 
-def read_candidates(path: Path) -> dict[str, list[Candidate]]:
+def candidates_of(predictions: Mapping[str, Prediction], path: Path) -> list[list[Candidate]]:
     """Every clip's candidates.
 
     Args:
-        path: a predictions file that `read_sets` takes.
+        predictions: of an evaluation.
+        path: the file that holds them, for error messages.
 
     Raises:
         PredictionsError: if a clip has none, or they lack a number.
     """
-    found = {}
-    for line in path.read_text(encoding="utf-8-sig").split("\n"):
-        if line.strip():
-            record = parse_json(line)
-            pool = [_candidate(item) for item in record.get("n_best") or []]
-            kept = [item for item in pool if item is not None]
-            if not kept or len(kept) < len(pool):
-                raise PredictionsError(
-                    f"{path}, clip {record['clip']!r}: has no candidates with likelihood and "
-                    "cosine; make them with: python -m evaluate run RUN FEATURES --split val "
-                    f"--choose clap --out {path.parent}"
-                )
-            found[record["clip"]] = kept
-    return found
+    pools = []
+    for clip, item in predictions.items():
+        pools.append([one for one in item.n_best if isinstance(one, dict) and _has_numbers(one)])
+        if not item.n_best or len(pools[-1]) < len(item.n_best):
+            raise PredictionsError(
+                f"{path}, clip {clip!r}: has no candidates with likelihood and cosine; make them "
+                "with: python -m evaluate run RUN FEATURES --split val --choose clap --out "
+                f"{path.parent}"
+            )
+    return pools
 
 
-def _candidate(item: Any) -> Candidate | None:
-    """A record of an n-best list; None where it lacks a number."""
-    if not isinstance(item, dict):
-        return None
-    values: list[Any] = [item.get(name) for name in ("likelihood", "cosine")]
-    if not all(type(value) in (int, float) and math.isfinite(value) for value in values):
-        return None
-    return Candidate(text=item["text"], likelihood=values[0], cosine=values[1])
+def _has_numbers(item: Mapping[str, Any]) -> bool:
+    values = (item.get(name) for name in ("likelihood", "cosine"))
+    return all(type(value) in (int, float) and math.isfinite(value) for value in values)
