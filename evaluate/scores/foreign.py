@@ -20,6 +20,7 @@ from extract.dump.tables.csv_rows import csv_columns, csv_rows
 from extract.dump.tables.json_rows import jsonl_rows
 from extract.dump.tables.texts import file_column, has_audio_ending
 from features.common.console import log
+from features.common.damaged import some
 from features.common.reading import parse_json, read_text
 
 FORMS = {
@@ -31,7 +32,6 @@ FORMS = {
     ".ndjson": "predictions",
 }
 CAPTION_COLUMNS = ("caption_predicted", "candidate", "prediction", "caption")
-_NAMED = 5
 
 Pair = tuple[str, str, str]  # where it stands, clip, caption
 
@@ -60,22 +60,19 @@ def read_foreign_sets(paths: Sequence[Path], references: Path) -> PredictionSets
 
 
 def _references(path: Path) -> tuple[dict[str, tuple[str, ...]], str]:
-    if path.suffix.lower() == ".json":
-        raw = _json(path)
-        if isinstance(raw, dict) and "annotations" in raw:
-            found: dict[str, list[str]] = {}
-            for _, clip, text in _coco(path, raw["annotations"], "annotations"):
-                found.setdefault(clip, []).append(text)
-            kept, form = {clip: tuple(texts) for clip, texts in found.items()}, "COCO annotations"
-        else:
-            kept, form = read_captions(path), "captions"
+    raw = _json(path) if path.suffix.lower() == ".json" else None
+    if isinstance(raw, dict) and "annotations" in raw:
+        found: dict[str, list[str]] = {}
+        for _, clip, text in _coco(path, raw["annotations"], "annotations"):
+            found.setdefault(clip, []).append(text)
+        kept, form = {clip: tuple(texts) for clip, texts in found.items()}, "COCO annotations"
     else:
         kept, form = read_captions(path), "captions"
     bare = [clip for clip, texts in kept.items() if not texts]
     if bare or not kept:
         raise PredictionsError(
             f"{path}: clips without a caption, which every clip needs as its reference "
-            f"{_some(list(map(repr, bare)))}"
+            f"{_counted(list(map(repr, bare)))}"
             if bare
             else f"{path}: holds no captions"
         )
@@ -91,7 +88,7 @@ def _candidates(
             f"{path}: ends with {suffix!r}; expected {', '.join(FORMS)} (see --help)"
         )
     if suffix == ".txt":
-        lines = _lines(path)
+        lines = _text(path).removesuffix("\n").split("\n")
         if len(lines) != len(known):
             raise PredictionsError(
                 f"{path}: has {len(lines):,} lines, {references} has {len(known):,} clips; "
@@ -113,7 +110,7 @@ def _candidates(
             found[clip] = text
     missing = [repr(clip) for clip in known if clip not in found]
     problems = [
-        f"clips that {what} {_some(names)}"
+        f"clips that {what} {_counted(names)}"
         for names, what in (
             (unknown, f"{references} has not"),
             (double, "stand there twice"),
@@ -184,10 +181,6 @@ def _no_ending(name: str) -> str:
     return os.path.splitext(name)[0] if has_audio_ending(name) else name  # noqa: PTH122 - no path
 
 
-def _lines(path: Path) -> list[str]:
-    return _text(path).removesuffix("\n").split("\n")
-
-
 def _json(path: Path) -> Any:
     try:
         return parse_json(_text(path))
@@ -204,6 +197,5 @@ def _text(path: Path) -> str:
         raise PredictionsError(f"{path}: is not UTF-8 text ({error.reason})") from error
 
 
-def _some(names: Sequence[str]) -> str:
-    more = ", …" if len(names) > _NAMED else ""
-    return f"({len(names):,}): {', '.join(names[:_NAMED])}{more}"
+def _counted(names: Sequence[str]) -> str:
+    return f"({len(names):,}): {some(names)}"

@@ -23,10 +23,10 @@ def settings_of(run: str, evaluation: Path) -> dict[str, Any]:
         run: the run folder as scores.json has it, relative to where `evaluate run` was started.
         evaluation: the evaluation's folder, which often lies in the run's.
     """
-    for folder in filter(None, (Path(run) if run else None, evaluation.resolve().parent)):
-        if (folder / FILE_NAME).is_file():
+    for path in _places(run, evaluation, FILE_NAME):
+        if path.is_file():
             try:
-                recipe = read_resolved(folder / FILE_NAME)
+                recipe = read_resolved(path)
             except TagbartError:
                 return {}  # of another version: its numbers still count
             return {
@@ -40,13 +40,17 @@ def settings_of(run: str, evaluation: Path) -> dict[str, Any]:
 
 def heard_of(run: str, evaluation: Path) -> str:
     """Whether the networks behind a run have heard AudioCaps' test clips: yes, no or unknown."""
-    for folder in filter(None, (Path(run) if run else None, evaluation.resolve().parent)):
+    for path in _places(run, evaluation, _STREAMS_NAME):
         try:
-            streams = read_json(folder / _STREAMS_NAME)
-            return heard_test_clips(streams.values())
+            return heard_test_clips(read_json(path).values())
         except (OSError, ValueError, AttributeError, TypeError):
             continue  # not at hand, or damaged: its numbers still count
     return heard_test_clips([])
+
+
+def _places(run: str, evaluation: Path, name: str) -> list[Path]:
+    """Where a file of the run may be: where the run was, and around the evaluation."""
+    return [Path(run) / name] * bool(run) + [evaluation.resolve().parent / name]
 
 
 def differing(several: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -6,7 +6,7 @@ split: what was scored on other clips stands in a table of its own.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from evaluate.scores.paper import TABLES, TEST_CLIPS, PaperTable, Row
 from evaluate.scores.results import (
     JSON_NAME,
     METRICS,
+    Origin,
     Result,
     mean_and_std,
     read_clip_ids,
@@ -71,13 +72,13 @@ class Ours:
         return mean_and_std([result.corpus for result in self.results])
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Group:
-    recipe: str
-    split: str
-    decoding: dict[str, Any]
+    """Evaluations of one kind by seed, and what they come from: None for predictions alone."""
+
+    made: Origin | None
     settings: dict[str, Any]
-    seeds: dict[int, tuple[Path, Result]]
+    seeds: dict[int, tuple[Path, Result]] = field(default_factory=dict)
 
 
 def gather(folders: Sequence[Path]) -> list[Ours]:
@@ -99,22 +100,12 @@ def gather(folders: Sequence[Path]) -> list[Ours]:
         result = read_results(folder)
         made = result.evaluation
         if made is None:  # a predictions file from elsewhere: a row of its own
-            groups[f"{folder} {len(groups)}"] = _Group(
-                recipe="", split="", decoding={}, settings={}, seeds={0: (folder, result)}
-            )
+            alone = _Group(made=None, settings={}, seeds={0: (folder, result)})
+            groups[f"{folder} {len(groups)}"] = alone
             continue
         settings = settings_of(made.run, folder)
         key = json.dumps([made.recipe, made.split, made.decoding, settings], sort_keys=True)
-        group = groups.setdefault(
-            key,
-            _Group(
-                recipe=made.recipe,
-                split=made.split,
-                decoding=made.decoding,
-                settings=settings,
-                seeds={},
-            ),
-        )
+        group = groups.setdefault(key, _Group(made=made, settings=settings))
         if made.seed in group.seeds:
             raise TagbartError(
                 f"{folder}: seed {made.seed} of recipe {made.recipe!r} is in "
@@ -213,8 +204,8 @@ def _ours(group: _Group, groups: Sequence[_Group], differ: Sequence[str]) -> Our
     found = list(group.seeds.values())
     clips = [read_clip_ids(folder) for folder, _ in found]
     return Ours(
-        recipe=group.recipe,
-        name=_name(group, groups) if group.recipe else str(found[0][0]),
+        recipe=group.made.recipe if group.made else "",
+        name=_name(group.made, groups) if group.made else str(found[0][0]),
         differs=named(group.settings, differ),
         results=tuple(result for _, result in found),
         audiocaps=all(map(all_of_audiocaps, clips)),
@@ -239,14 +230,12 @@ def _hearing(ours: Sequence[Ours]) -> list[str]:
     return [f"{name}: {line.format(word)}" for name, word in told.items()]
 
 
-def _name(group: _Group, groups: Sequence[_Group]) -> str:
+def _name(made: Origin, groups: Sequence[_Group]) -> str:
     """Ours, the recipe, and what tells it from another group of the same recipe."""
-    parts = [f"ours: {group.recipe}"]
-    if group.split != "test":
-        parts.append(group.split)
-    rivals = [other.decoding for other in groups if other.recipe == group.recipe]
-    differ = differing(rivals)
-    return " ".join([*parts, *(f"{key}={group.decoding.get(key)}" for key in differ)])
+    parts = [f"ours: {made.recipe}", *([] if made.split == "test" else [made.split])]
+    others = [group.made for group in groups if group.made and group.made.recipe == made.recipe]
+    differ = differing([other.decoding for other in others])
+    return " ".join([*parts, *(f"{key}={made.decoding.get(key)}" for key in differ)])
 
 
 def _missing(ours: Sequence[Ours]) -> str:
