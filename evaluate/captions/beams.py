@@ -251,12 +251,3 @@ class Beams:
             said.copy_(said.gather(1, chosen[:, 1, :, None].expand_as(said)))
             said.index_copy_(2, self._place + options.no_repeat_ngram, chosen[:, 0, :, None])
         self._place += 1
-
-
-def repeats(tokens: Sequence[int], size: int) -> list[int]:
-    """Tokens that would end an n-gram which stands in `tokens` already; none for size 0."""
-    if not size:
-        return []
-    starts = range(len(tokens) - size + 1)
-    tail = tokens[len(tokens) - size + 1 :]
-    return [tokens[i + size - 1] for i in starts if tokens[i : i + size - 1] == tail]

@@ -235,20 +235,17 @@ class Captioner:
             windows = []
 
     def _window(self, said: Said, window: Window) -> WindowCaption:
-        features = window.streams if self.with_features else None
-        tags: tuple[Tag, ...] = ()
-        if said.caption is not None:
-            scores = self.listener.run.builder.tag_scores(window.streams)
-            pairs = zip(said.caption.tags, scores, strict=True)
-            tags = tuple(Tag(name=name, score=score) for name, score in pairs)
+        caption = said.caption
+        scores = self.listener.run.builder.tag_scores(window.streams) if caption else []
+        tags = zip(caption.tags if caption else (), scores, strict=True)
         return WindowCaption(
-            text=said.text if said.caption is None else said.caption.text,
-            probability=1.0 if said.caption is None else said.caption.n_best[0].probability,
+            text=caption.text if caption else said.text,
+            probability=caption.n_best[0].probability if caption else 1.0,
             start_s=said.start_s,
             end_s=said.end_s,
-            tags=tags,
-            n_best=() if said.caption is None else said.caption.n_best,
-            features=features,
+            tags=tuple(Tag(name=name, score=score) for name, score in tags),
+            n_best=caption.n_best if caption else (),
+            features=window.streams if self.with_features else None,
         )
 
 

@@ -90,7 +90,7 @@ class Listener:
 
     def describe_files(
         self,
-        files: Iterable[Path],
+        files: Sequence[Path],
         options: DecodingOptions | None = None,
         *,
         failed: Callable[[Path, str], object],
@@ -108,22 +108,16 @@ class Listener:
             watch: what `follow` gives passes through it, for progress.
         """
         cutting = cutting or Cutting()
-        begun: list[Path] = []
-
-        def recordings() -> Iterator[Recording]:
-            for file in files:
-                begun.append(file)
-                yield Recording.of_file(file, cutting)
-
-        for number, item in watch(self.follow(recordings(), options, cutting)):
+        recordings = [Recording.of_file(file, cutting) for file in files]
+        for number, item in watch(self.follow(recordings, options, cutting)):
             if not isinstance(item, Ended):
                 yield item[0]
             elif item.failure:
-                failed(begun[number], item.failure)
+                failed(files[number], item.failure)
 
     def follow(
         self,
-        recordings: Iterable[Recording],
+        recordings: Sequence[Recording],
         options: DecodingOptions | None = None,
         cutting: Cutting | None = None,
     ) -> Followed:
@@ -153,28 +147,22 @@ class Listener:
                 yield _window(name, stretch, streams)
 
     def _heard(
-        self, recordings: Iterable[Recording], cutting: Cutting
+        self, recordings: Sequence[Recording], cutting: Cutting
     ) -> Generator[tuple[int, Window | Ended], None, None]:
-        names: dict[int, str] = {}
-
-        def sources() -> Iterator[Callable[[], Iterable[Stretch]]]:
-            for number, recording in enumerate(recordings):
-                names[number] = recording.name
-                yield recording.windows
-
+        sources = (recording.windows for recording in recordings)
         at_once = min(_DECODED_AT_ONCE, cores())
-        with closing(read_ahead(sources(), at_once=at_once, depth=_ENCODED_TOGETHER)) as decoded:
+        with closing(read_ahead(sources, at_once=at_once, depth=_ENCODED_TOGETHER)) as decoded:
             # Of silence nothing but its times is kept, however much of it there is.
             items = (
                 (number, item)
                 if isinstance(item, Ended) or item.peak >= cutting.silent_below
-                else (number, _window(names[number], item, {}))
+                else (number, _window(recordings[number].name, item, {}))
                 for number, item in decoded
             )
             for group in _groups(items, _ENCODED_TOGETHER, _is_stretch):
                 rows = iter(self._encode([item for _, item in group if isinstance(item, Stretch)]))
                 found = [
-                    (number, _window(names[number], item, next(rows)))
+                    (number, _window(recordings[number].name, item, next(rows)))
                     if isinstance(item, Stretch)
                     else (number, item)
                     for number, item in group

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -192,26 +193,46 @@ def sequence_logprobs(
         attention_mask: int [N, rows].
         captions: N captions' tokens, BOS first, EOS last.
     """
-    lengths = [len(tokens) for tokens in captions]
-    labels = torch.full((len(captions), max(lengths)), IGNORED)
+    labels, decoded = teacher_forced(bart, encoder_states, attention_mask, captions)
+    logits = torch.cat(list(logits_in_parts(bart, decoded.last_hidden_state)), dim=-1)
+    losses = functional.cross_entropy(
+        logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+    )
+    losses[:, 0] = 0.0
+    return [row[: len(tokens)] for row, tokens in zip((-losses).tolist(), captions, strict=True)]
+
+
+def teacher_forced(
+    bart: BartForConditionalGeneration,
+    encoder_states: torch.Tensor,
+    attention_mask: torch.Tensor,
+    captions: Sequence[Sequence[int]],
+    **how: Any,
+) -> tuple[torch.Tensor, Any]:
+    """Let transformers' own decoder read captions.
+
+    Args:
+        bart, encoder_states, attention_mask, captions: as for `sequence_logprobs`.
+        **how: further arguments of the decoder.
+
+    Returns:
+        The captions as int64 [N, T], IGNORED behind each one's end, and the decoder's output, whose
+        place t is where token t of [N, T] is decided.
+    """
+    labels = torch.full((len(captions), max(map(len, captions))), IGNORED)
     for row, tokens in enumerate(captions):
         labels[row, : len(tokens)] = torch.tensor(tokens)
     labels = labels.to(encoder_states.device)
     # Padding follows a caption, and the decoder looks back only: any token does.
     inputs = labels.roll(1, dims=1).clamp(min=0)
     inputs[:, 0] = SpecialTokens.of(bart).start
-    hidden = bart.model.decoder(
+    return labels, bart.model.decoder(
         input_ids=inputs,
         encoder_hidden_states=encoder_states,
         encoder_attention_mask=attention_mask,
         use_cache=False,
-    ).last_hidden_state
-    logits = torch.cat(list(logits_in_parts(bart, hidden)), dim=-1)
-    losses = functional.cross_entropy(
-        logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+        **how,
     )
-    losses[:, 0] = 0.0
-    return [row[:length] for row, length in zip((-losses).tolist(), lengths, strict=True)]
 
 
 def _without_graphs(why: str) -> None:

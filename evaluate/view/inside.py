@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from evaluate.captions.beams import SpecialTokens
 from evaluate.captions.candidate import ClipLike
+from evaluate.captions.search import teacher_forced
 from train.data.prompts import NO_ROW
 from train.run_folder.checkpoint import Run
 
@@ -88,21 +88,10 @@ def _look(run: Run, clips: Sequence[ClipLike], captions: Sequence[str]) -> list[
     states = bart.model.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
     positions = model.config.bart.max_position_embeddings
     tokens = [run.tokenizer(text)["input_ids"][:positions] for text in captions]
-    labels = torch.zeros(len(tokens), max(map(len, tokens)), dtype=torch.long)
-    for row, ids in enumerate(tokens):
-        labels[row, : len(ids)] = torch.tensor(ids)
-    labels = labels.to(model.device)
-    inputs = labels.roll(1, dims=1)
-    inputs[:, 0] = SpecialTokens.of(bart).start
-    decoded = bart.model.decoder(
-        input_ids=inputs,
-        encoder_hidden_states=states,
-        encoder_attention_mask=mask,
-        use_cache=False,
-        output_attentions=True,
-    )
+    labels, decoded = teacher_forced(bart, states, mask, tokens, output_attentions=True)
     logits = bart.lm_head(decoded.last_hidden_state) + bart.final_logits_bias
-    logprobs = logits.float().log_softmax(dim=2).gather(2, labels[:, :, None])[:, :, 0]
+    said = labels.clamp(min=0)[:, :, None]
+    logprobs = logits.float().log_softmax(dim=2).gather(2, said)[:, :, 0]
     probabilities = logprobs.exp().cpu().numpy()
     attention = torch.stack(decoded.cross_attentions).float().mean(dim=(0, 2)).cpu().numpy()
     prompts = _prompts(run, clips)

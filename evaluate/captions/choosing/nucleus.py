@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import BartForConditionalGeneration
 
-from evaluate.captions.beams import Hypothesis, SpecialTokens, repeats
+from evaluate.captions.beams import Hypothesis, SpecialTokens
 from evaluate.captions.layers.output_layer import logits_in_parts
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.step_decoder import StepDecoder
@@ -139,8 +139,13 @@ def draw(chances: torch.Tensor, tokens: torch.Tensor, uniform: torch.Tensor) -> 
 
 
 def _banned(tokens: Sequence[int], eos: int, options: DecodingOptions) -> list[int]:
-    too_short = [eos] if len(tokens) < options.min_length else []
-    return too_short + repeats(tokens, options.no_repeat_ngram)
+    """EOS of a caption that is too short, and what would end an n-gram that it has already."""
+    banned = [eos] if len(tokens) < options.min_length else []
+    size = options.no_repeat_ngram
+    if size:
+        starts, tail = range(len(tokens) - size + 1), tokens[len(tokens) - size + 1 :]
+        banned += [tokens[i + size - 1] for i in starts if tokens[i : i + size - 1] == tail]
+    return banned
 
 
 def _without(logprobs: torch.Tensor, banned: Sequence[Sequence[int]]) -> torch.Tensor:

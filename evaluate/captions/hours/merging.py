@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -24,14 +25,7 @@ S = TypeVar("S", bound=Spoken)
 
 def runs(spoken: Iterable[S]) -> Iterator[list[S]]:
     """Neighbours of equal text together, in order."""
-    same: list[S] = []
-    for item in spoken:
-        if same and item.text != same[-1].text:
-            yield same
-            same = []
-        same.append(item)
-    if same:
-        yield same
+    return (list(same) for _, same in groupby(spoken, lambda item: item.text))
 
 
 def merged(said: "Iterable[Said]") -> "list[Said]":

@@ -38,7 +38,7 @@ def write_captions(
     Raises:
         OSError: if a file cannot be written.
     """
-    recordings = (Recording.of_file(job.file, cutting) for job in jobs)
+    recordings = [Recording.of_file(job.file, cutting) for job in jobs]
     said: list[Said] = []
     for number, item in watch(listener.follow(recordings, options, cutting)):
         if not isinstance(item, Ended):
