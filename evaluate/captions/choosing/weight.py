@@ -21,7 +21,7 @@ from evaluate.scores.score import Wanted, new_scorer
 
 WEIGHTS = tuple(step / 10 for step in range(11))
 
-Candidate = Mapping[str, Any]  # as Candidate.as_json of evaluate/captions/candidate.py makes it
+Candidate = dict[str, Any]  # as Candidate.as_json of evaluate/captions/candidate.py makes it
 
 
 def score_weights(folder: Path, wanted: Wanted) -> dict[float, Scores]:
@@ -74,6 +74,6 @@ def candidates_of(predictions: Mapping[str, Prediction], path: Path) -> list[lis
     return pools
 
 
-def _has_numbers(item: Mapping[str, Any]) -> bool:
-    values = (item.get(name) for name in ("likelihood", "cosine"))
+def _has_numbers(item: Candidate) -> bool:
+    values: list[Any] = [item.get(name) for name in ("likelihood", "cosine")]
     return all(type(value) in (int, float) and math.isfinite(value) for value in values)
