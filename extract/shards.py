@@ -53,7 +53,7 @@ class DoneMark:
     def read(cls, path: Path) -> Self | None:
         """The done-mark at `path`, or None if there is none that we can read."""
         try:
-            raw = parse_json(read_text(path))  # a file name may hold half a character
+            raw = parse_json(read_text(path), halves=True)  # of a file name that is not UTF-8
             if (raw.pop("format"), raw.pop("version")) != (FORMAT, VERSION):
                 return None
             entry = raw.pop("entry")

@@ -1,5 +1,6 @@
 """`python -m evaluate score`."""
 
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ from features.common.options import AsJson
 from features.common.publish import EVALUATION, check_writable
 
 if TYPE_CHECKING:
+    from evaluate.scores.predictions import PredictionSets
     from evaluate.scores.results import Origin, Scores
 
 Files = Annotated[
@@ -58,7 +60,8 @@ def score_command(
     A line of a predictions file is {"clip": …, "candidate": …, "references": [… at least one]}.
     With --references (any captions file that extract reads, or COCO annotations) files may be those
     of other systems: COCO results (.json), DCASE's file_name,caption_predicted (.csv), one text a
-    line in the references' order (.txt), or ours without references (.jsonl).
+    line in the references' order (.txt), or ours without references (.jsonl). OUT gets them as
+    predictions.jsonl, for `evaluate report`.
     Several files caption the same clips (other seeds, other models) and are scored against the
     same references: each gets its folder OUT/NAME, and OUT/scores.json their mean and standard
     deviation. A folder of `evaluate run` may be OUT for its own predictions.jsonl only, to score
@@ -67,8 +70,8 @@ def score_command(
     Example: python -m evaluate score runs/a/test/predictions.jsonl --out scores
     """
     from evaluate.metrics.clap import ClapSource, default_folder
+    from evaluate.scores import kept
     from evaluate.scores.foreign import read_foreign_sets
-    from evaluate.scores.predictions import read_sets
     from evaluate.scores.score import Wanted, new_scorer
 
     if clap and features is None:
@@ -76,8 +79,9 @@ def score_command(
     names = short_names(files)
     if out is not None:
         check_writable(out, EVALUATION)
-    record = None if out is None else _kept_record(out, names, files)
-    sets = read_foreign_sets(files, references) if references else read_sets(files)
+    record = None if out is None else kept.record(out, names, files)
+    sets = read_foreign_sets(files, references) if references else _own_sets(files)
+    folders = kept.replaceable(out, names, files) if out and references else []
     wanted = Wanted(
         spice=spice,
         fense=fense,
@@ -93,6 +97,9 @@ def score_command(
     with new_scorer(wanted) as scorer:
         log(f"scoring {len(files)} × {len(sets.clips):,} captions; METEOR takes some 10 s to start")
         scores = scorer.score(sets)
+    if folders:
+        told = zip(scores, kept.keep(sets, folders), strict=True)
+        scores = [replace(item, predictions_sha256=sha256) for item, sha256 in told]
     named = dict(zip(names, scores, strict=True))
     paths = dict(zip(names, map(str, files), strict=True))
     if out is not None:
@@ -191,38 +198,25 @@ def short_names(files: list[Path]) -> list[str]:
     return [f"{names[index]}-{index + 1}" for index in range(len(names))]
 
 
-def _kept_record(out: Path, names: list[str], files: list[Path]) -> "Origin | None":
-    """What `evaluate run` noted in OUT, which stays when its own predictions are scored again.
+def _own_sets(files: list[Path]) -> "PredictionSets":
+    from evaluate.scores.predictions import PredictionsError, read_sets
 
-    Raises:
-        ConfigError: if scores of other captions would replace those of `evaluate run`.
-    """
-    from evaluate.scores.results import JSON_NAME, PREDICTIONS_NAME, is_scored, recorded_origin
-
-    if [file.resolve() for file in files] == [(out / PREDICTIONS_NAME).resolve()]:
-        origin = recorded_origin(out)
-        if origin is None or is_scored(out):
-            return origin
-        log(f"{out / JSON_NAME}: told of other captions; who said these is not on record")
-        return None
-    folders = [out] if len(files) == 1 else [out, *(out / name for name in names)]
-    for folder in folders:
-        if recorded_origin(folder):
-            raise ConfigError(
-                f"{folder / JSON_NAME}: holds scores of `evaluate run`, which these would replace; "
-                "name another --out"
-            )
-    return None
+    try:
+        return read_sets(files)
+    except PredictionsError as error:
+        if all(file.suffix.lower() in (".jsonl", ".ndjson") for file in files):
+            raise
+        raise PredictionsError(f"{error}; captions of other systems need --references") from error
 
 
 def _write(
     out: Path, named: "dict[str, Scores]", paths: dict[str, str], record: "Origin | None"
 ) -> None:
+    from evaluate.scores.kept import folders_of
     from evaluate.scores.results import JSON_NAME, write_results
     from features.common.publish import write_json
 
-    for name, scores in named.items():
-        folder = out if len(named) == 1 else out / name
+    for folder, (name, scores) in zip(folders_of(out, named), named.items(), strict=True):
         write_results(folder, scores, predictions=paths[name], evaluation=record)
     if len(named) > 1:
         write_json(out / JSON_NAME, _as_json(named, paths))

@@ -19,6 +19,7 @@ from evaluate.scores.predictions import PredictionsError, PredictionSets
 from extract.dump.tables.csv_rows import csv_columns, csv_rows
 from extract.dump.tables.json_rows import jsonl_rows
 from extract.dump.tables.texts import file_column, has_audio_ending
+from features.common.checksum import sha256_of
 from features.common.console import log
 from features.common.damaged import some
 from features.common.reading import parse_json, read_text
@@ -43,9 +44,13 @@ def read_foreign_sets(paths: Sequence[Path], references: Path) -> PredictionSets
         paths: files of candidates, each for every clip of the references.
         references: their file.
 
+    Returns:
+        With the checksums of the files of candidates.
+
     Raises:
         TagbartError: if a file cannot be read, or a clip is unknown, missing or there twice.
     """
+    sha256 = tuple(map(_checksum, paths))
     known, form = _references(references)
     counts = sorted({len(texts) for texts in known.values()})
     log(
@@ -56,6 +61,7 @@ def read_foreign_sets(paths: Sequence[Path], references: Path) -> PredictionSets
         clips=tuple(known),
         references=tuple(known.values()),
         candidates=tuple(_candidates(path, known, references) for path in paths),
+        sha256=sha256,
     )
 
 
@@ -167,6 +173,11 @@ def _clip_and_text(
         raise PredictionsError(f"{where}: {clip_key!r} is {clip!r}, expected a clip's name")
     if not isinstance(text, str):
         raise PredictionsError(f"{where}: {caption_key!r} is {text!r}, expected a text")
+    for value in (str(clip), text):
+        if value.encode("utf-8", "ignore").decode() != value:
+            raise PredictionsError(
+                f"{where}: {value[:60]!r} holds half a character; write it whole"
+            )
     return str(clip), text
 
 
@@ -183,9 +194,16 @@ def _no_ending(name: str) -> str:
 
 def _json(path: Path) -> Any:
     try:
-        return parse_json(_text(path))
+        return parse_json(_text(path), halves=True)  # which are named by their record
     except ValueError as error:
         raise PredictionsError(f"{path}: not valid JSON ({error})") from error
+
+
+def _checksum(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise PredictionsError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _text(path: Path) -> str:

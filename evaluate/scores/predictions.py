@@ -154,8 +154,6 @@ def _prediction(path: Path, number: int, line: str) -> Prediction:
     clip = _text(where, record, "clip")
     if not clip:
         raise PredictionsError(f'{where}: "clip" is empty')
-    if clip.encode("utf-8", "ignore").decode() != clip:
-        raise PredictionsError(f'{where}: "clip" {clip!r} holds half a character; write it whole')
     where = f"{where}, clip {clip!r}"
     candidate = _text(where, record, "candidate")
     references = record.get("references")

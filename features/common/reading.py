@@ -52,25 +52,31 @@ def read_json(path: Path) -> Any:
     Raises:
         OSError: if it is no ordinary file or cannot be read.
         ValueError: if it is not JSON in UTF-8, nested too deeply to be ours, or holds half a
-            character, which nothing could print or write again.
+            character.
     """
-    text = read_text(path)
-    value = parse_json(text)
-    if "\\ud" in text.lower():  # whole UTF-8 holds no halves, an escape may
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    return value
+    return parse_json(read_text(path))
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str, *, halves: bool = False) -> Any:
     """The value of a JSON text.
 
+    Args:
+        text: as it was read.
+        halves: whether half a character may stand there, which nothing could print or write again.
+
     Raises:
-        ValueError: if it is not JSON, or nested too deeply to be ours.
+        ValueError: if it is not JSON, nested too deeply to be ours, or holds half a character.
     """
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if not halves and "\\ud" in text.lower():  # whole UTF-8 holds no halves, an escape may
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise ValueError(f"{half!r} is half a character; write it whole") from None
 
 
 def stays_inside(path: str) -> bool:

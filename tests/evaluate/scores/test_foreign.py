@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from evaluate.report.folders import read_study
 from evaluate.scores.cli import score_command
 from evaluate.scores.foreign import read_foreign_sets
 from evaluate.scores.predictions import PredictionsError
 from evaluate.scores.score import Wanted, score_texts
+from features.common.errors import ConfigError
 
 CLOTHO = "file_name,caption_1,caption_2\nx 1.wav,a dog,dogs\nb.wav,rain,it rains\n"
 AUDIOCAPS = "audiocap_id,youtube_id,start_time,caption\n1,a_b,30,a dog\n2,c,0,rain\n3,a_b,30,dogs\n"
@@ -80,12 +82,15 @@ def test_references_come_in_every_form_that_extraction_reads_and_as_coco(
         ("r.json", [{"image_id": "b.wav"}], r"record 1: has no 'caption'"),
         ("r.json", coco((True, "x")), r"'image_id' is True, expected a clip's name"),
         ("r.json", coco(("b.wav", None)), r"'caption' is None, expected a text"),
+        ("r.json", coco(("b.wav", "a\ud83d")), r"record 1: 'a.ud83d' holds half a character"),
+        ("r.jsonl", '{"clip": "\\ud83d", "candidate": "x"}', r"line 1: .* half a character"),
+        ("r.csv", None, r"cannot be read \(No such file or directory\)"),
         ("r.json", "[", "not valid JSON"),
         ("r.doc", "", r"ends with '.doc'; expected .json"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(tmp_path, name, content, words):
-    path = written(tmp_path, name, content)
+    path = tmp_path / name if content is None else written(tmp_path, name, content)
     with pytest.raises(PredictionsError, match=words) as caught:
         read_foreign_sets([path], written(tmp_path, "clotho.csv", CLOTHO))
     assert str(path) in str(caught.value)
@@ -101,3 +106,27 @@ def test_the_command_and_python_give_the_same_numbers(tmp_path, shared_meteor, c
     )
     assert printed["corpus"] == scores.corpus
     assert scores.per_clip["bleu_1"].tolist() == pytest.approx([1, 1])
+
+
+def test_a_report_shows_what_was_scored_and_captions_from_elsewhere_stay(
+    tmp_path, shared_meteor, capsys
+):
+    references, out = written(tmp_path, "clotho.csv", CLOTHO), tmp_path / "out"
+    for caption in ("it rains", "it pours"):  # a submission that was mended, scored again
+        path = written(tmp_path, "r.csv", f"file_name,caption_predicted\nb,{caption}\nx 1,dogs\n")
+        score_command([path], out=out, references=references, spice=False, fense=False)
+        study = read_study([out])
+        assert [study.systems[0].caption(clip) for clip in study.clips] == ["dogs", caption]
+        assert study.references("b.wav") == ("rain", "it rains")
+    assert "checksums" not in capsys.readouterr().err
+    others = out / "predictions.jsonl"
+    others.write_text('{"clip": "c", "candidate": "mine", "references": ["x"]}\n')
+    with pytest.raises(ConfigError, match=f"{others}: holds other captions"):
+        score_command([path], out=out, references=references, spice=False, fense=False)
+    assert "mine" in others.read_text()
+
+
+def test_without_references_their_option_is_named(tmp_path):
+    path = written(tmp_path, "r.json", coco(("b", "rain")))
+    with pytest.raises(PredictionsError, match=r"r.json, line 1: .* need --references"):
+        score_command([path], spice=False)
