@@ -14,7 +14,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from evaluate.scores.bootstrap import draw_weights, paired
+from evaluate.scores.computing.bootstrap import draw_weights, paired
 from evaluate.scores.layout import aligned
 from evaluate.scores.results import METRICS
 from features.common.command import run_app

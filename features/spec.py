@@ -89,11 +89,6 @@ class StreamSpec:
         return {key: value for key, value in asdict(self).items() if key != "classes"}
 
 
-def tag_streams(streams: Mapping[str, StreamSpec]) -> list[StreamSpec]:
-    """Those of tags; where one is shown, it is the first."""
-    return [spec for spec in streams.values() if spec.kind == TAG_LOGITS]
-
-
 def check_attrs(stream: str, attrs: Mapping[str, Any]) -> None:
     """Refuse what cannot be a stream's attributes; further ones may be there.
 

@@ -21,11 +21,10 @@ from evaluate.view.axis import View, spoken
 from evaluate.view.inside import Insight, look_inside
 from evaluate.view.pictures import save_spectrogram, spectrogram
 from evaluate.view.sounds import as_ogg
-from evaluate.view.timeline import timeline
+from evaluate.view.timeline import tag_streams, timeline
 from extract.sound.audio import Audio, load_audio
 from extract.sound.windows import LEAST_S, promised_s
 from features.common.errors import ClipError
-from features.spec import tag_streams
 
 N_BEST = 4
 SILENT = Cutting().silent_below

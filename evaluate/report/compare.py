@@ -9,7 +9,7 @@ import numpy as np
 from evaluate.report.charts import Bar, Dot, Span, bar_edges, forest, histogram, scatter
 from evaluate.report.folders import Study, System
 from evaluate.report.material import Material
-from evaluate.scores.bootstrap import draw_weights, interval, paired, weighted_means
+from evaluate.scores.computing.bootstrap import draw_weights, interval, paired, weighted_means
 from evaluate.scores.results import LOWER_IS_BETTER, METRICS
 from evaluate.view.words import words
 

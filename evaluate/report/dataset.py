@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from evaluate.scores.layout import aligned, terminal_width
+from evaluate.view.timeline import tag_streams
 from evaluate.view.words import words
 from features.reader import Features, Shard
-from features.spec import FAILURES_NAME, tag_streams
+from features.spec import FAILURES_NAME
 
 _ROWS_AT_ONCE = 8192
 

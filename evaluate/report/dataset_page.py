@@ -16,10 +16,10 @@ from evaluate.report import pages
 from evaluate.report.charts import Bar, bar_edges, histogram
 from evaluate.report.dataset import Overview, caption_words, durations_s
 from evaluate.report.output import MARK_NAME, published_folder
+from evaluate.view.timeline import tag_streams
 from evaluate.view.words import stems
 from features.common.publish import write_json
 from features.reader import Clip, Features
-from features.spec import tag_streams
 
 LISTED = 2000  # clips of a split in the table: a browser sorts so many at once
 FORMAT = "tagbart-dataset-page"

@@ -10,10 +10,11 @@ from evaluate.captions.search import open_run
 from evaluate.report.folders import Study, System
 from evaluate.view.inside import Insight, look_inside
 from evaluate.view.pictures import Drawn, draw_spectrograms
+from evaluate.view.timeline import tag_streams
 from features.common.console import progress
 from features.common.errors import ConfigError, TagbartError
 from features.reader import Clip, Features
-from features.spec import StreamSpec, tag_streams
+from features.spec import StreamSpec
 from train.recipes.files import FILE_NAME as RECIPE_NAME
 from train.run_folder.checkpoint import check_streams
 

@@ -14,7 +14,7 @@ from evaluate.metrics.meteor import Meteor, additive
 from evaluate.metrics.spice import jars
 from evaluate.metrics.spice.client import Spice, new_spice
 from evaluate.metrics.wording import without_each, wording
-from evaluate.scores.bootstrap import draw_weights
+from evaluate.scores.computing.bootstrap import draw_weights
 from evaluate.scores.computing.draft import Draft
 from evaluate.scores.computing.left_out import say_left_out, spice_values, too_long
 from evaluate.scores.computing.n_best import NBest, further_ranks

@@ -1,14 +1,25 @@
 """The tags of a clip over time: scores, and how often the sampler would draw each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from features.spec import TAG_LOGITS, StreamSpec
+from train.recipes.config import InputsConfig
+
 LANES = 10
+USUAL = InputsConfig().tags
 # What is drawn less often than this in a row of features is summed up as "others".
 LEAST_CHANCE = 0.01
 MOST_DRAWN = 8
+
+
+def tag_streams(streams: Mapping[str, StreamSpec]) -> list[StreamSpec]:
+    """Those of tags. Where one is shown, it is the first: the one that recipes read unless they
+    say otherwise."""
+    found = [spec for spec in streams.values() if spec.kind == TAG_LOGITS]
+    return sorted(found, key=lambda spec: spec.name != USUAL)
 
 
 @dataclass(frozen=True, kw_only=True)

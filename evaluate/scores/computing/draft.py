@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evaluate.metrics.bleu_rouge_cider import BLEU_ORDER, ReferenceMetrics, corpus_bleu
-from evaluate.scores.bootstrap import interval, weighted_means
+from evaluate.scores.computing.bootstrap import interval, weighted_means
 from evaluate.scores.computing.left_out import in_words
 from evaluate.scores.results import METRICS, Scores, Without
 

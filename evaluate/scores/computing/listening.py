@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from evaluate.metrics.wording import WORDING, jackknife
-from evaluate.scores.bootstrap import draw_weights, paired
+from evaluate.scores.computing.bootstrap import draw_weights, paired
 from evaluate.scores.layout import aligned, percent, terminal_width
 from evaluate.scores.results import METRICS, Scores
 from features.common.errors import TagbartError

@@ -107,10 +107,10 @@ def test_of_two_streams_of_tags_it_is_said_whose_are_shown(root, tmp_path, monke
     write_features(tmp_path / "f", {"test": [clip]})
     page = ["--out", str(tmp_path / "page")]
     done = CliRunner().invoke(app, ["dataset", str(tmp_path / "f"), *page])
-    said = "tags are those of panns_tags, not of yamnet"
+    said = "tags are those of yamnet, not of panns_tags"
     assert said in done.stdout
     assert f"These {said}." in (tmp_path / "page" / "index.html").read_text("utf-8")
     system = SimpleNamespace(result=None, made=None, label="")
     study = SimpleNamespace(systems=[system], left_out=(), clips=["a"])
     reported = gather(study, Sources(features=tmp_path / "f"), {})
-    assert "tags of yamnet: those of panns_tags are shown" in reported.left_out
+    assert "tags of panns_tags: those of yamnet are shown" in reported.left_out

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from evaluate.scores.bootstrap import draw_weights, interval, weighted_means
+from evaluate.scores.computing.bootstrap import draw_weights, interval, weighted_means
 
 
 def test_every_draw_has_as_many_clips_as_the_set_and_repeats_with_its_seed():
