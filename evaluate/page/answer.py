@@ -139,14 +139,14 @@ def _view(listener: Listener, window: Window, sound: Audio, seen: Insight | None
     return View(
         seconds=sound.duration_s,
         start_s=window.start_s,
-        sound=_data("audio/ogg", as_ogg(sound)),
-        picture=_data("image/png", picture.getvalue()),
+        sound=as_address("audio/ogg", as_ogg(sound)),
+        picture=as_address("image/png", picture.getvalue()),
         timeline=timeline(window.streams[tags.name], tags.classes, tags.hop_s) if tags else None,
         spoken=(spoken(seen),) if seen else (),
     )
 
 
-def _data(kind: str, content: bytes) -> str:
+def as_address(kind: str, content: bytes) -> str:
     """Bytes as an address that a page holds in itself."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
@@ -202,15 +202,21 @@ def as_record(parts: Sequence[Part]) -> dict[str, Any]:
     return {
         "caption": as_text(parts),
         "windows": [
-            {
-                "start_s": round(part.start_s, 3),
-                "end_s": round(part.end_s, 3),
-                "tags": list(part.caption.tags),
-                "notes": list(part.notes),
-                "n_best": [candidate.as_json() for candidate in part.caption.n_best],
-            }
-            for part in parts
+            window_record(part.start_s, part.end_s, part.caption, part.notes) for part in parts
         ],
+    }
+
+
+def window_record(
+    start_s: float, end_s: float, caption: Caption | None, notes: Sequence[str]
+) -> dict[str, Any]:
+    """What was said of one stretch, for programs; no caption for silence."""
+    return {
+        "start_s": round(start_s, 3),
+        "end_s": round(end_s, 3),
+        "tags": list(caption.tags) if caption else [],
+        "notes": list(notes),
+        "n_best": [candidate.as_json() for candidate in caption.n_best] if caption else [],
     }
 
 

@@ -4,7 +4,6 @@ Nothing of it is drawn, and nothing is written: the files stand in the page itse
 that hold them, so that they are there as long as it is open.
 """
 
-import base64
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,13 @@ from evaluate.captions.hours.merging import merged
 from evaluate.captions.layers.precision import precision_of
 from evaluate.captions.listener import Listener, Recording, Said
 from evaluate.captions.options import DecodingOptions
-from evaluate.page.answer import check_accepted, check_length, unreadable_sound
+from evaluate.page.answer import (
+    as_address,
+    check_accepted,
+    check_length,
+    unreadable_sound,
+    window_record,
+)
 from evaluate.page.limits import PICTURED_S, Limits
 from evaluate.report.pages import environment
 from extract.sound.ahead import Ended
@@ -103,8 +108,8 @@ def as_html(heard: Heard) -> str:
     if heard.ended:
         for form in _OFFERED:
             name = Path(heard.name).stem + FORMS[form].ending
-            content = base64.b64encode(FORMS[form].text(heard.said).encode("utf-8")).decode("ascii")
-            files.append((name, f"data:text/plain;charset=utf-8;base64,{content}"))
+            content = FORMS[form].text(heard.said).encode("utf-8")
+            files.append((name, as_address("text/plain;charset=utf-8", content)))
     template = environment().get_template("long.html")
     return template.render(
         heard=heard, rows=rows, left_out=len(heard.said) - len(rows), files=files
@@ -116,13 +121,12 @@ def as_record(heard: Heard) -> dict[str, Any]:
     return {
         "caption": as_text(heard),
         "windows": [
-            {
-                "start_s": round(item.start_s, 3),
-                "end_s": round(item.end_s, 3),
-                "tags": list(item.caption.tags) if item.caption else [],
-                "notes": [] if item.caption else ["This is silence."],
-                "n_best": [best.as_json() for best in item.caption.n_best] if item.caption else [],
-            }
+            window_record(
+                item.start_s,
+                item.end_s,
+                item.caption,
+                () if item.caption else ("This is silence.",),
+            )
             for item in heard.said
         ],
     }

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from html import escape
 from math import floor, isfinite, log10
 
+import numpy as np
+
 WIDTH, HEIGHT = 340, 220
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 12, 38
 
@@ -16,16 +18,6 @@ class Dot:
     x: float
     y: float
     title: str
-    href: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bar:
-    """A bar of a histogram: from and to what value, how many, which address lists them, if any."""
-
-    low: float
-    high: float
-    count: int
     href: str
 
 
@@ -69,16 +61,27 @@ def scatter(dots: Sequence[Dot], *, x: str, y: str, diagonal: bool = False) -> s
     return _svg(parts, f"{y} against {x}, a dot per clip", WIDTH, HEIGHT)
 
 
-def histogram(bars: Sequence[Bar], *, x: str, of: str = "clips") -> str:
-    """How clips, or what `of` names, are spread over a number; a bar leads to its clips."""
-    if not bars:
+def histogram(values: np.ndarray, *, x: str, of: str = "clips", metric: str = "") -> str:
+    """How clips are spread over a number.
+
+    Args:
+        values: [n]; those that are not finite are left out.
+        x: what the number is called.
+        of: what is counted.
+        metric: the number's name in the table of clips, where each bar then leads to its own.
+    """
+    values = values[np.isfinite(values)]
+    if not len(values):
         return ""
-    across = _axis([bars[0].low, bars[-1].high], LEFT, WIDTH - RIGHT)
-    up = _axis([0, max(bar.count for bar in bars)], HEIGHT - BOTTOM, TOP)
+    edges = bar_edges(float(values.min()), float(values.max()))
+    # numpy's last bar takes its upper edge, the table's filter does not: no value is there.
+    counts = np.histogram(values, edges)[0].tolist()
+    across = _axis([edges[0], edges[-1]], LEFT, WIDTH - RIGHT)
+    up = _axis([0, max(counts)], HEIGHT - BOTTOM, TOP)
     parts = [*_frame(across, up, x, of)]
-    for bar in bars:
-        left, right, top = across(bar.low), across(bar.high), up(bar.count)
-        said = f"{bar.low:g} to {bar.high:g}: {bar.count} {of}"
+    for low, high, count in zip(edges, edges[1:], counts, strict=False):
+        left, right, top = across(low), across(high), up(count)
+        said = f"{low:g} to {high:g}: {count} {of}"
         shape = (
             f'<rect class="hit" x="{left:.1f}" y="{TOP}" width="{right - left:.1f}" '
             f'height="{HEIGHT - BOTTOM - TOP}"/>'
@@ -86,8 +89,9 @@ def histogram(bars: Sequence[Bar], *, x: str, of: str = "clips") -> str:
             f'width="{right - left - 1:.1f}" height="{HEIGHT - BOTTOM - top:.1f}">'
             f"<title>{said}</title></rect>"
         )
-        link = f'<a data-filter href="{escape(bar.href)}" aria-label="{said}">{shape}</a>'
-        parts.append(link if bar.href else shape)
+        href = f"?in={metric}:{low:g}:{high:g}#clips"
+        link = f'<a data-filter href="{href}" aria-label="{said}">{shape}</a>'
+        parts.append(link if metric else shape)
     return _svg(parts, f"How {x} is spread over the {of}", WIDTH, HEIGHT)
 
 

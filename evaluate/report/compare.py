@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluate.report.charts import Bar, Dot, Span, bar_edges, forest, histogram, scatter
+from evaluate.report.charts import Dot, Span, forest, histogram, scatter
 from evaluate.report.folders import Study, System
 from evaluate.report.material import Material
 from evaluate.scores.computing.bootstrap import draw_weights, interval, paired, weighted_means
@@ -112,7 +112,8 @@ def charts(
     """
     first = study.systems[0]
     name = METRICS[study.metric]
-    scores = dict(zip(study.clips, 100 * column(first, study, study.metric), strict=True))
+    values = 100 * column(first, study, study.metric)
+    scores = dict(zip(study.clips, values, strict=True))
 
     def against(values: Mapping[str, float], what: str) -> str:
         dots = [
@@ -127,7 +128,7 @@ def charts(
     lengths = {clip: float(len(words(first.caption(clip)))) for clip in study.clips}
     sure = {clip: own for clip in study.clips if (own := _sure(first, seen, clip)) is not None}
     found = {
-        f"{name}, a bar leads to its clips": spread(study),
+        f"{name}, a bar leads to its clips": histogram(values, x=name, metric=study.metric),
         "Was the caption sure of itself?": against(sure, "caption's mean probability per word, %"),
         "Are long captions better?": against(lengths, "words in the caption"),
         "Do many events make it hard?": against(events, "different likeliest tags in the clip"),
@@ -155,22 +156,6 @@ def forest_of(rows: Sequence[Mapping[str, Any]], several: bool) -> str:
         for row in rows
     ]
     return forest(spans, x="mean of the clips' differences, × 100")
-
-
-def spread(study: Study) -> str:
-    """The ranking metric's histogram over clips, each bar a filter of the table."""
-    values = 100 * column(study.systems[0], study, study.metric)
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return ""
-    edges = bar_edges(float(values.min()), float(values.max()))
-    counts, _ = np.histogram(values, edges)
-    # numpy's last bar takes its upper edge, the others do not: here none does.
-    bars = [
-        Bar(low=low, high=high, count=int(count), href=f"?in={study.metric}:{low:g}:{high:g}#clips")
-        for low, high, count in zip(edges, edges[1:], counts, strict=False)
-    ]
-    return histogram(bars, x=METRICS[study.metric])
 
 
 def _sure(system: System, seen: Mapping[str, Any], clip: str) -> float | None:

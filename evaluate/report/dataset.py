@@ -3,10 +3,9 @@
 import csv
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -85,9 +84,6 @@ class Overview:
         first, *others = self.tag_streams or ("",)
         return f"tags are those of {first}, not of {', '.join(others)}" if others else ""
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def overview(features: Features, *, top: int = 20) -> Overview:
     """Sum up a split.
@@ -96,9 +92,8 @@ def overview(features: Features, *, top: int = 20) -> Overview:
         features: the split.
         top: how many of the commonest tags and words to keep.
     """
-    texts = [text for shard in features.shards for text in shard.caption_texts]
-    spoken = [words(text) for text in texts]
-    counts = Counter(word for text in spoken for word in text)
+    texts = caption_texts(features)
+    counts = Counter(word for text in texts for word in words(text))
     numbers = [n for shard in features.shards for n in np.diff(shard.caption_offset).tolist()]
     seconds = durations_s(features)
     return Overview(
@@ -110,7 +105,7 @@ def overview(features: Features, *, top: int = 20) -> Overview:
         duration_s=Spread.of(seconds) if len(seconds) else None,
         captions=len(texts),
         captions_per_clip=dict(sorted(Counter(numbers).items())),
-        words_per_caption=Spread.of(caption_words(features)) if texts else None,
+        words_per_caption=Spread.of(caption_words(texts)) if texts else None,
         vocabulary=len(counts),
         commonest_words=tuple(counts.most_common(top)),
         tag_streams=tuple(spec.name for spec in tag_streams(features.streams)),
@@ -124,9 +119,13 @@ def durations_s(features: Features) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
-def caption_words(features: Features) -> np.ndarray:
-    """int64 [captions]: words of each."""
-    texts = (text for shard in features.shards for text in shard.caption_texts)
+def caption_texts(features: Features) -> list[str]:
+    """All captions of a split, in order."""
+    return [text for shard in features.shards for text in shard.caption_texts]
+
+
+def caption_words(texts: Sequence[str]) -> np.ndarray:
+    """int64 [texts]: words of each."""
     return np.array([len(words(text)) for text in texts], np.int64)
 
 

@@ -1,6 +1,7 @@
 """`python -m evaluate dataset`."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +47,7 @@ def dataset_command(
         build_page(opened, [overview(item, top=sys.maxsize) for item in opened], out, audio)
         log(f"open it in a browser: {out / 'index.html'}")
     if as_json:
-        record = {"splits": [item.to_json() for item in found], "lost": lost}
+        record = {"splits": [asdict(item) for item in found], "lost": lost}
         print(json_text(record))
     else:
         say(as_text(found, lost))

@@ -13,8 +13,8 @@ from urllib.parse import quote
 import numpy as np
 
 from evaluate.report import pages
-from evaluate.report.charts import Bar, bar_edges, histogram
-from evaluate.report.dataset import Overview, caption_words, durations_s
+from evaluate.report.charts import histogram
+from evaluate.report.dataset import Overview, caption_texts, caption_words, durations_s
 from evaluate.report.output import MARK_NAME, published_folder
 from evaluate.view.timeline import tag_streams
 from evaluate.view.words import stems
@@ -104,9 +104,9 @@ def tag_shares(found: Sequence[Overview]) -> list[dict[str, Any]]:
 
 def shared(learnt: Features, other: Features) -> Shared:
     """What another split has that the first has too: clips, whole captions, words."""
-    texts = {text.strip().lower() for text in _captions(learnt)}
+    texts = {text.strip().lower() for text in caption_texts(learnt)}
     words = {word for text in texts for word in re.findall(r"\w+", text)}
-    own = [text.strip().lower() for text in _captions(other)]
+    own = [text.strip().lower() for text in caption_texts(other)]
     vocabulary = {word for text in own for word in re.findall(r"\w+", text)}
     return Shared(
         split=other.split,
@@ -116,10 +116,6 @@ def shared(learnt: Features, other: Features) -> Shared:
         vocabulary=len(vocabulary),
         unknown_words=len(vocabulary - words),
     )
-
-
-def _captions(features: Features) -> list[str]:
-    return [text for shard in features.shards for text in shard.caption_texts]
 
 
 def _rows(features: Features) -> list[dict[str, Any]]:
@@ -183,14 +179,8 @@ def _charts(opened: Sequence[Features]) -> dict[str, str]:
     for features in opened:
         for what, of, values in (
             ("seconds of a clip", "clips", durations_s(features)),
-            ("words of a caption", "captions", caption_words(features)),
+            ("words of a caption", "captions", caption_words(caption_texts(features))),
         ):
             if len(values):
-                edges = bar_edges(float(values.min()), float(values.max()))
-                counts, _ = np.histogram(values, edges)
-                bars = [
-                    Bar(low=low, high=high, count=int(count), href="")
-                    for low, high, count in zip(edges, edges[1:], counts, strict=False)
-                ]
-                charts[f"{features.split}: {what}"] = histogram(bars, x=what, of=of)
+                charts[f"{features.split}: {what}"] = histogram(values, x=what, of=of)
     return charts

@@ -9,7 +9,7 @@ from pathlib import Path
 from evaluate.captions.search import open_run
 from evaluate.report.folders import Study, System
 from evaluate.view.inside import Insight, look_inside
-from evaluate.view.pictures import Drawn, draw_spectrograms
+from evaluate.view.pictures import draw_spectrograms
 from evaluate.view.timeline import tag_streams
 from features.common.console import progress
 from features.common.errors import ConfigError, TagbartError
@@ -49,7 +49,8 @@ class Sources:
 
 @dataclass(kw_only=True)
 class Material:
-    """What could be had, by clip id; `insights` has one mapping per system.
+    """What could be had, by clip id; `insights` has one mapping per system, `undrawn` why there is
+    no spectrogram, "" where there is one.
 
     `tags` is the stream that the first run with tags reads; of unknown runs one that is there.
     """
@@ -57,12 +58,12 @@ class Material:
     clips: dict[str, Clip] = field(default_factory=dict)
     tags: StreamSpec | None = None
     insights: list[dict[str, Insight]] = field(default_factory=list)
-    drawn: dict[str, Drawn] = field(default_factory=dict)
+    undrawn: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
     def picture(self, clip: str) -> bool:
         """Whether a clip's spectrogram was drawn."""
-        return clip in self.drawn and not self.drawn[clip].failure
+        return self.undrawn.get(clip) == ""
 
 
 def gather(study: Study, sources: Sources, pictures: dict[str, Path]) -> Material:
@@ -156,11 +157,11 @@ def _draw(dump: Path, material: Material, pictures: dict[str, Path], *, copy: bo
     paths = [clip.path for clip in material.clips.values()]
     targets = [pictures[clip] for clip in material.clips]
     drawing = draw_spectrograms(dump, paths, targets, copy=copy)
-    drawn = progress(drawing, total=len(paths), what="spectrograms", unit="clips")
-    material.drawn = dict(zip(material.clips, drawn, strict=True))
-    failed = [clip for clip, item in material.drawn.items() if item.failure]
+    reasons = progress(drawing, total=len(paths), what="spectrograms", unit="clips")
+    material.undrawn = dict(zip(material.clips, reasons, strict=True))
+    failed = [clip for clip, reason in material.undrawn.items() if reason]
     if failed:
         material.left_out.append(
             f"sound of {len(failed):,} of {len(paths):,} clips under {dump}; the first is "
-            f"{material.clips[failed[0]].path}: {material.drawn[failed[0]].failure}"
+            f"{material.clips[failed[0]].path}: {material.undrawn[failed[0]]}"
         )

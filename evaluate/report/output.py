@@ -4,8 +4,6 @@ Whoever looks, or kills us, finds the old one or the new one.
 """
 
 import ctypes
-import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from glob import escape
 from pathlib import Path
 
 from features.common.errors import TagbartError
+from features.common.locks import locked
 from features.common.publish import told_of
 from features.common.reading import read_json
 
@@ -55,7 +54,7 @@ def published_folder(out: Path, kind: str) -> Iterator[Path]:
     draft.mkdir()
     held = os.open(draft, os.O_RDONLY)
     try:
-        _hold(held)  # says to others that its command is alive
+        locked(held, draft)  # says to others that its command is alive
         with told_of(out, draft):
             yield draft
             _take_the_place(draft, out)
@@ -92,19 +91,10 @@ def _clear_drafts(out: Path) -> None:
         with suppress(OSError):
             held = os.open(left, os.O_RDONLY)
             try:
-                if _hold(held):
+                if locked(held, left):
                     shutil.rmtree(left, ignore_errors=True)
             finally:
                 os.close(held)
-
-
-def _hold(folder: int) -> bool:
-    """Hold an opened folder until it is closed or we are dead; False if another command does."""
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
-    return True
 
 
 def _replaceable(out: Path, kind: str) -> bool:

@@ -6,7 +6,7 @@ by template/view.html, view.css and view.js.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import floor, log1p
+from math import floor, log1p, prod
 
 from evaluate.view.inside import Insight
 from evaluate.view.pictures import BANDS_HZ, RANGE_DB
@@ -138,9 +138,6 @@ def spoken(seen: Insight, references: Sequence[str] = (), label: str = "") -> Sp
         )
         mean = seen.attention[pieces].mean(axis=0)
         attention.append(tuple((mean * 1000).round().astype(int).tolist()))
-    whole = 1.0
-    for value in seen.probabilities:
-        whole *= value
     return Spoken(
         label=label,
         hop_s=seen.hop_s,
@@ -151,7 +148,7 @@ def spoken(seen: Insight, references: Sequence[str] = (), label: str = "") -> Sp
             for piece, row in zip(seen.prompt, seen.prompt_rows, strict=True)
         ),
         attention=tuple(attention),
-        probability=whole,
+        probability=prod(seen.probabilities),
     )
 
 

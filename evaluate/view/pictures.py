@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
@@ -35,17 +34,9 @@ RANGE_DB = 20 * _RANGE / math.log(10)
 BANDS_HZ = (MEL_MIN_HZ, MEL_MAX_HZ)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """A clip's spectrogram on disk, or why there is none."""
-
-    seconds: float = 0.0
-    failure: str = ""
-
-
 def draw_spectrograms(
     dump: Path, paths: Sequence[str], pictures: Sequence[Path], *, copy: bool = False
-) -> Iterator[Drawn]:
+) -> Iterator[str]:
     """Draw clips' spectrograms, in order, on two threads.
 
     Args:
@@ -54,6 +45,9 @@ def draw_spectrograms(
         pictures: PNG files to write.
         copy: write each sound beside its picture too, as a small .ogg; a sound inside a parquet
             file or tar always is, since no page could point to it.
+
+    Yields:
+        Why a clip has no picture, "" where it has.
     """
     with ThreadPoolExecutor(2) as pool:
         yield from pool.map(partial(_draw, dump, copy=copy), paths, pictures)
@@ -89,15 +83,15 @@ def save_spectrogram(shades: np.ndarray, file: Path | BinaryIO) -> None:
     image.save(file, "PNG", bits=5)
 
 
-def _draw(dump: Path, path: str, picture: Path, *, copy: bool) -> Drawn:
+def _draw(dump: Path, path: str, picture: Path, *, copy: bool) -> str:
     try:
         audio = load_clip(dump, path)
     except ClipError as error:
-        return Drawn(failure=str(error))
+        return str(error)
     save_spectrogram(spectrogram(audio), picture)
     if copy or is_contained(path):
         picture.with_suffix(".ogg").write_bytes(as_ogg(audio))
-    return Drawn(seconds=audio.duration_s)
+    return ""
 
 
 @lru_cache(maxsize=1)

@@ -51,11 +51,6 @@ class Timeline:
     seconds: tuple[Second, ...]
 
 
-def chances(scores: np.ndarray) -> np.ndarray:
-    """Probability of each tag in a draw: score / sum of scores, over the last axis."""
-    return scores / scores.sum(axis=-1, keepdims=True)
-
-
 def timeline(logits: np.ndarray, names: Sequence[str], hop_s: float) -> Timeline:
     """Sum up a clip's tags.
 
@@ -66,7 +61,7 @@ def timeline(logits: np.ndarray, names: Sequence[str], hop_s: float) -> Timeline
     """
     # In float64 no score of the logits that occur (down to -100) vanishes.
     scores = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    chance = chances(scores)
+    chance = scores / scores.sum(axis=1, keepdims=True)  # of each tag in a draw
     likeliest = scores.argmax(axis=1)
     # Every likeliest tag has a lane; further ones by their best moment.
     wanted = dict.fromkeys(likeliest.tolist())

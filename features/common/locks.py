@@ -12,11 +12,11 @@ _HELD = (errno.EACCES, errno.EAGAIN)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
-def locked(file: IO, where: Path, *, shared: bool = False, records: bool = False) -> bool:
+def locked(file: IO | int, where: Path, *, shared: bool = False, records: bool = False) -> bool:
     """Take a lock for as long as a file is open; the kernel frees it however the process ends.
 
     Args:
-        file: open, writable unless shared.
+        file: open, writable unless shared; or the descriptor of an opened folder.
         where: what to name if its file system has no locks, which is said and passed.
         shared: others may hold it so, too.
         records: a record lock, which child processes do not inherit and network file systems keep

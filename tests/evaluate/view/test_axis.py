@@ -2,9 +2,10 @@
 
 import re
 
+import numpy as np
 import pytest
 
-from evaluate.report.charts import Bar, Dot, bar_edges, histogram, scatter
+from evaluate.report.charts import Dot, bar_edges, histogram, scatter
 from evaluate.view.axis import View
 from evaluate.view.timeline import Timeline
 
@@ -47,5 +48,10 @@ def test_a_dot_is_a_link_at_its_place_and_names_cannot_break_out():
 
 
 def test_a_bar_leads_to_the_clips_that_it_counts():
-    svg = histogram([Bar(low=0, high=10, count=3, href="?in=cider_d:0:10#clips")], x="CIDEr-D")
-    assert 'href="?in=cider_d:0:10#clips"' in svg and "0 to 10: 3 clips" in svg
+    # A twentieth of 10 is a round width: 0 to 0.5, and so on to a bar that begins at 10.
+    svg = histogram(np.array([0.0, 0.2, np.nan, 10.0]), x="CIDEr-D", metric="cider_d")
+    assert 'href="?in=cider_d:0:0.5#clips"' in svg and "0 to 0.5: 2 clips" in svg
+    assert "10 to 10.5: 1 clips" in svg
+    assert "href" not in histogram(np.array([1.0]), x="seconds") and not histogram(
+        np.array([]), x=""
+    )
