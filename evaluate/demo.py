@@ -18,17 +18,16 @@ from evaluate.scores.computing.listening import FOLDER as LISTEN_CHECK
 from evaluate.scores.layout import aligned, percent, terminal_width
 from evaluate.scores.predictions import (
     Prediction,
-    PredictionSets,
     read_predictions,
+    read_sets,
     write_predictions,
 )
 from evaluate.scores.results import METRICS, PREDICTIONS_NAME, Scores, write_results
 from evaluate.scores.score import new_scorer
-from features.common.checksum import sha256_of
 from features.common.console import log, say
 from features.common.errors import TagbartError
 from features.common.here import module_command
-from features.reader import Clip, Features
+from features.reader import Features
 from features.spec import INDEX_NAME
 from train.recipes.files import FILE_NAME as RECIPE_NAME
 from train.run_folder.checkpoint import FINISHED_NAME, Run, load_run
@@ -100,20 +99,18 @@ def _compare(run: Run, root: Path, evaluation: Path) -> None:
         "nearest training clip": nearest_captions(train, test, run.recipe.inputs.audio_streams[0]),
         "commonest caption": dict.fromkeys(test.ids, commonest_caption(train)),
     }
-    paths = [evaluation / f"{name.replace(' ', '-')}.jsonl" for name in rows]
-    for path, captions in zip(paths, rows.values(), strict=True):
-        write_predictions(path, [_prediction(test[clip], captions[clip]) for clip in test.ids])
-    sets = PredictionSets(
-        clips=tuple(test.ids),
-        references=tuple(test[clip].captions for clip in test.ids),
-        candidates=tuple(tuple(captions[clip] for clip in test.ids) for captions in rows.values()),
-        sha256=tuple(sha256_of(path) for path in paths),
-    )
+    paths = {name: evaluation / f"{name.replace(' ', '-')}.jsonl" for name in rows}
+    for name, captions in rows.items():
+        predictions = [
+            Prediction(clip=clip.id, candidate=captions[clip.id], references=clip.captions)
+            for clip in test
+        ]
+        write_predictions(paths[name], predictions)
     with new_scorer() as scorer:
-        scores = dict(zip(rows, scorer.score(sets), strict=True))
-    for name, of_row in scores.items():  # where `evaluate report` looks for baselines' scores
-        stem = name.replace(" ", "-")
-        write_results(evaluation / stem, of_row, predictions=f"{stem}.jsonl")
+        found = scorer.score(read_sets(list(paths.values())))
+    scores = dict(zip(rows, found, strict=True))
+    for name, path in paths.items():  # where `evaluate report` looks for baselines' scores
+        write_results(path.with_suffix(""), scores[name], predictions=path.name)
     say(_summary(scores, len(test)))
     say(_examples(run, test, model, scores["trained model"]))
     say(_where_next(evaluation))
@@ -123,10 +120,6 @@ def _captions(folder: Path) -> dict[str, str]:
     """The captions of an evaluation folder, by clip id."""
     predictions = read_predictions(folder / PREDICTIONS_NAME)
     return {clip: item.candidate for clip, item in predictions.items()}
-
-
-def _prediction(clip: Clip, candidate: str) -> Prediction:
-    return Prediction(clip=clip.id, candidate=candidate, references=clip.captions)
 
 
 def commonest_caption(train: Features) -> str:
@@ -150,9 +143,7 @@ def nearest_captions(train: Features, test: Features, stream: str) -> dict[str, 
 
 def _directions(clips: Features, stream: str) -> np.ndarray:
     """float64 [clips, D], mean rows of unit length."""
-    means = np.array(
-        [clips[i].streams[stream].mean(axis=0, dtype=np.float64) for i in range(len(clips))]
-    )
+    means = np.array([clip.streams[stream].mean(axis=0, dtype=np.float64) for clip in clips])
     return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
 
 

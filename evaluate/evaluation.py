@@ -183,10 +183,9 @@ def caption_features(
     run: Run, features: Features, options: DecodingOptions, ear: Ear | None = None
 ) -> list[Caption]:
     """Caption every clip of a split, with progress on stderr."""
-    clips = (features[index] for index in range(len(features)))
     total = len(features) * options.passes
     with progress(total=total, what="caption", unit="captions") as bar:
-        return caption_clips(run, clips, options, ear=ear, done=bar.update)
+        return caption_clips(run, features, options, ear=ear, done=bar.update)
 
 
 def write_captions(asked: EvaluationJob, features: Features, captions: Sequence[Caption]) -> int:

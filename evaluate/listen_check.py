@@ -10,6 +10,7 @@ OUT/listen-check/CONDITION/    an evaluation folder each, for `evaluate report` 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,7 @@ class Listening:
         options = replace(self.options, n_best=1)
         total = len(self.features) * options.passes
         with progress(total=total, what=CONDITIONS[name], unit="captions") as bar:
-            found = caption_clips(self.run, _chained(first, clips), options, done=bar.update)
+            found = caption_clips(self.run, chain([first], clips), options, done=bar.update)
         return [caption.text for caption in found]
 
     def _shuffled(self) -> Iterator[Clip]:
@@ -102,12 +103,8 @@ class Listening:
             samples = round(SILENCE_S * encoder.spec.sample_rate_hz)
             [heard] = encoder.encode([torch.zeros(samples, device=self.run.model.device)])
             rows[name] = heard.float().cpu().numpy().astype(encoder.spec.dtype)
-        for clip in self._clips():
+        for clip in self.features:
             yield replace(clip, streams=rows)
-
-    def _missing(self) -> Iterator[Clip]:
-        """Every clip without a tag, its embeddings zero."""
-        return self._without_audio(tags=False)
 
     def _tags(self) -> Iterator[Clip]:
         """Every clip with its own tags, its embeddings zero."""
@@ -116,11 +113,11 @@ class Listening:
             raise NotPossible("the run reads no tags")
         if EMBEDDING not in kinds:
             raise NotPossible("the run reads nothing else, so this is the run as it is")
-        return self._without_audio(tags=True)
+        return self._missing(tags=True)
 
-    def _without_audio(self, *, tags: bool) -> Iterator[Clip]:
-        """Every clip with zeros for its embeddings; without `tags`, without a row of them."""
-        for clip in self._clips():
+    def _missing(self, *, tags: bool = False) -> Iterator[Clip]:
+        """Every clip with zeros for its embeddings, and without a row of tags or with its own."""
+        for clip in self.features:
             streams: Streams = {}
             for name, spec in self.run.builder.streams.items():
                 rows = clip.streams[name]
@@ -130,14 +127,6 @@ class Listening:
                     streams[name] = np.zeros_like(rows)
             yield replace(clip, streams=streams)
 
-    def _clips(self) -> Iterator[Clip]:
-        return (self.features[index] for index in range(len(self.features)))
-
-
-def _chained(first: Clip, others: Iterator[Clip]) -> Iterator[Clip]:
-    yield first
-    yield from others
-
 
 def write_captions(
     out: Path, features: Features, captions: Mapping[str, Sequence[str]]
@@ -145,10 +134,9 @@ def write_captions(
     """Publish the conditions' captions of clips with references; their evaluation folders."""
     folders = []
     for name, texts in captions.items():
-        clips = (features[index] for index in range(len(features)))
         predictions = [
             Prediction(clip=clip.id, candidate=text, references=clip.captions)
-            for clip, text in zip(clips, texts, strict=True)
+            for clip, text in zip(features, texts, strict=True)
             if clip.captions
         ]
         folders.append(out / FOLDER / name)

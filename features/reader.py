@@ -244,6 +244,9 @@ class Features:
         shard, row = self.locate(self._position[key] if isinstance(key, str) else key)
         return self.shards[shard].clip(row)
 
+    def __iter__(self) -> Iterator[Clip]:
+        return (self[index] for index in range(len(self)))
+
     @property
     def ids(self) -> list[str]:
         """All clip ids, in order."""

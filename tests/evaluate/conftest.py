@@ -146,7 +146,7 @@ def make_run(path: Path, clips: Features, captions: Sequence[str]) -> None:
 
 def _memorise(run: Run, clips: Features, captions: Sequence[str]) -> None:
     """Learn captions by the likeliest tags, without dropout, until they are certain."""
-    batch = run.builder.batch([clips[number].streams for number in range(len(clips))])
+    batch = run.builder.batch([clip.streams for clip in clips])
     texts = [run.tokenizer(text)["input_ids"] for text in captions]
     labels = torch.full((len(texts), max(map(len, texts))), IGNORED)
     for row, ids in enumerate(texts):

@@ -80,7 +80,7 @@ def test_a_sound_gets_the_caption_of_its_features(recipe, widths, weights, extra
     assert json.loads((run / "config.json").read_text())["audio_width"] == widths
     learnt = load_run(run)
     clips = Features(features, "val")
-    expected = caption_clips(learnt, [clips[number] for number in range(len(clips))])
+    expected = caption_clips(learnt, clips)
     captioner = Captioner(run, weights=weights, device="cpu")
     for caption, clip in zip(expected, clips.ids, strict=True):
         assert captioner(sounds / f"{clip.removesuffix('.wav')}.wav").text == caption.text
