@@ -182,7 +182,7 @@ def _recipe(out: Path, name: str | None, settings: list[str], resume: bool) -> t
     own = read_resolved(begun)
     if resume and name is None and not settings:
         return own, True
-    asked = load_recipe(name or (own.name if resume else _DEFAULT), settings)
+    asked = load_recipe(name or (str(begun) if resume else _DEFAULT), settings)
     if asked != own:
         raise RunError(
             f"{out}: was begun with other settings ({', '.join(_differences(own, asked))}); "

@@ -96,9 +96,9 @@ class Repeated:
 
     def __call__(self, batch: Batch, seed: int) -> None:
         """Do the step with a batch of the host, torch's generators seeded before it (dropout)."""
-        torch.manual_seed(seed)
+        seed_draws(seed, self._device)
         found = self.shapes.turn(batch.shape(), lambda: self._recorded(batch))
-        torch.manual_seed(seed)  # whatever recording made of the generator
+        seed_draws(seed, self._device)  # whatever recording made of the generator
         if found is None:
             self._step(batch.to(self._device))
             return
@@ -124,6 +124,21 @@ class _Room:
         here = torch.empty(batch.room, dtype=torch.uint8, pin_memory=self._there.is_cuda)
         batch.within(here).take(batch)
         self._there.copy_(here, non_blocking=True)
+
+
+def seed_draws(seed: int, device: torch.device) -> None:
+    """Seed what draws (dropout) on the CPU and on a device.
+
+    torch.manual_seed does the same for each kind of device that torch knows, and for those that are
+    not there it notes its caller: 0.3 ms of an update.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[_number(device)].manual_seed(seed)
+
+
+def _number(device: torch.device) -> int:
+    return torch.cuda.current_device() if device.index is None else device.index
 
 
 def cuda_graphs(device: torch.device) -> Record | None:
@@ -183,7 +198,7 @@ def _forget_recording(device: torch.device, pool: tuple[int, int]) -> None:
     another state, to be seeded. And while a recording is under way, memory that two streams used is
     not given back.
     """
-    index = torch.cuda.current_device() if device.index is None else device.index
+    index = _number(device)
     torch.cuda.default_generators[index].graphsafe_set_state(torch.Generator(device))
     with suppress(RuntimeError):  # it had not begun
         torch._C._cuda_endAllocateToPool(index, pool)

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from features.common.command import POLITE
 from features.common.console import progress as progress_bar
 from features.common.errors import INTERRUPTED
 from train.data.loader import Loader, Piece
@@ -83,7 +84,7 @@ class Trainer:
 
         Raises:
             RunError: if loss or gradient is not finite, or memory runs out.
-            KeyboardInterrupt: after Ctrl-C or SIGTERM, when the state is saved.
+            KeyboardInterrupt: after Ctrl-C or a polite kill, when the state is saved.
         """
         settings = self.recipe.train
         save_every = settings.save_every or settings.validate_every
@@ -91,6 +92,8 @@ class Trainer:
         before: Launched | None = None
         with self._writing(), self._stoppable(), self._bar() as bar:
             self._logged = (time.monotonic(), bar.n)
+            if self.progress.update >= self.updates:
+                self._make_up()
             for update, pieces in self._work():
                 done, last = update + 1, update + 1 == self.updates
                 validates = done % settings.validate_every == 0 or last
@@ -125,6 +128,13 @@ class Trainer:
                     raise KeyboardInterrupt if self.processes.first else SystemExit(INTERRUPTED)
             self._end()
         return self.progress
+
+    def _make_up(self) -> None:
+        """What follows the last state, where a kill has left it undone."""
+        if self._saver and self._metrics:
+            there = self._metrics.has_captions(self.progress.update)
+            sample = None if there else self._sampling(True)
+            self._saver.save(self.progress, curves=True, sample=sample)
 
     def _end(self) -> None:
         """What the last captions and the whole run came to, for the first process' files."""
@@ -264,15 +274,14 @@ class Trainer:
 
     @contextmanager
     def _stoppable(self) -> Iterator[None]:
-        """Ctrl-C, SIGTERM and a closed terminal: the update under way ends, the state is saved."""
+        """Ctrl-C and polite kills: the update under way ends, the state is saved."""
 
         def stop(*_) -> None:
             self._updater.asked = True
 
-        names = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup makes it
-            names.append(signal.SIGHUP)
-        before = {name: signal.signal(name, stop) for name in names}
+        # Under nohup a closed terminal is none.
+        names = [name for name in POLITE if signal.getsignal(name) != signal.SIG_IGN]
+        before = {name: signal.signal(name, stop) for name in (signal.SIGINT, *names)}
         try:
             yield
         finally:

@@ -118,11 +118,12 @@ def _trainer(
             f"of {len(job.without):,} ids to leave out, {train_data.left_out:,} clips of train and "
             f"{val_data.left_out:,} of val are left out"
         )
-    # What an epoch's order depends on: a state goes on with the same alone.
+    # What learning and measuring depend on: a state goes on with the same alone.
     data = f"{len(train_data):,} captions of " + ", ".join(
         f"{len(part):,} clips x {source.weight:g}"
         for part, source in zip(splits["train"], job.sources, strict=True)
     )
+    data += f"; fingerprint {train_data.fingerprint}, of val {val_data.fingerprint}"
     if all(fits(data, builder, processes.device) for data in (train_data, val_data)):
         train_data, val_data = (
             with_resident_audio(data, recipe.inputs.audio_streams, processes.device)
@@ -173,6 +174,17 @@ def _announce(trainer: Trainer) -> None:
         f"validation on {len(trainer.val.data):,} captions, "
         f"{trainer.processes.world} x {trainer.processes.device}"
     )
+    if cut := data.too_long + trainer.val.data.too_long:
+        most = trainer.recipe.inputs.max_caption_tokens
+        log(
+            f"{cut:,} captions are cut: they are longer than inputs.max_caption_tokens, {most} "
+            "with BOS and EOS"
+        )
+    if twice := trainer.val.data.shared_with(data):
+        log(
+            f"{twice:,} clips of val have ids that clips of train have: if they are the same "
+            "sounds, the validation loss is too low; name each in the captions of one split only"
+        )
     if trainer.progress.update:
         log(f"going on after update {trainer.progress.update:,}")
 
@@ -185,12 +197,13 @@ def _go_on(trainer: Trainer, processes: Processes) -> None:
     """
     data = trainer.progress.data
     progress = load_state(trainer.path, trainer.model, trainer.optimizer)
-    if progress.data not in ("", data):
+    # Earlier programs noted no fingerprints, or nothing.
+    if progress.data and not f"{data};".startswith(f"{progress.data};"):
         raise RunError(
             f"{trainer.path}: was begun on {progress.data}, now there are {data}: go on with the "
             "same features and --without, or name another --out"
         )
-    trainer.progress = progress
+    trainer.progress = replace(progress, data=data)
     if isinstance(trainer.optimizer, FlatAdamW):
         trainer.optimizer.narrow()
     if processes.first and progress.update and progress.best_update == progress.update:

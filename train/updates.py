@@ -25,7 +25,7 @@ from train.data.loader import Loader, Piece
 from train.distributed import Processes, Quiet
 from train.faster import compile_layers, layers_pay, why_no_graphs
 from train.flat_adamw import FlatAdamW
-from train.graphs import Record, Repeated, Step, cuda_graphs
+from train.graphs import Record, Repeated, Step, cuda_graphs, seed_draws
 from train.model.tagbart import TagBart
 from train.optim import learning_rate, limit_gradient, set_learning_rate
 from train.recipes.config import ALWAYS, NEVER, Recipe
@@ -145,7 +145,7 @@ class Updater:
         if self._repeated:
             self._repeated(pieces[0].batch, seed)
         else:
-            torch.manual_seed(seed)
+            seed_draws(seed, self.processes.device)
             self._update([piece.batch.to(self.processes.device) for piece in pieces])
         return Launched(number=update, pieces=pieces, reading=Reading(self._values))
 

@@ -240,10 +240,10 @@ def _move(waveform: np.ndarray, place: torch.Tensor) -> None:
 
 
 def _be_a_worker(number: int) -> None:
-    # Ctrl-C, or a terminal's end, goes to the main process, which ends the workers; they need no
-    # traceback of their own.
+    # Ctrl-C, a terminal's end or a cluster's warning goes to the main process, which ends the
+    # workers; they need no traceback of their own.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for ignored in (signal.SIGINT, signal.SIGHUP):
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(ignored, signal.SIG_IGN)
     sys.excepthook = _tell_unless_reader_left
     torch.set_num_threads(1)

@@ -17,6 +17,8 @@ import typer
 from features.common.console import log
 from features.common.errors import COULD_NOT_RUN, DONE, INTERRUPTED, ConfigError, TagbartError
 
+# A kill, a closed terminal, and what SLURM and others send some time before they kill.
+POLITE = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _OURS = ("features", "extract", "train", "evaluate", "benchmarks", "tagbart")
 _OTHER_FOLDER = "mend its permissions, or name another folder"
 _MAKE_ROOM = "make room, then run the same command again"
@@ -77,8 +79,9 @@ def run_app(app: typer.Typer, name: str) -> None:
 
 
 def _take_for_ctrl_c() -> None:
-    """Let a polite kill and a closed terminal do what Ctrl-C does: what is gathered is kept."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    """Let a polite kill, a closed terminal and a cluster's warning do what Ctrl-C does: what is
+    gathered is kept."""
+    for number in POLITE:
         if signal.getsignal(number) is signal.SIG_DFL:  # under nohup it is not
             signal.signal(number, signal.default_int_handler)
 

@@ -77,6 +77,14 @@ def test_recorded_updates_are_the_plain_ones_in_every_bit(
         assert torch.equal(state[name], value), name
 
 
+def test_draws_are_those_of_torchs_own_seed():
+    torch.manual_seed(7)
+    expected = torch.get_rng_state()
+    torch.rand(3)
+    train.graphs.seed_draws(7, torch.device("cpu"))
+    assert torch.equal(torch.get_rng_state(), expected)
+
+
 def test_a_shape_runs_plainly_once_and_no_more_shapes_are_recorded_than_allowed(
     toy_features, tmp_path, monkeypatch, recorded
 ):

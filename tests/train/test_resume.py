@@ -182,5 +182,7 @@ def test_the_same_command_goes_on_and_another_one_is_refused(toy_features, tmp_p
             command(*arguments)
     with pytest.raises(RunError, match=r"begun with other settings \(train\.seed\)"):
         command(*arguments, "--set", "train.seed=1")
+    with pytest.raises(RunError, match=r"begun with other settings \(train\.seed\)"):
+        command("run", toy_features, "--out", out, "--resume", "--set", "train.seed=1")
     command(*arguments)
     assert_same_weights(out, finished)

@@ -61,10 +61,15 @@ def test_a_finished_run_holds_all_that_is_needed_and_no_pickle(toy_features, tmp
     assert result["val_loss"] == min(loss for _, loss in losses)
 
 
-def test_training_says_how_many_tags_found_no_room(toy_features, tmp_path, capsys):
-    changes = {"optim__epochs": 1, "inputs__max_prompt_tokens": 12}
+def test_training_says_how_many_tags_found_no_room_and_how_many_captions_are_cut(
+    toy_features, tmp_path, capsys
+):
+    most = {"inputs__max_prompt_tokens": 12, "inputs__max_caption_tokens": 3}
+    changes = {"optim__epochs": 1, **most}
     command("run", toy_features, "--out", tmp_path / "run", *set_options(**changes))
     assert "tags (" in (said := capsys.readouterr().err) and "were dropped" in said
+    # Two words at least, of which a token and BOS and EOS are kept: all of 45 and 6 x 5.
+    assert "75 captions are cut: they are longer than inputs.max_caption_tokens, 3 with" in said
 
 
 def test_a_finished_run_loads_and_reads_clips(toy_features, tmp_path):
@@ -198,7 +203,7 @@ def without_nohup():
     signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_a_stop_signal_saves_first_and_resuming_ends_the_same(
     name, unbroken, toy_features, tmp_path, monkeypatch, without_nohup
 ):

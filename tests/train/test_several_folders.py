@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from train.data.loader import Loader
 from train.data.sources import Source, parse_source, read_ids
 from train.data.split import SplitData
 from train.run import train
+from train.run_folder import state
 from train.run_folder.checkpoint import load_run
 
 
@@ -123,8 +124,33 @@ def test_a_state_goes_on_with_the_same_folders_alone(toy_features, other, tmp_pa
         with pytest.raises(Killed):
             train(job(toy_features, tmp_path / "run", **changes))
     both = (Source(folder=toy_features), Source(folder=other))
-    with pytest.raises(RunError, match=r"was begun on 45 captions of 45 clips x 1, now there are"):
+    with pytest.raises(RunError, match=r"was begun on 45 captions of 45 clips x 1; .*, now there"):
         train(job(both, tmp_path / "run", resume=True, **changes))
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_state_does_not_go_on_with_other_words_for_the_same_clips(split, toy_features, tmp_path):
+    changes = {"optim__epochs": 1, "train__save_every": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        killed_in(7, patch)
+        with pytest.raises(Killed):
+            train(job(toy_features, tmp_path / "run", **changes))
+    clips = {"train": random_clips(45, seed=1), "val": random_clips(6, captions=5, seed=2)}
+    last = clips[split][-1]
+    clips[split][-1] = replace(last, captions=("rain", *last.captions[1:]))
+    changed = write_features(tmp_path / "changed", clips)
+    with pytest.raises(RunError, match=r"go on with the same features and --without"):
+        train(job(changed, tmp_path / "run", resume=True, **changes))
+
+
+def test_a_state_that_notes_no_fingerprints_goes_on(toy_features, tmp_path):
+    changes = {"optim__epochs": 1, "train__save_every": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        killed_in(7, patch)
+        patch.setattr(state, "asdict", lambda p: asdict(replace(p, data=p.data.partition(";")[0])))
+        with pytest.raises(Killed):
+            train(job(toy_features, tmp_path / "run", **changes))
+    assert train(job(toy_features, tmp_path / "run", resume=True, **changes)).update == 12
 
 
 def test_each_clip_begins_with_the_task_of_its_folder(toy_features, other, tmp_path, make_toy):

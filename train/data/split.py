@@ -4,6 +4,7 @@ Features stay in the shards' files and are read where a batch needs them. In mem
 takes about 50 bytes plus 2 bytes per caption token, whatever its features weigh.
 """
 
+import hashlib
 import resource
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -113,6 +114,7 @@ class SplitData:
             (train/data/resident.py).
         weights: float64 [S], how many times an epoch has each sample on average; None for once.
         left_out: how many clips a list has left out.
+        too_long: how many captions were cut.
         folder: int16 [S], the number of the features folder that a sample comes from.
     """
 
@@ -125,6 +127,7 @@ class SplitData:
     audio_tables: AudioTables | None = None
     weights: np.ndarray | None = None
     left_out: int = 0
+    too_long: int = 0
     folder: np.ndarray
 
     @classmethod
@@ -187,7 +190,8 @@ class SplitData:
                 f"{part.root}: split {part.split!r} has no captions, so nothing can be "
                 "learnt or measured on it; extract it with --captions DIR"
             )
-        length = np.concatenate(lengths)
+        whole = np.concatenate(lengths)
+        length = np.minimum(whole, cut)
         start = np.cumsum(length, dtype=np.int64) - length
         return cls(
             features=joined,
@@ -200,6 +204,7 @@ class SplitData:
             shard_start=np.cumsum([0, *sizes[:-1]]),
             weights=np.concatenate(weight)[kept] if set(weights) - {1.0} else None,
             left_out=left_out,
+            too_long=int((whole[kept] > cut).sum()),
             folder=np.concatenate(folder)[kept],
         )
 
@@ -210,6 +215,21 @@ class SplitData:
     def per_epoch(self) -> int:
         """How many samples a training epoch has, repeats counted."""
         return len(self) if self.weights is None else max(1, round(self.weights.sum()))
+
+    def shared_with(self, other: Self) -> int:
+        """How many clips' ids are in another split of the same folders, too."""
+        here, there = ([part.root for part in data.features.parts] for data in (self, other))
+        if here != there:  # draws, and so keys, go by the number of a folder
+            return 0
+        return len(np.unique(self.clip[np.isin(self.keys, other.keys)]))
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells these captions of these clips from any others, in any other order."""
+        digest = hashlib.sha256()
+        for part in (self.keys, self.captions.length, self.captions.tokens):
+            digest.update(part)
+        return digest.hexdigest()[:8]
 
     def epoch(self, random: np.random.Generator) -> np.ndarray:
         """The samples of an epoch in random order: int [per_epoch], sample + copy * len(self).
@@ -260,18 +280,18 @@ def _numbered_shards(joined: Joined) -> Iterator[tuple[int, Shard]]:
 def encode_captions(
     tokenizer: Any, texts: list[str], max_tokens: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens of some captions end to end, BOS and EOS in, and their lengths (int32).
+    """Tokens of some captions end to end, BOS and EOS in, and the captions' lengths (int32).
 
-    A caption that is too long is cut before its EOS.
+    A caption that is too long is cut before its EOS; its length is the one that it had.
     """
     if not texts:
         return np.zeros(0, np.uint16), np.zeros(0, np.int32)
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     cut = max_tokens - 2
     pieces = tokenizer([text.strip() for text in texts], add_special_tokens=False)["input_ids"]
+    length = np.array([len(piece) + 2 for piece in pieces], np.int32)
     pieces = [[bos, *piece[:cut], eos] for piece in pieces]
     small = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
-    length = np.array([len(piece) for piece in pieces], np.int32)
     return np.concatenate(pieces).astype(small), length
 
 

@@ -1,5 +1,6 @@
 """Model files from the hub's cache or, once, from the hub: a name becomes a local folder."""
 
+import re
 from pathlib import Path
 
 import huggingface_hub
@@ -15,6 +16,7 @@ PINNED_REVISIONS = {
 _TEXTS = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
 _WEIGHTS = ["model.safetensors", "pytorch_model.bin"]  # the first that there is
 _TIMEOUT_S = 10
+_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 def model_folder(setting: str, name: str, revision: str, *, weights: bool) -> Path:
@@ -31,6 +33,12 @@ def model_folder(setting: str, name: str, revision: str, *, weights: bool) -> Pa
     """
     if Path(name).is_dir():
         return Path(name)
+    if not _NAME.fullmatch(name):
+        found = "a file" if Path(name).is_file() else "no folder here"
+        raise ConfigError(
+            f"{setting}: {name}: is {found}, expected a folder, or a hub name such as "
+            "facebook/bart-base"
+        )
     commit = revision or PINNED_REVISIONS.get(name)
     try:
         folder = Path(

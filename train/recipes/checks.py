@@ -9,6 +9,7 @@ from typing import Any, cast
 from features.common.errors import ConfigError
 
 INT_LIMIT = 2**63
+_FLOAT_LIMIT = 3e38  # what float32 can hold
 
 
 def check_types(section: Any, name: str) -> None:
@@ -39,6 +40,7 @@ def check_number(name: str, value: Any) -> None:
     """Refuse what no run can compute with; the seed has bounds of its own."""
     if isinstance(value, float):
         require(math.isfinite(value), f"{name} is {value}, expected a number")
+        require(abs(value) < _FLOAT_LIMIT, f"{name} is {value}, expected a number below 3e38")
     elif isinstance(value, int) and name != "train.seed":
         require(abs(value) < INT_LIMIT, f"{name} is beyond 2**63")
 

@@ -5,6 +5,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,12 @@ def _apply(values: dict[str, Any], setting: str) -> None:
     part = values.setdefault(section, {})
     if not isinstance(part, dict):
         raise ConfigError(f"--set {setting}: {section} is {part!r}, no section")
-    part[name] = _value(text.strip())
+    word = text.strip()
+    value = _value(word)
+    kind = getattr(SECTIONS.get(section), "__annotations__", {}).get(name)
+    number = isinstance(value, int | float | date) and not isinstance(value, bool)
+    # A name may look like a number: a folder is called 2026-11-27, a commit 1234567.
+    part[name] = word if number and kind is str else value
 
 
 def _value(text: str) -> Any:

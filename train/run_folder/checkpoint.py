@@ -140,10 +140,17 @@ def begin_run(run: Run) -> None:
         OSError: naming the folder or the file, if the system refuses to write.
     """
     run.path.mkdir(parents=True, exist_ok=True)
-    with told_of(run.path, run.path):
-        run.tokenizer.save_pretrained(run.path)
-        run.model.config.save_pretrained(run.path)
-        generation_config(run.recipe).save_pretrained(run.path)
+    folder = run.path / ".begun.part"
+    try:
+        with told_of(run.path, folder):
+            run.tokenizer.save_pretrained(folder)
+            run.model.config.save_pretrained(folder)
+            generation_config(run.recipe).save_pretrained(folder)
+        for whole in folder.iterdir():
+            with published(run.path / whole.name) as draft:
+                whole.replace(draft)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     streams = {name: asdict(spec) for name, spec in run.streams.items()}
     write_json(run.path / STREAMS_NAME, streams)
     write_resolved(run.recipe, run.path / RECIPE_NAME)

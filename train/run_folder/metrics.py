@@ -25,7 +25,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from features.common.publish import published
-from features.common.reading import parse_json, read_text
+from features.common.reading import parse_json, read_bytes
 from train.recipes.config import SECTIONS, WANDB, Recipe
 from train.run_folder.samples import Said, Sample
 from train.run_folder.tracker import Wandb
@@ -71,6 +71,10 @@ class Metrics:
             self._note(sample.update, [value])
         if self._wandb:
             self._wandb.sample(sample)
+
+    def has_captions(self, update: int) -> bool:
+        """Whether the captions by the weights after an update are noted."""
+        return any(line["update"] == update for line in _read(self._run / CAPTIONS_NAME))
 
     def begin(self, recipe: Recipe) -> None:
         """Tell TensorBoard the recipe, so that its HParams page sets runs side by side."""
@@ -153,9 +157,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     lines = []
-    for text in read_text(path).splitlines():
+    for line in read_bytes(path).split(b"\n"):  # a caption may hold other line breaks
         try:
-            lines.append(parse_json(text))
+            lines.append(parse_json(line.decode()))
         except ValueError:
             break
     return lines

@@ -11,7 +11,6 @@ from features.common.errors import RunError
 from train.model.tagbart import TagBart
 from train.run_folder.checkpoint import WEIGHTS_NAME, save_weights
 from train.run_folder.curves import draw_curves
-from train.run_folder.state import NAME as STATE_NAME
 from train.run_folder.state import Optimizer, Progress, moments, weights, write_state
 
 
@@ -88,9 +87,8 @@ class Saver:
 
     def _clear_drafts(self) -> None:
         """Delete what a killed run was writing; the folder's lock says that it is dead."""
-        for name in (WEIGHTS_NAME, STATE_NAME):
-            for draft in self._path.glob(f".{name}.*"):
-                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
+        for draft in (*self._path.glob(".*.part"), *self._path.glob(f".{WEIGHTS_NAME}.*.d")):
+            shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
 
     def _later(self, write: Callable[[], None]) -> None:
         before = self._under_way[-1:]

@@ -34,7 +34,8 @@ class Progress:
         best_update: after which update they were.
         best_cider_d: CIDEr-D of the best weights' sample; None where `train.best` does not ask.
         seconds: spent training so far.
-        data: how many captions of how many clips it learns from, as text; "" where not noted.
+        data: how many captions of how many clips it learns from, and fingerprints of these and of
+            those it is measured by, as text; "" where not noted.
     """
 
     update: int = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from features.common.command import run_app
+from features.common.command import POLITE, run_app
 from features.common.console import harmless, json_text, new_app
 from features.common.errors import RunError, first_line
 from features.common.publish import published
@@ -154,12 +154,17 @@ def test_a_file_whose_name_begins_with_a_dash_is_told_how_it_is_written(
 
 @pytest.mark.parametrize(
     ("number", "under_nohup", "code"),
-    [(signal.SIGTERM, False, 130), (signal.SIGHUP, False, 130), (signal.SIGHUP, True, 1)],
+    [
+        (signal.SIGTERM, False, 130),
+        (signal.SIGHUP, False, 130),
+        (signal.SIGUSR1, False, 130),
+        (signal.SIGHUP, True, 1),
+    ],
 )
-def test_a_polite_kill_and_a_closed_terminal_do_what_ctrl_c_does(
+def test_a_polite_kill_a_closed_terminal_and_a_clusters_warning_do_what_ctrl_c_does(
     number, under_nohup, code, monkeypatch
 ):
-    before = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGHUP)}
+    before = {name: signal.getsignal(name) for name in POLITE}
     app = new_app("A test.")
 
     @app.command("go")

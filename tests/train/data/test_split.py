@@ -17,6 +17,7 @@ def test_a_caption_keeps_bos_and_eos_and_a_cut_one_too(toy_tokenizer):
     texts = ["a dog", " a dog barks loudly while rain falls \n"]
     flat, length = encode_captions(toy_tokenizer, texts, max_tokens=6)
     first, second = np.split(flat, [length[0]])
+    assert length[1] == len(toy_tokenizer(texts[1].strip())["input_ids"])
     assert first.tolist() == toy_tokenizer("a dog")["input_ids"]
     whole = toy_tokenizer("a dog barks loudly while rain falls")["input_ids"]
     assert len(whole) > 6
@@ -56,6 +57,19 @@ def test_every_caption_is_a_sample_of_its_own_clip(tmp_path, make_toy):
     assert (audio.values == np.concatenate([clip["panns"] for clip in expected])).all()
     assert tags.counts.tolist() == [len(clip["yamnet"]) for clip in expected]
     assert data.clip_names(np.array([2, 0, 1])) == ["c", "a"]
+
+
+def test_clips_of_one_id_in_two_splits_are_counted(tmp_path, make_toy):
+    clips = random_clips(9, captions=2)
+    write_features(
+        tmp_path, {"train": clips[:6], "val": [*clips[4:], ToyClip(id="a", captions=("b",))]}
+    )
+    toy = make_toy()
+    train, val = (
+        SplitData.load(Features(tmp_path, name), toy.builder, toy.tokenizer)
+        for name in ("train", "val")
+    )
+    assert val.shared_with(train) == train.shared_with(val) == 2
 
 
 def test_a_split_without_captions_is_refused(tmp_path, make_toy):

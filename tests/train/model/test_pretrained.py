@@ -115,6 +115,18 @@ def test_a_hub_name_without_a_network_says_what_to_do(monkeypatch, tmp_path):
         assert "model.pretrained=none" in message
 
 
+def test_what_is_neither_a_folder_nor_a_hub_name_is_not_looked_for_on_a_hub(tmp_path):
+    (tmp_path / "model.safetensors").touch()
+    for name, found in (
+        (tmp_path / "model.safetensors", "a file"),
+        (tmp_path / "absent", "no folder here"),
+        ("../absent", "no folder here"),
+        ("runs/first/again", "no folder here"),
+    ):
+        with pytest.raises(ConfigError, match=rf"model\.pretrained: .*: is {found}, expected"):
+            load_tokenizer(ModelConfig(pretrained=str(name)))
+
+
 def test_a_folder_without_a_model_is_refused_by_name(tmp_path):
     with pytest.raises(ConfigError, match=r"^model.pretrained: [^:]*: no config.json$"):
         build_model(recipe_for(tmp_path), vocab=300, audio_width=0)

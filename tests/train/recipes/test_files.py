@@ -82,6 +82,11 @@ def test_a_setting_that_is_not_valid_is_refused(setting, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["2026-11-27", "1e10", "123", "inf"])
+def test_a_folder_whose_name_is_like_a_number_is_a_name(name):
+    assert load_recipe("yamnet-panns", [f"model.pretrained={name}"]).model.pretrained == name
+
+
 def test_a_tokenizer_that_is_learnt_has_room_for_every_byte_and_no_more_than_was_asked_for():
     assert len(train_tokenizer(["rain falls on a tin roof"] * 9, 261)) == 261
     assert load_recipe("demo", ["bart.vocab_size=261"]).bart.vocab_size == 261
@@ -141,6 +146,7 @@ def test_the_papers_settings():
     ("setting", "words"),
     [
         ("optim.learning_rate=inf", r"optim\.learning_rate is inf, expected a number"),
+        ("optim.learning_rate=1e300", r"optim\.learning_rate is 1e\+300, expected a number below"),
         ("optim.weight_decay=nan", r"optim\.weight_decay is nan"),
         (f"train.seed={2**64}", r"train\.seed is \d+, expected 0 to below 2\*\*64"),
         ("optim.epochs=1" + "0" * 30, r"optim\.epochs is beyond 2\*\*63"),

@@ -9,7 +9,8 @@ from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from train.recipes.files import load_recipe
-from train.run_folder.metrics import EVENTS_FOLDER, NAME, Metrics, read_metrics
+from train.run_folder.metrics import CAPTIONS_NAME, EVENTS_FOLDER, NAME, Metrics, read_metrics
+from train.run_folder.samples import Said, Sample
 
 
 def events(run) -> list[list[Event]]:
@@ -64,10 +65,21 @@ def test_a_resumed_run_takes_back_what_was_logged_after_its_state(tmp_path):
     assert numbers(written) == {"train_loss": 30.0}
 
 
-@pytest.mark.parametrize("rest", ['{"update": 2, "tra', "\0\0\0"])
+@pytest.mark.parametrize("rest", [b'{"update": 2, "tra', b"\0\0\0", b'{"caf\xc3'])
 def test_a_last_line_that_a_crash_cut_short_is_left_out(tmp_path, rest):
-    (tmp_path / NAME).write_text(json.dumps({"update": 1, "train_loss": 2.0}) + "\n" + rest)
+    whole = json.dumps({"update": 1, "train_loss": 2.0}) + "\n"
+    (tmp_path / NAME).write_bytes(whole.encode() + rest)
     assert read_metrics(tmp_path) == [{"update": 1, "train_loss": 2.0}]
+
+
+def test_captions_with_other_line_breaks_than_a_files_are_kept_where_a_run_goes_on(tmp_path):
+    said = Said(clip="a", caption="rain\u2028falls", references=("wind\x85blows",))
+    for update in (1, 2):
+        metrics = Metrics(tmp_path, update)
+        metrics.sample(Sample(update=update, captions=(said,), clips=1, cider_d=None))
+        metrics.close()
+    lines = (tmp_path / CAPTIONS_NAME).read_text(encoding="utf-8").split("\n")
+    assert [json.loads(line)["update"] for line in lines[:-1]] == [1, 2]
 
 
 def test_tensorboard_gets_the_recipe_and_the_final_metrics_as_hparams(tmp_path):

@@ -16,7 +16,9 @@ from tests.train.run_folder.test_metrics import events, numbers
 from tests.train.test_resume import Killed, assert_same_weights, killed_in
 from tests.train.test_run import job
 from tests.train.toy import SMALL
+from train import run as whole_run
 from train.data.split import SplitData
+from train.loop import Trainer
 from train.run import train
 from train.run_folder import samples
 from train.run_folder.checkpoint import load_run
@@ -110,6 +112,21 @@ def test_beside_training_the_last_weights_are_always_captioned_and_nothing_else_
     assert_same_weights(tmp_path / "with", tmp_path / "without")
     assert told(tmp_path / "with")[-1]["update"] == 12
     assert not (tmp_path / "without" / "captions.jsonl").exists()
+
+
+@pytest.mark.parametrize("place", [(Trainer, "_end"), (whole_run, "_finish")])
+def test_a_kill_after_the_last_state_loses_neither_captions_nor_curves(
+    stand_in, toy_features, tmp_path, place
+):
+    out = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*place, lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            train(job(toy_features, out, **SAMPLED))
+    (out / "curves.png").unlink()
+    train(job(toy_features, out, resume=True, **SAMPLED))
+    assert [line["update"] for line in told(out)].count(12) == 1
+    assert (out / "curves.png").is_file()
 
 
 @pytest.mark.parametrize(

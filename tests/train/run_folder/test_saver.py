@@ -51,9 +51,11 @@ def test_weights_that_change_while_a_state_is_written_are_not_in_it(
 
 
 def test_drafts_of_a_killed_run_are_deleted_and_nothing_else(make_toy, tmp_path):
-    dead = [tmp_path / f".{name}.host.1.part" for name in (NAME, "model.safetensors")]
+    names = (NAME, "model.safetensors", "tokenizer.json", "metrics.jsonl")
+    dead = [tmp_path / f".{name}.host.1.part" for name in names]
     folder = tmp_path / ".model.safetensors.host.1.d"
     folder.mkdir()
+    (tmp_path / ".begun.part").mkdir()
     kept = [tmp_path / name for name in (NAME, "model.safetensors", ".lock")]
     for path in (*dead, *kept, folder / "config.json"):
         path.write_text("")
@@ -75,14 +77,19 @@ def test_a_disk_that_is_full_ends_in_one_line_and_leaves_nothing_to_go_on_from_w
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_that_finds_no_room_to_begin_names_its_folder(tmp_path):
-    def full(_):
+def test_a_run_that_finds_no_room_to_begin_names_its_folder_and_leaves_nothing_half_written(
+    tmp_path,
+):
+    def full(folder):
+        folder.mkdir()
+        (folder / "tokenizer.json").write_text('{"')
         raise Exception("No space left on device (os error 28)")  # as tokenizers says it
 
     run = SimpleNamespace(path=tmp_path / "run", tokenizer=SimpleNamespace(save_pretrained=full))
     with pytest.raises(OSError, match="No space left") as caught:
         begin_run(run)
     assert caught.value.filename == str(run.path)
+    assert not list(run.path.iterdir())
 
 
 def test_what_a_full_disk_left_of_weights_is_deleted(make_toy, tmp_path):
