@@ -4,6 +4,7 @@ transformers follows further keys (code of the folder's own, kernels fetched fro
 weights files, quantisers), so it never gets to read the file.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -19,11 +20,11 @@ from train.recipes.config import BartShape
 NAME = "config.json"
 _GENERATION_NAME = "generation_config.json"
 # What of a checkpoint's own decoding reaches the published code's search, by transformers' names.
-DECODING: dict[str, tuple[type, ...]] = {
-    "max_length": (int,),
-    "length_penalty": (int, float),
-    "no_repeat_ngram_size": (int,),
-    "early_stopping": (bool,),
+DECODING: dict[str, tuple[tuple[type, ...], str]] = {
+    "max_length": ((int,), "a whole number of 0 or more"),
+    "length_penalty": ((int, float), "a number"),
+    "no_repeat_ngram_size": ((int,), "a whole number of 0 or more"),
+    "early_stopping": ((bool,), "true or false"),
 }
 # BART's own; prompts, labels and the search are built on them.
 _TOKENS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
@@ -92,7 +93,7 @@ def read_decoding(folder: Path) -> dict[str, Any]:
     The published code leaves to its checkpoint what it does not set; the search of ours does not.
 
     Raises:
-        WeightsError: if a file is damaged, or a value is of another type.
+        WeightsError: if a file is damaged, or a value is none that a search can have.
     """
     found = _decoding(folder / NAME, _read(folder))
     path = folder / _GENERATION_NAME  # newer than config.json's word, where it is there
@@ -102,8 +103,13 @@ def read_decoding(folder: Path) -> dict[str, Any]:
 def _decoding(path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
     found = {key: raw[key] for key in DECODING if raw.get(key) is not None}
     for key, value in found.items():
-        if type(value) not in DECODING[key]:
-            raise WeightsError(f"{path}: {key} is {value!r}; get the folder again")
+        types, expected = DECODING[key]
+        if (
+            type(value) not in types
+            or not math.isfinite(value)
+            or (value < 0 and key != "length_penalty")
+        ):
+            raise WeightsError(f"{path}: {key} is {value!r}, expected {expected}; mend it there")
     return found
 
 

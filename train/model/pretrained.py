@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, BartConfig, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from features.common.console import log
-from features.common.damaged import read_json
+from features.common.damaged import read_json, seen_in, what_is
 from features.common.errors import ConfigError, WeightsError, first_line
 from train.model.config_file import (
     model_type,
@@ -90,9 +90,13 @@ def read_tokenizer(folder: Path, *, kind: Any = AutoTokenizer) -> Any:
                 f"{path}: names a tokenizer that is code of the folder's own (auto_map), which is "
                 "never run; use a tokenizer of BART's kind"
             )
-    if not any((folder / names[0]).is_file() for names in _TOKENIZERS):
+    whole = [names for names in _TOKENIZERS if all((folder / name).is_file() for name in names)]
+    if not whole:
         either = ", or ".join(" and ".join(names) for names in _TOKENIZERS)
         raise WeightsError(f"{folder}: holds no tokenizer; expected {either}")
+    for path in (folder / name for name in whole[0]):
+        if "not the file itself" in what_is(path, binary=False):
+            raise WeightsError(f"{path}: {seen_in(path, binary=False)}")
     try:
         return kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # whatever the libraries raise over a strange file

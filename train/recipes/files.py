@@ -149,6 +149,7 @@ def _as_recipe(name: str, values: dict[str, Any]) -> Recipe:
         for key in part:
             if key not in names:
                 guess = _meant(key, names) or _meant(key, _all_keys())
+                guess = guess or f"; [{section}] has {', '.join(names)}"
                 raise ConfigError(f"recipe has no '{section}.{key}'{guess}")
         sections[section] = kind(**part)
     return Recipe(name=name, description=values.get("description", ""), **sections)

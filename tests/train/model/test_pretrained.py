@@ -71,11 +71,22 @@ def test_a_checkpoints_own_decoding_is_noted_in_the_runs_config(
     assert read_tagbart_config(run).decoding == own
 
 
-def test_a_checkpoints_decoding_of_another_type_is_refused(half_precision_bart, tmp_path):
+@pytest.mark.parametrize(
+    ("says", "refused"),
+    [
+        ('"max_length": "142"', "max_length is '142', expected a whole number"),
+        ('"max_length": -1', "max_length is -1, expected a whole number of 0 or more"),
+        ('"length_penalty": NaN', "length_penalty is nan, expected a number"),
+        ('"early_stopping": "never"', "early_stopping is 'never', expected true or false"),
+    ],
+)
+def test_a_checkpoints_decoding_that_no_search_can_do_is_refused(
+    says, refused, half_precision_bart, tmp_path
+):
     folder = tmp_path / "bart"
     shutil.copytree(half_precision_bart, folder)
-    (folder / "generation_config.json").write_text('{"max_length": "142"}')
-    with pytest.raises(ConfigError, match=r"generation_config\.json: max_length is '142'"):
+    (folder / "generation_config.json").write_text(f"{{{says}}}")
+    with pytest.raises(ConfigError, match=rf"generation_config\.json: {refused}"):
         build_model(recipe_for(folder), vocab=300, audio_width=4)
 
 

@@ -305,6 +305,12 @@ def test_a_tokenizer_that_is_not_there_is_said(run, whole, toy_tokenizer, tmp_pa
     (folder / "tokenizer.json").unlink()
     with pytest.raises(ConfigError, match="holds no tokenizer; expected"):
         load_tokenizer(ModelConfig(pretrained=str(folder)))
+    (folder / "vocab.json").write_text("{}")
+    with pytest.raises(ConfigError, match="holds no tokenizer; expected"):
+        load_tokenizer(ModelConfig(pretrained=str(folder)))
+    (folder / "merges.txt").write_text("<html>429</html>")
+    with pytest.raises(ConfigError, match=r"merges\.txt: is a web page of 16 bytes, not the file"):
+        load_tokenizer(ModelConfig(pretrained=str(folder)))
 
 
 def test_a_tokenizer_with_code_of_its_own_is_refused_and_not_run(

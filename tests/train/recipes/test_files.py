@@ -57,6 +57,7 @@ def test_settings_come_last():
         ("optim.batch_size=true", "expected a value of type int"),
         ("train.precision=fp16", "train.precision is 'fp16', expected one of float32, bf16"),
         ("bart.d_model=100", "bart.d_model is 100, no multiple of encoder_attention_heads"),
+        ("optim.lr=1", "no 'optim.lr'; [optim] has epochs, max_updates, batch_size,"),
         ("bart.decoder_layers=257", "bart.decoder_layers is 257, expected 1 to 256"),
         ("bart.vocab_size=99999999999", "bart.vocab_size is 99999999999, expected 1 to 1,048,576"),
         ("bart.init_std=-1", "bart.init_std is -1.0, expected more than 0"),
