@@ -228,7 +228,7 @@ class SplitData:
         """What tells these captions of these clips from any others, in any other order."""
         digest = hashlib.sha256()
         for part in (self.keys, self.captions.length, self.captions.tokens):
-            digest.update(part)
+            digest.update(part.data)
         return digest.hexdigest()[:8]
 
     def epoch(self, random: np.random.Generator) -> np.ndarray:
