@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.train.toy import settings
+from tests.train.toy import STILL, settings
 from train.data.batches import Batch
 from train.flat_adamw import FlatAdamW
 from train.recipes.config import OptimConfig
@@ -16,12 +16,11 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device"),
 ]
-STILL = {"bart__dropout": 0.0, "bart__attention_dropout": 0.0, "bart__activation_dropout": 0.0,
-         "train__log_every": 1, "optim__epochs": 1, "train__cuda_graphs": False}  # fmt: skip
+SHORT = STILL | {"train__log_every": 1, "optim__epochs": 1, "train__cuda_graphs": False}
 
 
 def losses(features, out, device: str, **changes) -> list[float]:
-    recipe = load_recipe("yamnet-panns", settings(**{**STILL, **changes}))
+    recipe = load_recipe("yamnet-panns", settings(**{**SHORT, **changes}))
     train(Job(features=features, out=out, recipe=recipe, device=device))
     return [line.get("train_loss", line.get("val_loss")) for line in read_metrics(out)]
 

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from features.common.errors import ConfigError, FormatError, RunError
-from tests.train.toy import ToyClip, random_clips, settings, write_features
+from tests.train.toy import STILL, ToyClip, random_clips, settings, write_features
 from train.cli import app
 from train.loop import Trainer
 from train.recipes.files import load_recipe
@@ -116,17 +116,8 @@ def test_two_clips_with_equal_tags_learn_different_captions_from_their_audio(tmp
         for (name, text), sign in zip(captions.items(), (1.0, -1.0), strict=True)
     ]
     features = write_features(tmp_path / "features", {"train": clips, "val": clips})
-    train(
-        job(
-            features,
-            tmp_path / "run",
-            optim__epochs=150,
-            optim__learning_rate=3e-3,
-            bart__dropout=0.0,
-            bart__attention_dropout=0.0,
-            bart__activation_dropout=0.0,
-        )
-    )
+    changes = STILL | {"optim__epochs": 150, "optim__learning_rate": 3e-3}
+    train(job(features, tmp_path / "run", **changes))
     run = load_run(tmp_path / "run")
     batch = run.builder.batch(
         [{"yamnet": logits, "panns": clip.streams["panns"]} for clip in clips]
@@ -252,11 +243,9 @@ def test_resuming_is_exact(toy_features, tmp_path, changes):
 
 @pytest.mark.parametrize("bucket", [1, 2])
 def test_accumulated_forward_passes_learn_as_one_batch_of_their_sum(toy_features, tmp_path, bucket):
-    still = {f"bart__{name}": 0.0 for name in
-             ("dropout", "attention_dropout", "activation_dropout")}  # fmt: skip
     # Clipped, so that the gradients' lengths must agree too.
-    still |= {"train__bucket_batches": bucket, "optim__epochs": 1, "train__log_every": 1,
-              "optim__clip_norm": 0.01}  # fmt: skip
+    still = STILL | {"train__bucket_batches": bucket, "optim__epochs": 1, "train__log_every": 1,
+                     "optim__clip_norm": 0.01}  # fmt: skip
     train(job(toy_features, tmp_path / "one", optim__batch_size=8, **still))
     train(
         job(toy_features, tmp_path / "parts", optim__batch_size=2, optim__grad_accumulation=4,
@@ -288,9 +277,7 @@ def test_a_run_begun_with_another_loss_is_not_gone_on_with(toy_features, tmp_pat
 def test_a_compiled_model_has_the_losses_of_the_plain_one(toy_features, tmp_path, monkeypatch):
     # The real back end needs a minute a shape on a CPU; this one traces the forward pass only.
     traced = functools.partial(torch.compile, backend="eager")
-    still = {f"bart__{name}": 0.0 for name in
-             ("dropout", "attention_dropout", "activation_dropout")}  # fmt: skip
-    still |= {"optim__max_updates": 1, "train__log_every": 1}
+    still = STILL | {"optim__max_updates": 1, "train__log_every": 1}
     train(job(toy_features, tmp_path / "plain", **still))
     monkeypatch.setattr(torch, "compile", traced)
     train(job(toy_features, tmp_path / "compiled", train__compile=True, **still))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.recorded import Counted
+from tests.train.toy import STILL
 from train.data.loader import Loader
 from train.distributed import Processes
 from train.optim import make_optimizer
@@ -117,9 +118,6 @@ def gradients(toy, loader, pieces) -> tuple[dict[str, torch.Tensor], float]:
                       optimizer=optimizer)  # fmt: skip
     launched = updater.launch(0, pieces)
     return found, updater.check(launched, loader)[0]
-
-
-STILL = {f"bart__{name}": 0.0 for name in ("dropout", "attention_dropout", "activation_dropout")}
 
 
 @pytest.mark.parametrize("pick", [min, max])

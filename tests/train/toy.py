@@ -39,6 +39,8 @@ SMALL = {
     "optim.learning_rate": 1e-3,
     "train.sample_clips": 0,  # no child beside them
 }
+# No dropout: what `settings` takes for runs that are compared.
+STILL = {f"bart__{name}": 0.0 for name in ("dropout", "attention_dropout", "activation_dropout")}
 
 
 def settings(**changes: object) -> list[str]:
