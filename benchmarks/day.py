@@ -125,7 +125,7 @@ def fitted_listener(
 ) -> tuple[Listener, Block, decode.Captions]:
     """A captioner of random weights that has one caption for each window of sound."""
     rng = np.random.default_rng(0)
-    encoders = load_encoders(STREAMS, weights, device="cpu", precision="float32", dtype="float16")
+    encoders = load_encoders(STREAMS, weights)
     streams = {name: encoder.spec for name, encoder in encoders.items()}
     recipe = load_recipe("yamnet-panns-base", ["model.pretrained=none", "model.tokenizer=train"])
     tokenizer = train_tokenizer(streams["yamnet"].classes, 4_000)
@@ -150,7 +150,7 @@ def fitted_listener(
 
 def narrowed(listener: Listener, weights: Path) -> Listener:
     """The same with bf16 networks and int8 captions."""
-    encoders = load_encoders(STREAMS, weights, device="cpu", precision="bf16", dtype="float16")
+    encoders = load_encoders(STREAMS, weights, precision="bf16")
     return Listener(run=in_precision(listener.run, "int8"), encoders=dict(encoders))
 
 

@@ -166,13 +166,7 @@ def ours(root: Path, precision: str) -> dict[str, float]:
     threads = cores()
     torch.set_num_threads(threads)
     keep_freed_memory()
-    encoders = load_encoders(
-        ("yamnet", "vggish", "panns"),
-        root / "weights",
-        device="cpu",
-        precision=precision,
-        dtype="float16",
-    )
+    encoders = load_encoders(("yamnet", "vggish", "panns"), root / "weights", precision=precision)
     settings = Settings(workers=1, batch_clips=8, threads=threads)
     names = sorted(path.name for path in (root / "clips").iterdir())
     clips = [PlannedClip(name, name) for name in names]

@@ -42,9 +42,7 @@ def check_stream(name: str, weights: Path, *, device: str) -> list[Check]:
     Raises:
         ConfigError, WeightsError: as `load_encoders`.
     """
-    encoder = load_encoders([name], weights, device=device, precision="float32", dtype="float32")[
-        name
-    ]
+    encoder = load_encoders([name], weights, device=device)[name]
     return list(_checks(encoder, device))
 
 

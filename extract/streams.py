@@ -74,9 +74,9 @@ def load_encoders(
     names: Sequence[str],
     weights: Path,
     *,
-    device: str,
-    precision: str,
-    dtype: str,
+    device: str = "cpu",
+    precision: str = "float32",
+    dtype: str = "float16",
     compiled: bool = False,
 ) -> dict[str, Encoder]:
     """Load the networks of some streams.

@@ -29,9 +29,7 @@ def together(rows):
 
 @pytest.fixture(scope="module")
 def encoder(tiny_weights):
-    return load_encoders(
-        ["vggish"], tiny_weights, device="cpu", precision="float32", dtype="float32"
-    )["vggish"]
+    return load_encoders(["vggish"], tiny_weights)["vggish"]
 
 
 def broken(monkeypatch, encoder):

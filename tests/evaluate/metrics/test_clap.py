@@ -51,9 +51,7 @@ def test_a_text_that_is_too_long_is_cut_where_the_tower_ends(clap_folder):
 def test_cosines_are_transformers_own_of_text_and_sound(clap_folder):
     rng = np.random.default_rng(2)
     sound = 0.1 * rng.standard_normal(15 * 48_000).astype(np.float32)
-    encoder = load_encoders(
-        ["clap"], clap_folder.parent, device="cpu", precision="float32", dtype="float32"
-    )["clap"]
+    encoder = load_encoders(["clap"], clap_folder.parent)["clap"]
     rows = encoder.encode([torch.from_numpy(sound)])[0].numpy()
     model = ClapModel.from_pretrained(clap_folder).eval()
     extractor = ClapFeatureExtractor.from_pretrained(clap_folder)

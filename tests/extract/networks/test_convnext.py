@@ -1,6 +1,5 @@
 """The ConvNeXt tagger against golden values of both published implementations, which agree."""
 
-import csv
 import importlib
 import sys
 
@@ -11,14 +10,11 @@ import torch
 from extract.networks import convnext
 from extract.networks.convnext import ConvNeXt
 from extract.running.folding import prepared
+from tests.extract.networks.golden import listed, relative, shapes
 
 # Twice what float32 rounding in another order gives; every mutation tried moves more.
 TOLERANCE = 2e-5
 SIGNALS = ("synthetic", "synthetic3s3", "noise", "short")
-
-
-def relative(ours, golden):
-    return np.linalg.norm(ours - golden) / np.linalg.norm(golden)
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +41,8 @@ def network(real_data, weights_rule):
 
 
 def test_it_has_the_names_and_shapes_of_the_released_checkpoint(real_data):
-    with (real_data / "golden" / "convnext_state_dict.csv").open(newline="") as file:
-        released = {row["key"]: row["shape"] for row in csv.DictReader(file)}
-    ours = {
-        key: "x".join(map(str, value.shape)) or "scalar"
-        for key, value in ConvNeXt().state_dict().items()
-    }
-    assert ours == released
+    released = listed(real_data / "golden" / "convnext_state_dict.csv")
+    assert shapes(ConvNeXt()) == {row["key"]: row["shape"] for row in released}
     assert sum(p.numel() for p in ConvNeXt().parameters() if p.requires_grad) == 28_222_767
 
 

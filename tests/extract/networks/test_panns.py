@@ -1,6 +1,5 @@
 """Wavegram-Logmel-CNN14 against the reference's output with weights filled by rule."""
 
-import csv
 import os
 import subprocess
 import sys
@@ -11,14 +10,10 @@ import pytest
 import torch
 
 from extract.networks.panns import WavegramLogmelCnn14, windows
-from extract.running.folding import folded
 from extract.streams import load_encoders
+from tests.extract.networks.golden import listed, relative, shapes
 
 TOLERANCE = 1e-5  # relative L2
-
-
-def relative(found: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
 @pytest.mark.parametrize(
@@ -36,19 +31,6 @@ def test_a_reduced_width_is_the_same_network(width: int):
     embedding = network(torch.rand(2, 32_000))
     assert embedding.shape == (2, 32 * width)
     assert network.fc_audioset(embedding).shape == (2, 3)
-
-
-def test_folding_the_norms_keeps_the_values():
-    torch.manual_seed(0)
-    network = WavegramLogmelCnn14(width=4, classes=3)
-    with torch.no_grad():
-        for name, value in network.state_dict().items():
-            if "bn" in name and value.is_floating_point():
-                value.uniform_(0.5, 1.5)
-    network.eval()
-    sound = torch.rand(2, 32_000) - 0.5
-    quick = folded(network)
-    torch.testing.assert_close(quick(sound), network(sound), rtol=1e-4, atol=1e-4)
 
 
 def test_making_the_network_runs_no_wget_and_writes_nothing_at_home(tmp_path: Path):
@@ -74,11 +56,8 @@ def test_making_the_network_runs_no_wget_and_writes_nothing_at_home(tmp_path: Pa
 
 @pytest.mark.real_data
 def test_state_dict_has_the_official_checkpoints_keys_and_shapes(real_data: Path):
-    with (real_data / "golden" / "panns_wavegram_state_dict.csv").open(newline="") as file:
-        official = {row["key"]: row["shape"] for row in csv.DictReader(file)}
-    state = WavegramLogmelCnn14().state_dict()
-    found = {key: "x".join(map(str, value.shape)) or "scalar" for key, value in state.items()}
-    assert found == official
+    official = listed(real_data / "golden" / "panns_wavegram_state_dict.csv")
+    assert shapes(WavegramLogmelCnn14()) == {row["key"]: row["shape"] for row in official}
 
 
 @pytest.mark.real_data
@@ -86,9 +65,7 @@ def test_embeddings_and_class_scores_are_those_of_the_reference(
     real_data: Path, weights_folder: Path
 ):
     golden = np.load(real_data / "golden" / "panns_wavegram_golden.npz")
-    encoder = load_encoders(
-        ["panns"], weights_folder, device="cpu", precision="float32", dtype="float32"
-    )["panns"]
+    encoder = load_encoders(["panns"], weights_folder)["panns"]
     clips = ("r9", "synthetic")
     rows = encoder.encode([torch.from_numpy(golden[f"{clip}_waveform"]) for clip in clips])
     for clip, found in zip(clips, rows, strict=True):

@@ -31,9 +31,7 @@ def released(tmp_path_factory):
 def test_a_row_is_the_largest_of_three_segments_and_all_rows_give_the_clips_decision(released):
     network, folder = released
     sound = 0.1 * torch.randn(96_000, generator=torch.Generator().manual_seed(1))
-    encoder = load_encoders(
-        ["panns_tags"], folder, device="cpu", precision="float32", dtype="float32"
-    )["panns_tags"]
+    encoder = load_encoders(["panns_tags"], folder)["panns_tags"]
     assert encoder.spec.kind == "tag_logits" and encoder.spec.classes[3] == "Sound, 3"
     (rows,) = encoder.encode([sound])
     theirs = network(sound[None])

@@ -1,6 +1,5 @@
 """VGGish against the reference's output with weights filled by rule."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,9 @@ import torch
 from extract.networks.log_mel import PATCH_SAMPLES
 from extract.networks.vggish import VGGish, from_tensorflow
 from extract.streams import load_encoders
+from tests.extract.networks.golden import listed, relative, shapes
 
 TOLERANCE = 2e-4  # relative L2
-
-
-def relative(found: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
 def test_a_reduced_width_is_the_same_network():
@@ -37,9 +33,7 @@ def test_the_first_dense_layer_hears_channels_last():
 
 @pytest.mark.real_data
 def test_embeddings_are_those_of_the_reference(real_data: Path, weights_folder: Path):
-    encoder = load_encoders(
-        ["vggish"], weights_folder, device="cpu", precision="float32", dtype="float32"
-    )["vggish"]
+    encoder = load_encoders(["vggish"], weights_folder)["vggish"]
     golden = np.load(real_data / "golden" / "vggish_golden.npz")
     clips = ("r9", "synthetic")
     rows = encoder.encode([torch.from_numpy(golden[f"{clip}_waveform"]) for clip in clips])
@@ -49,11 +43,8 @@ def test_embeddings_are_those_of_the_reference(real_data: Path, weights_folder: 
 
 @pytest.mark.real_data
 def test_parameters_are_named_and_shaped_as_in_torchvggishs_release(real_data: Path):
-    with (real_data / "golden" / "vggish_state_dict.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    state = VGGish().state_dict()
-    shapes = {key: "x".join(map(str, value.shape)) for key, value in state.items()}
-    assert shapes == {row["torch_key"]: row["torch_shape"] for row in rows}
+    rows = listed(real_data / "golden" / "vggish_state_dict.csv")
+    assert shapes(VGGish()) == {row["torch_key"]: row["torch_shape"] for row in rows}
     # And TensorFlow's variables arrive there, each in its own place and layout.
     for row in rows:
         shape = [int(side) for side in row["tf_shape"].split("x")]

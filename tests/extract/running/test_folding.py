@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from extract.networks.log_mel import PATCH_SAMPLES
 from extract.networks.panns import FastSpectrogram, WavegramLogmelCnn14
+from extract.networks.yamnet import YAMNet
 from extract.running.folding import folded, prepared
 from extract.running.narrow import NarrowConv2d
 from extract.running.winograd import WinogradConv2d
@@ -34,6 +36,14 @@ def test_a_prepared_network_gives_the_same_rows_in_float32(panns: nn.Module):
     expected, quick = panns(sound), prepared(panns, device="cpu", precision="float32")
     assert {WinogradConv2d, FastSpectrogram} <= kinds(quick)
     assert (quick(sound) - expected).norm() < 1e-5 * expected.norm()
+
+
+@torch.no_grad()
+def test_folding_leaves_no_norm_of_yamnets_and_keeps_its_values():
+    network = with_lively_norms(YAMNet(width=4, classes=7))
+    windows, quick = torch.rand(3, PATCH_SAMPLES), folded(network)
+    torch.testing.assert_close(quick(windows), network(windows), rtol=1e-4, atol=1e-4)
+    assert not any("bn." in key for key in quick.state_dict())
 
 
 @torch.no_grad()

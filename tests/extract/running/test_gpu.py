@@ -120,7 +120,7 @@ def test_a_gpu_without_tf32_is_named(monkeypatch, tiny_weights):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
     with pytest.raises(ConfigError, match="Tesla T4 has no TF32 arithmetic"):
-        load_encoders(["panns"], tiny_weights, device="cuda", precision="tf32", dtype="float16")
+        load_encoders(["panns"], tiny_weights, device="cuda", precision="tf32")
 
 
 @pytest.mark.gpu
@@ -133,9 +133,7 @@ def test_a_gpu_compiled_or_not_stays_close_to_float32(tiny_weights, precision):
     torch.manual_seed(0)
     for compiled in (False, True):
         exact, found = (
-            load_encoders(
-                names, tiny_weights, device="cuda", precision=kind, dtype="float16", compiled=of
-            )
+            load_encoders(names, tiny_weights, device="cuda", precision=kind, compiled=of)
             for kind, of in (("float32", False), (precision, compiled))
         )
         for name in names:
