@@ -1,17 +1,15 @@
 """Memory of an extraction after 1,000, 2,000 … 10,000 clips: it must not grow.
 
-    python -m benchmarks.memory [--clips N] [--weights DIR] [--streams …]
+    python -m benchmarks.memory [CLIPS]
 
 The clips are links to 200 short files, of 200 lengths and three rates, since it is changing sizes
-that make memory grow. Without --weights the networks are tiny, so that the number of clips counts
-and not their size. Resident memory of the main process and of its decoding process is printed.
+that make memory grow. The networks are tiny, so that the number of clips counts and not their
+size. Resident memory of the main process and of its decoding process is printed.
 """
 
-import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,22 +30,15 @@ EVERY = 1_000
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def main(arguments: Sequence[str] = ()) -> None:
+def main(clips: int = 10_000) -> None:
     """Print resident memory by clips done, and the growth from 1,000 clips to the last."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=10_000)
-    parser.add_argument("--weights", type=Path)
-    parser.add_argument("--streams", default="yamnet,vggish")
-    chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _write_dump(folder / "dump", folder / "files", chosen.clips)
-        weights = chosen.weights or write_tiny_networks(folder / "weights")
-        encoders = load_encoders(
-            chosen.streams.split(","), weights, device="cpu", precision="float32", dtype="float16"
-        )
+        _write_dump(folder / "dump", folder / "files", clips)
+        weights = write_tiny_networks(folder / "weights")
+        encoders = load_encoders(["yamnet", "vggish"], weights)
         seen: dict[int, float] = {}
         count = 0
 
@@ -94,4 +85,4 @@ def _resident_mb(pid: int) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*map(int, sys.argv[1:2]))

@@ -1,8 +1,7 @@
 """Stage two: loader, updates and learning, ours beside the published way in one run.
 
     python -m benchmarks train               loader, then updates on the CPU
-    python -m benchmarks.train loader        one of these alone
-    python -m benchmarks.train cpu
+    python -m benchmarks.train cpu           the updates alone
     python -m benchmarks.train learning      a small model on simulated AudioCaps
 
 Captions, tokenizer and class map are real, from the folder that TAGBART_REAL_DATA names; features
@@ -34,21 +33,14 @@ app = new_app("The trainer beside the published way.")
 def main() -> None:
     """Print what the loader and an update take."""
     with _folder() as folder:
-        captions_per_s = measure_loader(_audiocaps(folder), folder)
+        features = simulate_audiocaps(folder / "features", "train")
+        captions_per_s = measure_loader(features, folder)
     with _folder() as folder:
         updates_per_s = measure_cpu(folder)
     share = BATCH / captions_per_s * updates_per_s
     print(
         f"  loading {BATCH} captions takes {share:.2%} of it (target: {TARGET_SHARE:.0%} at most)"
     )
-
-
-@app.command("loader")
-def loader_command() -> None:
-    """Captions per second from shards to batches."""
-    print(header("train, loader"), flush=True)
-    with _folder() as folder:
-        measure_loader(_audiocaps(folder), folder)
 
 
 @app.command("cpu")
@@ -79,10 +71,6 @@ def learning_command(
     print(header("train, learning"), flush=True)
     with _folder() if out is None else nullcontext(out) as folder:
         measure_learning(folder, shape, device, [f"optim.epochs={epochs}", *(set_ or [])])
-
-
-def _audiocaps(folder: Path) -> Path:
-    return simulate_audiocaps(folder / "features", "train")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ where a batch does: the clips behind it meet in the same batches as without an i
 the finished shard has the same bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from features.common.checksum import sha256_of
 from features.common.console import log
 from features.common.errors import FormatError, TagbartError
 from features.reader import Shard
-from features.spec import StreamSpec
+from features.spec import ShardEntry, StreamSpec
 from features.writer import ShardWriter
 
 MISSING = "missing: the dump has no audio for it"
@@ -149,14 +149,7 @@ class OpenShard:
     def publish(self, out: Path) -> DoneMark:
         """Give the shard its final name, and say what stands there."""
         entry = self.writer.publish(self.task.path(out)) if len(self.writer) else None
-        return DoneMark(
-            planned=self.task.digest,
-            shard_clips=self.task.shard_clips,
-            listed=len(self.task.clips),
-            entry=entry,
-            streams=_attrs(self.writer.streams),
-            failures=tuple(self.failures),
-        )
+        return self._mark(len(self.task.clips), entry, self.failures)
 
     def leave_draft(self, out: Path) -> None:
         """Write what is gathered in whole batches for the next run; say so, or why it cannot be."""
@@ -168,14 +161,7 @@ class OpenShard:
         shard = self.task.path(out)
         try:
             mark_path.unlink(missing_ok=True)
-            mark = DoneMark(
-                planned=self.task.digest,
-                shard_clips=self.task.shard_clips,
-                listed=heard,
-                entry=self.writer.publish(path),
-                streams=_attrs(self.writer.streams),
-                failures=tuple(self.failures[:failures]),
-            )
+            mark = self._mark(heard, self.writer.publish(path), self.failures[:failures])
             mark.write(mark_path)
         except OSError as error:
             with suppress(OSError):
@@ -183,6 +169,16 @@ class OpenShard:
             log(f"{shard}: the {clips:,} clips gathered of it could not be kept ({error.strerror})")
         else:
             log(f"{shard}: {clips:,} clips gathered of it are kept for the next run")
+
+    def _mark(self, listed: int, entry: ShardEntry | None, failures: Sequence[Failure]) -> DoneMark:
+        return DoneMark(
+            planned=self.task.digest,
+            shard_clips=self.task.shard_clips,
+            listed=listed,
+            entry=entry,
+            streams=_attrs(self.writer.streams),
+            failures=tuple(failures),
+        )
 
     def _load(self, draft: Shard) -> None:
         for clip in map(draft.clip, range(len(draft))):

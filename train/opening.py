@@ -191,7 +191,8 @@ def _open_splits(job: Job, *, compare: bool) -> dict[str, list[Features]]:
     splits: dict[str, list[Features]] = {name: [] for name in SPLITS}
     several = len(job.sources) > 1
     for root in (source.folder for source in job.sources):
-        own = [name for name in SPLITS if name == "train" or not several or _has(root, name)]
+        there = Index.read(root).splits
+        own = [name for name in SPLITS if name == "train" or not several or name in there]
         for name in own:
             splits[name].append(Features(root, name))
         _verify(root, own if compare else [])
@@ -203,10 +204,6 @@ def _open_splits(job: Job, *, compare: bool) -> dict[str, list[Features]]:
             features.stream(stream, TAG_LOGITS if stream == inputs.tags else EMBEDDING)
     check_alike(list(chain(*splits.values())), inputs.streams)
     return splits
-
-
-def _has(root: Path, split: str) -> bool:
-    return split in Index.read(root).splits
 
 
 def _verify(root: Path, splits: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ from features.common.console import log, progress
 
 TITLES = {"yamnet": ("YAMNet", 32), "vggish": ("VGGish", 64), "panns": ("PANNs", 64)}
 HELD_OUT_CLIPS = 200
+BATCH_CLIPS = 8
 KINDS_WEIGHT = 4.0
 EMBEDDING_RMS = 0.1
 
@@ -55,7 +56,7 @@ def train_demo_encoders(out: Path, *, seed: int, clips: int = 2400) -> None:
 
 def fit(pupil: Pupil, known: Hearing, course: Course, rng: np.random.Generator) -> None:
     """Take a network through a course: AdamW under a one-cycle schedule; eval mode afterwards."""
-    steps = course.epochs * -(-len(known) // course.batch_clips)
+    steps = course.epochs * -(-len(known) // BATCH_CLIPS)
     # Several times faster on CPUs for networks this narrow.
     network = pupil.trained.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(network.parameters(), lr=course.learning_rate, weight_decay=0.01)
@@ -68,7 +69,7 @@ def fit(pupil: Pupil, known: Hearing, course: Course, rng: np.random.Generator) 
         network.training = False
     with progress(total=steps, what=f"demo {pupil.name}", unit="steps") as bar:
         for _ in range(course.epochs):
-            for which in _parts(rng.permutation(len(known)), course.batch_clips):
+            for which in _parts(rng.permutation(len(known)), BATCH_CLIPS):
                 last = CLIP_FRAMES - course.frames
                 starts = rng.integers(0, last + 1, (len(which), course.windows_per_clip))
                 optimiser.zero_grad()

@@ -31,17 +31,14 @@ class Course:
     frames: int
     windows_per_clip: int
     epochs: int
-    batch_clips: int
     learning_rate: float
 
 
-PATCHES = Course(
-    frames=PATCH_FRAMES, windows_per_clip=10, epochs=5, batch_clips=8, learning_rate=4e-3
-)
+PATCHES = Course(frames=PATCH_FRAMES, windows_per_clip=10, epochs=5, learning_rate=4e-3)
 # A second holds one or two sounds, which is quicker learnt from than a whole clip of three.
 PANNS_COURSES = (
-    Course(frames=100, windows_per_clip=4, epochs=5, batch_clips=8, learning_rate=8e-3),
-    Course(frames=CLIP_FRAMES, windows_per_clip=1, epochs=1, batch_clips=8, learning_rate=2e-3),
+    Course(frames=100, windows_per_clip=4, epochs=5, learning_rate=8e-3),
+    Course(frames=CLIP_FRAMES, windows_per_clip=1, epochs=1, learning_rate=2e-3),
 )
 
 

@@ -97,18 +97,14 @@ def _vggish_outputs(network: vggish.VGGish, waveform: Tensor) -> tuple[Tensor, .
 YAMNET_HUB = tfhub.Recipe(
     network="YAMNet",
     build=yamnet.YAMNet,
-    config={},
     state_of=yamnet.from_tensorflow,
     outputs=_yamnet_scores,
-    tolerance=2e-4,
 )
 VGGISH_HUB = tfhub.Recipe(
     network="VGGish",
     build=vggish.VGGish,
-    config={},
     state_of=vggish.from_tensorflow,
     outputs=_vggish_outputs,
-    tolerance=2e-4,
 )
 
 

@@ -95,7 +95,7 @@ def small(tmp_path_factory):
 
 
 def test_the_command_writes_three_files_that_the_usual_loaders_take(small):
-    encoders = load_encoders(NAMES, small, device="cpu", precision="float32", dtype="float16")
+    encoders = load_encoders(NAMES, small)
     assert {path.name for path in small.iterdir()} == {f"{name}.safetensors" for name in NAMES}
     ten_s = torch.zeros(320_000)
     shapes = {
@@ -118,7 +118,7 @@ def test_the_committed_encoders_take_2_mb_at_most():
 
 
 def test_the_committed_encoders_have_the_streams_kinds_and_the_demos_classes():
-    encoders = load_encoders(NAMES, COMMITTED, device="cpu", precision="float32", dtype="float16")
+    encoders = load_encoders(NAMES, COMMITTED)
     kinds = {name: encoder.spec.kind for name, encoder in encoders.items()}
     assert kinds == {"yamnet": TAG_LOGITS, "vggish": EMBEDDING, "panns": EMBEDDING}
     assert encoders["yamnet"].spec.classes == TAGS
@@ -126,9 +126,7 @@ def test_the_committed_encoders_have_the_streams_kinds_and_the_demos_classes():
 
 def test_the_committed_tagger_knows_fresh_sounds():
     """Of 52 lone sounds that nobody trained on, at least five in six get their own tag."""
-    encoders = load_encoders(
-        ["yamnet"], COMMITTED, device="cpu", precision="float32", dtype="float16"
-    )
+    encoders = load_encoders(["yamnet"], COMMITTED)
     right = 0
     for seed in (900, 901):
         for kind in KINDS:
@@ -144,9 +142,7 @@ def test_the_committed_tagger_knows_fresh_sounds():
 
 def test_the_committed_tagger_calls_silence_silence():
     """Nineteen of twenty seconds in which nothing sounds, of any level, are likeliest "Silence"."""
-    encoder = load_encoders(
-        ["yamnet"], COMMITTED, device="cpu", precision="float32", dtype="float16"
-    )["yamnet"]
+    encoder = load_encoders(["yamnet"], COMMITTED)["yamnet"]
     desks = [Desk(rng=np.random.default_rng([902, i]), rate_hz=16_000) for i in range(10)]
     levels_db = np.linspace(-100, -40, len(desks))
     beds = [bed(desk, 10.0, level) for desk, level in zip(desks, levels_db, strict=True)]
@@ -183,9 +179,7 @@ def test_scaling_an_embedding_leaves_the_logits_as_they_are(stream, heard_here):
 
 @pytest.mark.parametrize("stream", ["vggish", "panns"])
 def test_the_committed_embeddings_are_about_as_large_as_they_say(stream, heard_here):
-    encoder = load_encoders(
-        [stream], COMMITTED, device="cpu", precision="float32", dtype="float16"
-    )[stream]
+    encoder = load_encoders([stream], COMMITTED)[stream]
     waves = torch.from_numpy(hear(7, 8).waves).float() / 2**15
     heard = resample(waves, 32_000, encoder.spec.sample_rate_hz)
     rows = torch.cat(encoder.encode(list(heard)))
