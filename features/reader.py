@@ -81,29 +81,20 @@ class Shard:
             expected: what the index says of it.
         """
         self.path, self.expected = path, expected
-        self._maps: dict[str, np.ndarray] = {}
 
     def fresh(self) -> Self:
         """The same shard, nothing of it read yet."""
         return type(self)(self.path, self.expected)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "expected": self.expected, "_maps": {}}
+        return {"path": self.path, "expected": self.expected}
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def split(self) -> str:
-        return self._tables.split
-
-    @property
     def ids(self) -> list[str]:
         return self._tables.ids
-
-    @property
-    def paths(self) -> list[str]:
-        return self._tables.paths
 
     @property
     def durations_s(self) -> np.ndarray:
@@ -139,14 +130,15 @@ class Shard:
         If the file is shortened while the map is read, the system ends the program (SIGBUS):
         `rows` and `file_rows` say it instead.
         """
-        if name not in self._maps:
-            spec = self._spec(name)
-            byte, shape = self._tables.layouts[name]
-            if shape[0] == 0:
-                self._maps[name] = np.zeros(shape, spec.dtype)
-            else:
-                self._maps[name] = self._mapped(spec.dtype, byte, shape)
-        return self._maps[name]
+        spec = self._spec(name)
+        byte, shape = self._tables.layouts[name]
+        if shape[0] == 0:  # of which there is no map
+            return np.zeros(shape, spec.dtype)
+        try:
+            self._check_size()
+            return np.memmap(self.path, spec.dtype, "r", byte, shape)
+        except (OSError, ValueError) as error:
+            raise FormatError(f"{self.path}: cannot be read now ({error})") from error
 
     def rows(self, name: str, index: int) -> np.ndarray:
         """The rows of clip `index`, [T, D], read from the file."""
@@ -171,7 +163,7 @@ class Shard:
         """Clip number `index` of this shard with all its streams."""
         return Clip(
             id=self.ids[index],
-            path=self.paths[index],
+            path=self._tables.paths[index],
             duration_s=float(self.durations_s[index]),
             captions=self.captions(index),
             streams={name: self.rows(name, index) for name in self.streams},
@@ -181,13 +173,6 @@ class Shard:
         if name not in self.streams:
             raise FormatError(f"{self.path}: has no stream {name!r}; it holds {list(self.streams)}")
         return self.streams[name]
-
-    def _mapped(self, dtype: str, byte: int, shape: tuple[int, int]) -> np.ndarray:
-        try:
-            self._check_size()
-            return np.memmap(self.path, dtype, "r", byte, shape)
-        except (OSError, ValueError) as error:
-            raise FormatError(f"{self.path}: cannot be read now ({error})") from error
 
     def _check_size(self) -> None:
         found, expected = self.path.stat().st_size, self._tables.bytes

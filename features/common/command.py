@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import typer
 
 from features.common.console import log
 from features.common.errors import COULD_NOT_RUN, DONE, INTERRUPTED, ConfigError, TagbartError
+from features.common.publish import number_told
 
 # A kill, a closed terminal, and what SLURM and others send some time before they kill.
 POLITE = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -127,7 +127,7 @@ def _refusal(error: Exception) -> str | None:
         return "whoever read this command's output left before it was done"
     if "can't allocate memory" in str(error):  # torch's words for it, in a RuntimeError
         return "out of memory; ask for less at once (such as --batch-size, --beams)"
-    number = error.errno if isinstance(error, OSError) else _number_told(error)
+    number = error.errno if isinstance(error, OSError) else number_told(error)
     if number not in _REFUSALS:
         return None
     name = getattr(error, "filename", None)
@@ -135,15 +135,6 @@ def _refusal(error: Exception) -> str | None:
         name = getattr(error, "filename2", None) or name
     where = "the output" if name is None else os.fsdecode(name)
     return f"{where}: {os.strerror(number)}; {_REFUSALS[number]}"
-
-
-def _number_told(error: Exception) -> int | None:
-    """The system's number in the words of libraries written in Rust, whose errors are no OSError.
-
-    tokenizers' and safetensors' errors end so: "No space left on device (os error 28)".
-    """
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
 
 
 def _unforeseen(error: Exception, name: str) -> str:

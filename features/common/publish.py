@@ -68,8 +68,16 @@ def _refused(error: Exception, draft: Path) -> int | None:
         # A full disk is met in a write, which names no file.
         own = error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(draft)
         return error.errno if own else None
-    told = re.search(r"\(os error (\d+)\)", str(error))  # safetensors' way to say it
-    return int(told.group(1)) if told else None
+    return number_told(error)
+
+
+def number_told(error: Exception) -> int | None:
+    """The system's number in the words of libraries written in Rust, whose errors are no OSError.
+
+    tokenizers' and safetensors' errors end so: "No space left on device (os error 28)".
+    """
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
 
 
 def check_writable(folder: Path, kind: str = "") -> None:

@@ -24,6 +24,14 @@ def dump(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def ran(dump, tiny_weights, tmp_path):
+    """A function from options to how an extraction into `tmp_path / "out"` ended."""
+    return lambda **given: run_extract(
+        "run", dump, *options(tmp_path / "out", tiny_weights, **given)
+    )
+
+
 def made_in(out) -> dict[str, str]:
     return {name: attrs["precision"] for name, attrs in Index.read(out).streams.items()}
 
@@ -44,11 +52,9 @@ def test_the_default_is_float32_on_a_cpu_and_tf32_on_gpus_that_have_it(monkeypat
     assert own_precision("cuda", "ray") == "tf32"
 
 
-def test_shards_say_what_they_were_made_in_and_tags_are_float32(
-    dump, tiny_weights, tmp_path, monkeypatch
-):
+def test_shards_say_what_they_were_made_in_and_tags_are_float32(ran, tmp_path, monkeypatch):
     as_on_a_gpu(monkeypatch)
-    done = run_extract("run", dump, *options(tmp_path / "out", tiny_weights))
+    done = ran()
     assert done.code == 0 and "networks compute in tf32" in done.stderr
     expected = {"yamnet": "float32", "vggish": "tf32", "panns": "tf32"}
     assert made_in(tmp_path / "out") == expected
@@ -56,44 +62,29 @@ def test_shards_say_what_they_were_made_in_and_tags_are_float32(
 
 @pytest.mark.parametrize("begun", ["float32", "bf16"])
 def test_a_folder_goes_on_with_the_precision_that_it_was_begun_in(
-    dump, tiny_weights, tmp_path, monkeypatch, begun
+    ran, tmp_path, monkeypatch, begun
 ):
-    arguments = options(tmp_path / "out", tiny_weights, shard_clips=2)
-    first = {"precision": begun, "streams": "yamnet,vggish"}
-    assert (
-        run_extract(
-            "run", dump, *options(tmp_path / "out", tiny_weights, shard_clips=2, **first)
-        ).code
-        == 0
-    )
+    assert ran(shard_clips=2, precision=begun, streams="yamnet,vggish").code == 0
     as_on_a_gpu(monkeypatch)
     (tmp_path / "out" / "all" / "00001.json").unlink()
-    again = {"streams": "yamnet,vggish"}
-    assert (
-        run_extract(
-            "run", dump, *options(tmp_path / "out", tiny_weights, shard_clips=2, **again)
-        ).code
-        == 0
-    )
-    assert run_extract("run", dump, *arguments).code == 0  # with a stream more
+    assert ran(shard_clips=2, streams="yamnet,vggish").code == 0
+    assert ran(shard_clips=2).code == 0  # with a stream more
     assert made_in(tmp_path / "out") == {"yamnet": "float32", "vggish": begun, "panns": begun}
 
 
-def test_a_draft_counts_as_begun(dump, tiny_weights, tmp_path, monkeypatch):
+def test_a_draft_counts_as_begun(ran, tmp_path):
     out = tmp_path / "out"
-    chosen = {"streams": "vggish", "precision": "bf16"}
-    assert run_extract("run", dump, *options(out, tiny_weights, **chosen)).code == 0
+    assert ran(streams="vggish", precision="bf16").code == 0
     (out / "all" / "00000.h5").rename(out / "all" / ".00000.h5.draft")
     (out / "all" / "00000.json").rename(out / "all" / ".00000.json.draft")
     task = ShardTask("all", 0, [], 2000)
     assert settled(None, out, [task], parts=1, own="tf32") == "bf16"
 
 
-def test_one_that_knows_float32_alone_says_nothing_of_the_others(dump, tiny_weights, tmp_path):
-    out = tmp_path / "out"
-    assert run_extract("run", dump, *options(out, tiny_weights, streams="yamnet")).code == 0
+def test_one_that_knows_float32_alone_says_nothing_of_the_others(ran, tmp_path):
+    assert ran(streams="yamnet").code == 0
     task = ShardTask("all", 0, [], 2000)
-    assert settled(None, out, [task], parts=1, own="tf32") == "tf32"
+    assert settled(None, tmp_path / "out", [task], parts=1, own="tf32") == "tf32"
 
 
 def test_the_parts_of_a_run_settle_it_before_any_of_them_has_a_shard(tmp_path):
@@ -106,19 +97,16 @@ def test_the_parts_of_a_run_settle_it_before_any_of_them_has_a_shard(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [".precision"]
 
 
-def test_tf32_on_a_cpu_is_refused(dump, tiny_weights, tmp_path, monkeypatch):
-    line = only_error(
-        run_extract("run", dump, *options(tmp_path / "asked", tiny_weights, precision="tf32"))
-    )
+def test_tf32_on_a_cpu_is_refused(ran, tmp_path, monkeypatch):
+    line = only_error(ran(precision="tf32"))
     assert "--precision is tf32, which only NVIDIA GPUs have" in line and "float32" in line
-    out = tmp_path / "begun"
+    out = tmp_path / "out"
     with monkeypatch.context() as patch:
         as_on_a_gpu(patch)
-        assert run_extract("run", dump, *options(out, tiny_weights, streams="vggish")).code == 0
-    (out / "all" / "00000.json").write_text(
-        json.dumps(json.loads((out / "all" / "00000.json").read_text()) | {"planned": "others"})
-    )
-    line = only_error(run_extract("run", dump, *options(out, tiny_weights, streams="vggish")))
+        assert ran(streams="vggish").code == 0
+    record = out / "all" / "00000.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"planned": "others"}))
+    line = only_error(ran(streams="vggish"))
     assert f"{out} was begun in tf32, which only NVIDIA GPUs have" in line
 
 

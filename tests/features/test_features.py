@@ -112,7 +112,7 @@ def test_rows_of_a_shard_that_is_shortened_in_use_are_refused_by_name(folder):
     assert np.isfinite(expected).all()  # what was read stays
 
 
-def test_a_reader_that_was_used_can_be_pickled_without_its_maps(folder):
+def test_a_reader_that_was_used_can_be_pickled_without_what_it_read(folder):
     clips = Features(folder, "test")
     clips[0]
     assert len(pickle.dumps(clips)) < 10_000

@@ -5,13 +5,12 @@ import math
 import pytest
 import torch
 
-from tests.train.toy import settings
+from tests.train.toy import STILL, settings
 from train.recipes.files import load_recipe
 from train.run import Job, train
 from train.run_folder.metrics import read_metrics
 
-STILL = {"bart__dropout": 0.0, "bart__attention_dropout": 0.0, "bart__activation_dropout": 0.0,
-         "train__log_every": 1, "optim__max_updates": 6}  # fmt: skip
+SHORT = STILL | {"train__log_every": 1, "optim__max_updates": 6}
 
 
 @pytest.fixture
@@ -21,7 +20,7 @@ def logged(toy_features, tmp_path):
 
     def run(number: str = "train_loss", **changes) -> list[float]:
         out = tmp_path / f"run{next(count)}"
-        recipe = load_recipe("yamnet-panns", settings(**{**STILL, **changes}))
+        recipe = load_recipe("yamnet-panns", settings(**SHORT | changes))
         train(Job(features=toy_features, out=out, recipe=recipe))
         return [line[number] for line in read_metrics(out) if number in line]
 
