@@ -4,7 +4,7 @@ import weakref
 
 import pytest
 import torch
-from transformers import BartConfig, BartForConditionalGeneration, GenerationConfig
+from transformers import BartForConditionalGeneration, GenerationConfig
 
 from evaluate.captions import beam, step_decoder
 from evaluate.captions.beam import BeamSearch, beam_search
@@ -12,6 +12,7 @@ from evaluate.captions.layers import decoder_layer
 from evaluate.captions.options import PUBLISHED, DecodingOptions
 from features.common.errors import RunError
 from tests.recorded import record
+from tests.tiny_bart import tiny_bart
 
 CLIPS, ROWS, PAD, EOS = 36, 10, 1, 2
 
@@ -30,21 +31,7 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def bart() -> BartForConditionalGeneration:
     """Random and small, in double precision so that no two hypotheses tie by rounding."""
-    torch.manual_seed(0)
-    config = BartConfig(
-        vocab_size=60,
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=2,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
-        encoder_ffn_dim=64,
-        decoder_ffn_dim=64,
-        max_position_embeddings=64,
-        init_std=0.4,
-        scale_embedding=True,
-    )
-    model = BartForConditionalGeneration(config).eval().double()
+    model = tiny_bart(init_std=0.4, scale_embedding=True).double()
     # Tied random weights say one word again and again; a head of its own, positions that matter and
     # a liking for EOS give captions of all lengths.
     torch.manual_seed(3)

@@ -6,13 +6,14 @@ in every step, and every wait lets a GPU stand idle.
 
 import pytest
 import torch
-from transformers import BartConfig, BartForConditionalGeneration
+from transformers import BartForConditionalGeneration
 
 from evaluate.captions.beam import BeamSearch
 from evaluate.captions.layers.joined import join
 from evaluate.captions.options import DecodingOptions
 from tests.evaluate.captions.test_beam import as_on_a_gpu
 from tests.recorded import Counted, record
+from tests.tiny_bart import tiny_bart
 
 LAYERS, CLIPS = 12, 8  # as many layers as bart-large
 A_LAYER, A_STEP = 16, 50  # operations; those of a step without its layers
@@ -20,13 +21,7 @@ A_LAYER, A_STEP = 16, 50  # operations; those of a step without its layers
 
 def random_bart(layers: int) -> BartForConditionalGeneration:
     """Of tiny width; ends no caption by itself."""
-    torch.manual_seed(0)
-    config = BartConfig(
-        vocab_size=60, d_model=16, encoder_layers=1, decoder_layers=layers,
-        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16,
-        decoder_ffn_dim=16, max_position_embeddings=64,
-    )  # fmt: skip
-    model = BartForConditionalGeneration(config).eval()
+    model = tiny_bart(d_model=16, decoder_layers=layers)
     model.final_logits_bias[0, 2] = -1e4
     for layer in model.model.decoder.layers:
         join(layer.self_attn, of_itself=True)
@@ -36,7 +31,6 @@ def random_bart(layers: int) -> BartForConditionalGeneration:
 
 @pytest.fixture
 def on_a_gpu(monkeypatch):
-    """As on one."""
     as_on_a_gpu(monkeypatch)
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import BartConfig, BartForConditionalGeneration
+from transformers import BartForConditionalGeneration
 
 from evaluate.captions.beam import BeamSearch
 from evaluate.captions.beams import Beams
@@ -13,6 +13,7 @@ from evaluate.captions.layers.joined import join
 from evaluate.captions.layers.precision import _attentions, narrow
 from evaluate.captions.options import DecodingOptions
 from tests.fake_gpu import Watched, fake_gpu, moved
+from tests.tiny_bart import tiny_bart
 
 TOKENS, ROWS, WORDS = 12, 48, 60
 
@@ -33,12 +34,7 @@ def read_back(monkeypatch):
 
 def narrowed(precision: str) -> BartForConditionalGeneration:
     """Of tiny width, with a number of words that no GPU likes."""
-    config = BartConfig(
-        vocab_size=WORDS, d_model=32, encoder_layers=1, decoder_layers=1,
-        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16,
-        decoder_ffn_dim=16, max_position_embeddings=64,
-    )  # fmt: skip
-    bart = BartForConditionalGeneration(config).eval().requires_grad_(False)
+    bart = tiny_bart(vocab_size=WORDS, decoder_layers=1).requires_grad_(False)
     narrow(SimpleNamespace(bart=bart, device=torch.device("cuda")), precision)
     return bart
 

@@ -2,24 +2,18 @@
 
 import pytest
 import torch
-from transformers import BartConfig, BartForConditionalGeneration
 
 from evaluate.captions.layers.encoder import encode
 from evaluate.captions.layers.int8 import Int8Linear, int8_joined
 from evaluate.captions.layers.joined import Bf16Linear, join, projected
 from evaluate.captions.layers.output_layer import likeliest_tokens
+from tests.tiny_bart import tiny_bart
 from train.model.tagbart import TagBart, TagBartConfig
 
 
 @pytest.fixture
 def bart():
-    config = BartConfig(
-        vocab_size=768, d_model=32, encoder_layers=2, decoder_layers=1, encoder_ffn_dim=48,
-        decoder_ffn_dim=48, encoder_attention_heads=4, decoder_attention_heads=4,
-        max_position_embeddings=64, tie_word_embeddings=False,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    bart = BartForConditionalGeneration(config).eval()
+    bart = tiny_bart(vocab_size=768, encoder_layers=2, tie_word_embeddings=False)
     for parameter in bart.parameters():  # biases and norms that matter, too
         torch.nn.init.normal_(parameter, std=0.3)
     return bart

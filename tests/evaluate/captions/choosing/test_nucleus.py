@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
-    BartConfig,
-    BartForConditionalGeneration,
     MinLengthLogitsProcessor,
     NoRepeatNGramLogitsProcessor,
     TemperatureLogitsWarper,
@@ -25,6 +23,7 @@ from evaluate.captions.choosing.nucleus import (
 )
 from evaluate.captions.options import DecodingOptions
 from evaluate.captions.search import sequence_logprobs
+from tests.tiny_bart import tiny_bart
 from train.data.draws import clip_keys
 
 START, BOS, EOS = 2, 0, 2
@@ -92,11 +91,7 @@ def test_numbers_are_a_function_of_seed_clip_and_draw():
 @pytest.fixture(scope="module")
 def bart():
     """Random and small, in double precision so that rounding decides no draw."""
-    torch.manual_seed(0)
-    config = BartConfig(vocab_size=40, d_model=32, encoder_layers=1, decoder_layers=2,
-                        encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64,
-                        decoder_ffn_dim=64, max_position_embeddings=64, init_std=0.3)  # fmt: skip
-    return BartForConditionalGeneration(config).double().eval()
+    return tiny_bart(vocab_size=40, init_std=0.3).double()
 
 
 @torch.inference_mode()
