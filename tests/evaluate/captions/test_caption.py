@@ -95,14 +95,6 @@ def test_a_files_caption_and_tags_are_those_of_its_shard(run, listener, clips):
     assert [(item.start_s, item.end_s) for item in said] == [(0, 10)] * 5
 
 
-def test_a_long_recording_is_captioned_window_by_window(listener, clips, tmp_path):
-    parts = [soundfile.read(clips / f"{number}.wav")[0] for number in (3, 0, 4)]
-    soundfile.write(tmp_path / "long.flac", np.concatenate(parts), RATE_HZ)
-    [*said] = listener.describe_files([tmp_path / "long.flac"], failed=pytest.fail)
-    assert [item.caption.text for item in said] == [CAPTIONS[number] for number in (3, 0, 4)]
-    assert [(item.start_s, item.end_s) for item in said] == [(0, 10), (10, 20), (20, 30)]
-
-
 @pytest.mark.parametrize(
     ("resampler", "filter_"),
     [
@@ -270,11 +262,6 @@ def test_a_file_lost_on_the_way_makes_exit_code_1(run, weights, clips, tmp_path,
     said, code = caption(run, weights, tmp_path / "empty.wav", clips / "0.wav", capsys=capsys)
     assert code == 1
     assert CAPTIONS[0] in said.out and "empty file" in said.err
-
-
-def test_two_forms_of_output_at_once_are_refused(run, weights, clips, capsys):
-    with pytest.raises(ConfigError, match="two forms"):
-        caption(run, weights, clips, "--json", "--csv", capsys=capsys)
 
 
 def test_repeats_in_a_row_are_counted():

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
+from transformers import AutoTokenizer, ClapModel
 
 from evaluate.metrics import clap
 from evaluate.metrics.child import ScoreError
 from evaluate.metrics.clap import ClapSource, audio_vector, check_same_clap, clap_scores
 from evaluate.metrics.clap_text import ClapText
-from extract.streams import load_encoders
 from features.common.errors import FormatError, WeightsError
 from features.reader import Features
 from tests.evaluate.conftest import CAPTIONS
@@ -45,28 +44,6 @@ def test_a_text_that_is_too_long_is_cut_where_the_tower_ends(clap_folder):
         model = ClapModel.from_pretrained(clap_folder).eval()
         expected = model.get_text_features(input_ids=torch.tensor([ids["input_ids"]]))
     np.testing.assert_allclose(tower.vectors([long]), expected.pooler_output, atol=1e-5)
-
-
-@torch.inference_mode()
-def test_cosines_are_transformers_own_of_text_and_sound(clap_folder):
-    rng = np.random.default_rng(2)
-    sound = 0.1 * rng.standard_normal(15 * 48_000).astype(np.float32)
-    encoder = load_encoders(["clap"], clap_folder.parent)["clap"]
-    rows = encoder.encode([torch.from_numpy(sound)])[0].numpy()
-    model = ClapModel.from_pretrained(clap_folder).eval()
-    extractor = ClapFeatureExtractor.from_pretrained(clap_folder)
-    windows = [
-        model.get_audio_features(
-            input_features=extractor(part, sampling_rate=48_000, return_tensors="pt")[
-                "input_features"
-            ].float()
-        ).pooler_output[0]
-        for part in (sound[:480_000], sound[480_000:])
-    ]
-    mean = torch.stack(windows).mean(dim=0)
-    expected = torch.from_numpy(theirs(clap_folder, CAPTIONS)) @ (mean / mean.norm())
-    found = ClapText.read(clap_folder).vectors(CAPTIONS).numpy() @ audio_vector(rows)
-    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
 
 
 def test_an_audio_vector_is_the_mean_of_the_windows_at_length_one():

@@ -36,12 +36,6 @@ def test_audiocaps_rows_are_gathered_by_clip_wherever_they_stand(tmp_path):
     assert read_captions(path) == {"-a_b_30": ("one, two", "four five"), "c_0": ("three",)}
 
 
-def test_clotho_rows_give_their_five_captions(tmp_path):
-    path = tmp_path / "any name.csv"
-    path.write_text(f"{CLOTHO}x y.wav,one,two,three,four,five\n")
-    assert read_captions(path) == {"x y.wav": ("one", "two", "three", "four", "five")}
-
-
 def test_a_file_that_is_no_captions_file_is_named(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("clip,text\nx,y\n")
