@@ -19,33 +19,22 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from queue import Queue
-from typing import Any, Protocol
+from typing import Any
 
 from evaluate.metrics.child import answers_alone
 from evaluate.metrics.jvm import SPICE_LONG
-from evaluate.metrics.spice.parses import Parses, Tuples
+from evaluate.metrics.spice.java import JavaClasses, start_java
+from evaluate.metrics.spice.parses import Parses
 
 TEXTS_PER_BATCH = 200  # often enough for a progress bar, few enough calls into Java
 
 Report = Callable[[int, int], None]
 Write = Callable[[dict[str, Any]], None]
-
-
-class Classes(Protocol):
-    """What is used of SPICE (spice/java.py). Graphs are Java objects, passed through."""
-
-    def tuples(self, texts: Sequence[str]) -> Sequence[Tuples]:
-        """What the parser reads in each text."""
-
-    def graph(self, parses: Iterable[Tuples]) -> Any:
-        """The scene graph of one or more captions."""
-
-    def evaluate(self, pairs: Iterable[tuple[int, Any, Any]]) -> str:
-        """SPICE's own JSON of (clip number, candidate graph, reference graph)."""
+Start = Callable[[dict[str, Any]], JavaClasses]
 
 
 def spice_values(
-    classes: Classes,
+    classes: JavaClasses,
     parses: Parses,
     references: Sequence[Sequence[str]],
     candidates: Sequence[Sequence[str]],
@@ -80,7 +69,7 @@ def spice_values(
     return values
 
 
-def parse(classes: Classes, parses: Parses, texts: Iterable[str], report: Report) -> None:
+def parse(classes: JavaClasses, parses: Parses, texts: Iterable[str], report: Report) -> None:
     """Parse the texts that are not known; each batch is kept as soon as it is done."""
     unknown = parses.unknown(texts)
     # Long ones last and alone: what they may break comes after what is kept.
@@ -110,11 +99,7 @@ def read_values(text: str, clips: int) -> list[float | None]:
     return values
 
 
-def serve(
-    lines: Iterator[str],
-    write: Write,
-    start: Callable[[dict[str, Any]], Classes],
-) -> int:
+def serve(lines: Iterator[str], write: Write, start: Start) -> int:
     """Answer requests until the lines end; the exit code."""
     try:
         settings = json.loads(next(lines))
@@ -141,7 +126,7 @@ def serve(
     return 0
 
 
-def main(start: Callable[[dict[str, Any]], Classes]) -> None:
+def main(start: Start) -> None:
     """Serve stdin, and end at once when it ends or a signal comes.
 
     Never by Java's own way out: it takes down what its threads are working on, and crashes.
@@ -162,9 +147,7 @@ def _read_stdin(lines: Queue[str]) -> None:
     os._exit(0)  # the one who asks has ended
 
 
-def _start(settings: dict[str, Any]) -> Classes:
-    from evaluate.metrics.spice.java import JavaClasses, start_java
-
+def _start(settings: dict[str, Any]) -> JavaClasses:
     start_java(settings["class_path"], settings["memory_mb"], settings["threads"])
     return JavaClasses(settings["threads"])
 

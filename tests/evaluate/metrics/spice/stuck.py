@@ -17,7 +17,7 @@ class StuckClasses(JavaClasses):
             jpype.JClass("java.lang.Thread").sleep(1000)
 
 
-def start(settings: dict[str, Any]) -> worker.Classes:
+def start(settings: dict[str, Any]) -> JavaClasses:
     start_java(settings["class_path"], settings["memory_mb"], settings["threads"])
     return StuckClasses(settings["threads"])
 
