@@ -63,7 +63,7 @@ def choose_weight_command(
 def weights_table(found: "dict[float, Scores]") -> str:
     """Scores × 100 per weight, the best of each marked; what is not available stands below."""
     from evaluate.scores.cli import not_available
-    from evaluate.scores.layout import aligned, percent, terminal_width
+    from evaluate.scores.layout import aligned, percent, span, terminal_width
     from evaluate.scores.results import METRICS
 
     first = next(iter(found.values()))
@@ -74,8 +74,7 @@ def weights_table(found: "dict[float, Scores]") -> str:
         row = [f"{weight:.1f}"]
         for name in names:
             mark = "*" if scores.corpus[name] == highest[name] else ""
-            row += [mark + percent(scores.corpus[name])]
-            row += ["–".join(map(percent, scores.intervals[name]))]
+            row += [mark + percent(scores.corpus[name]), span(scores.intervals[name])]
         rows.append(row)
     shown = {name: why for name, why in first.not_available.items() if name in _SHOWN}
     lacking = not_available({"": replace(first, not_available=shown)})

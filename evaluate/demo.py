@@ -15,7 +15,7 @@ import numpy as np
 from evaluate.captions.cli import counted
 from evaluate.scores.cli import not_available
 from evaluate.scores.computing.listening import FOLDER as LISTEN_CHECK
-from evaluate.scores.layout import aligned, percent, terminal_width
+from evaluate.scores.layout import aligned, percent, span, terminal_width
 from evaluate.scores.predictions import (
     Prediction,
     read_predictions,
@@ -154,13 +154,12 @@ def _summary(scores: dict[str, Scores], clips: int) -> str:
         rows.append([label, *(percent(of_row.corpus[name]) for name in columns)])
     cider = {label: of_row.corpus["cider_d"] for label, of_row in scores.items()}
     better = max(cider["nearest training clip"], cider["commonest caption"])
-    low, high = scores["trained model"].intervals["cider_d"]
     return "\n".join(
         [
             f"\n{clips} test clips, five references each, scores × 100",
             aligned(rows, terminal_width()),
             f"CIDEr-D of the trained model: {percent(cider['trained model'])} "
-            f"(95 % {percent(low)}–{percent(high)}), "
+            f"(95 % {span(scores['trained model'].intervals['cider_d'])}), "
             f"{cider['trained model'] / better:.2f} times the better baseline.",
             "No test clip's combination of sounds occurs in training.",
             *not_available(scores),

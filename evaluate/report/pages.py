@@ -10,7 +10,7 @@ import numpy as np
 
 from evaluate.report.compare import column
 from evaluate.report.folders import Study
-from evaluate.scores.layout import percent
+from evaluate.scores.layout import percent, span
 from evaluate.scores.paper import HUMAN, TABLE1, TABLE1_METRICS
 from evaluate.scores.results import METRICS
 from evaluate.scores.which_clips import all_of_audiocaps
@@ -69,9 +69,7 @@ def score_rows(study: Study) -> list[dict[str, Any]]:
         else:
             corpus, bounds = system.result.corpus, system.result.intervals
             cells = [
-                (percent(corpus[name]), "–".join(map(percent, bounds[name])))
-                if name in corpus
-                else ("–", "")
+                (percent(corpus[name]), span(bounds[name])) if name in corpus else ("–", "")
                 for name in study.metrics
             ]
         count = system.result.clips if system.result else len(system.predictions)

@@ -116,7 +116,7 @@ def score_table(named: "dict[str, Scores]") -> str:
     Args:
         named: scores by the name to print; several get their mean and standard deviation.
     """
-    from evaluate.scores.layout import aligned, percent, terminal_width
+    from evaluate.scores.layout import aligned, percent, span, terminal_width
     from evaluate.scores.results import METRICS, mean_and_std
 
     first = next(iter(named.values()))
@@ -125,7 +125,7 @@ def score_table(named: "dict[str, Scores]") -> str:
     for label, scores in named.items():
         rows.append([label, *(percent(scores.corpus.get(name, nan)) for name in columns)])
         bounds = [scores.intervals.get(name, (nan, nan)) for name in columns]
-        rows.append(["  95 %", *(f"{percent(low)}–{percent(high)}" for low, high in bounds)])
+        rows.append(["  95 %", *map(span, bounds)])
     if len(named) > 1:
         mean, std = mean_and_std([scores.corpus for scores in named.values()])
         rows.append(["mean", *(percent(mean.get(name, nan)) for name in columns)])

@@ -69,6 +69,12 @@ def percent(value: float, *, decimals: int = 1) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.{decimals}f}"
 
 
+def span(bounds: tuple[float, float]) -> str:
+    """An interval of fractions × 100, with words between where a sign could be taken for a dash."""
+    low, high = map(percent, bounds)
+    return f"{low} to {high}" if bounds[0] < 0 else f"{low}–{high}"
+
+
 def _lines(rows: Rows, widths: Sequence[int]) -> str:
     lines = []
     for row in rows:

@@ -1,8 +1,7 @@
 """`python -m evaluate human` and `python -m evaluate table`."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,14 +9,6 @@ from evaluate.scores.cli import not_available
 from evaluate.scores.cli_options import Cache, WithFense, WithSpice
 from features.common.console import json_text, log, progress, say
 from features.common.options import AsJson
-
-
-class TableFormat(StrEnum):
-    """How tables are printed."""
-
-    text = "text"
-    markdown = "markdown"
-    csv = "csv"
 
 
 def human_command(
@@ -75,8 +66,8 @@ def table_command(
         typer.Argument(metavar="RUN …", help="Evaluation folders (with scores.json), any seeds."),
     ],
     form: Annotated[
-        TableFormat, typer.Option("--format", help="Form of the tables.")
-    ] = TableFormat.text,
+        Literal["text", "markdown", "csv"], typer.Option("--format", help="Form of the tables.")
+    ] = "text",
     paper: Annotated[
         bool, typer.Option("--paper", help="Print the paper's rows beside other clips, too.")
     ] = False,
@@ -92,4 +83,4 @@ def table_command(
     from evaluate.scores import table
 
     write = {"text": table.as_text, "markdown": table.as_markdown, "csv": table.as_csv}
-    say(write[form.value](table.gather(runs), paper=paper))
+    say(write[form](table.gather(runs), paper=paper))

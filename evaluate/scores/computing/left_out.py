@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evaluate.metrics.spice.client import MOST_WORDS, Spice, is_too_long
-from evaluate.scores.layout import percent
+from evaluate.scores.layout import percent, span
 from evaluate.scores.results import Without
 from features.common.console import log
 
@@ -75,9 +75,5 @@ def spice_values(
 
 def in_words(item: Without) -> str:
     """Why a metric has no value of the whole, with the value of the rest."""
-    low, high = item.interval
     clips = "1 clip" if item.clips == 1 else f"{item.clips:,} clips"
-    return (
-        f"for all clips; without {clips}: {percent(item.value)}, 95 % "
-        f"{percent(low)}–{percent(high)}"
-    )
+    return f"for all clips; without {clips}: {percent(item.value)}, 95 % {span(item.interval)}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from evaluate.metrics.wording import WORDING, jackknife
 from evaluate.scores.computing.bootstrap import draw_weights, paired
-from evaluate.scores.layout import aligned, percent, terminal_width
+from evaluate.scores.layout import aligned, percent, span, terminal_width
 from evaluate.scores.results import METRICS, Scores
 from features.common.errors import TagbartError
 from features.common.publish import write_json
@@ -134,7 +134,7 @@ def as_text(record: Mapping[str, Any]) -> str:
         rows += _rows(condition["audio"], condition, columns)
         differences = [condition["differences"][name] for name in columns]
         rows.append(["  clips' difference", *(percent(item["mean"]) for item in differences)])
-        rows.append(["    95 %", *(_span(item["interval"]) for item in differences)])
+        rows.append(["    95 %", *(span(item["interval"]) for item in differences)])
     lines = [f"{CONDITIONS[name]}: not done ({why})" for name, why in record["not_done"].items()]
     title = f"\nDoes it listen? {record['clips']:,} clips, scores × 100"
     return "\n".join([title, aligned(rows, terminal_width()), *lines])
@@ -144,10 +144,5 @@ def _rows(label: str, scores: Mapping[str, Any], columns: Sequence[str]) -> list
     values = [percent(scores["corpus"][name]) for name in columns]
     return [
         [label, *values],
-        ["  95 %", *(_span(scores["intervals"][name]) for name in columns)],
+        ["  95 %", *(span(scores["intervals"][name]) for name in columns)],
     ]
-
-
-def _span(bounds: Sequence[float]) -> str:
-    low, high = bounds
-    return f"{percent(low)} to {percent(high)}" if low < 0 else f"{percent(low)}–{percent(high)}"
