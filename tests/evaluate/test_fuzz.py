@@ -16,13 +16,14 @@ import pytest
 import soundfile
 
 from evaluate.scores.predictions import Prediction, read_predictions, write_predictions
-from evaluate.scores.results import Scores, read_results, write_results
+from evaluate.scores.results import read_results, write_results
 from extract.dump.plan import read_dump
 from extract.sound.audio import load_audio
 from features.common.checksum import sha256_of
 from features.common.errors import ClipError, TagbartError
 from features.reader import Features
 from features.verify import verify
+from tests.evaluate.scores.scoring_fixtures import made_scores
 from train.run_folder.checkpoint import load_run
 
 LIMIT_S = 30  # of one reading
@@ -130,13 +131,7 @@ def test_predictions_and_scores(tmp_path, survive):
     items = [Prediction(clip=f"c{n}", candidate="a dog", references=("dogs",)) for n in range(3)]
     write_predictions(path, items)
     survive(path, lambda: read_predictions(path), tries=300)
-    scores = Scores(
-        clips=("c0",),
-        corpus={"bleu_1": 0.5},
-        per_clip={"bleu_1": np.array([0.5])},
-        intervals={"bleu_1": (0.0, 1.0)},
-        predictions_sha256=sha256_of(path),
-    )
+    scores = made_scores(["c0"], {"bleu_1": [0.5]}, predictions_sha256=sha256_of(path))
     write_results(tmp_path, scores, predictions="predictions.jsonl")
     survive(tmp_path / "scores.json", lambda: read_results(tmp_path), tries=300)
 

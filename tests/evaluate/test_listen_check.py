@@ -11,9 +11,9 @@ from evaluate import listen_check
 from evaluate.captions.options import DecodingOptions
 from evaluate.listen_check import Listening, check_possible
 from evaluate.scores.computing.listening import as_text, read_rows, write_check
-from evaluate.scores.results import Scores
 from features.common.errors import ConfigError, TagbartError
 from tests.evaluate.conftest import SPECS, TAGS, stream
+from tests.evaluate.scores.scoring_fixtures import made_scores
 from train.model.pretrained import build_model
 
 
@@ -130,16 +130,8 @@ def test_without_the_networks_weights_silence_is_not_done_and_the_rest_is(listen
 
 
 def test_differences_are_paired_clip_by_clip(tmp_path):
-    def scores(*values: float) -> Scores:
-        return Scores(
-            clips=("a", "b"),
-            corpus={"cider_d": sum(values) / 2},
-            per_clip={"cider_d": np.array(values)},
-            intervals={"cider_d": (min(values), max(values))},
-        )
-
-    own, others = scores(0.8, 0.6), {"shuffled": scores(0.3, 0.1)}
-    record = write_check(tmp_path, own, others, {"tags": "the run reads no tags"})
+    own, other = (made_scores("ab", {"cider_d": values}) for values in ((0.8, 0.6), (0.3, 0.1)))
+    record = write_check(tmp_path, own, {"shuffled": other}, {"tags": "the run reads no tags"})
     # Both clips lose one half, so every draw of clips does.
     difference = record["conditions"]["shuffled"]["differences"]["cider_d"]
     assert difference == {"mean": pytest.approx(-0.5), "interval": pytest.approx([-0.5, -0.5])}
@@ -148,8 +140,8 @@ def test_differences_are_paired_clip_by_clip(tmp_path):
 
 
 def test_the_report_reads_a_check_of_the_captions_that_are_scored_and_of_no_others(tmp_path):
-    own = replace(SCORES, predictions_sha256="1" * 64)
-    write_check(tmp_path, own, {"silent": replace(SCORES, corpus={"cider_d": 0.2})}, {})
+    own = made_scores("ab", {"cider_d": [0.4, 0.6]}, predictions_sha256="1" * 64)
+    write_check(tmp_path, own, {"silent": replace(own, corpus={"cider_d": 0.2})}, {})
     assert read_rows(tmp_path, "1" * 64, "cider_d") == [
         {"audio": "as it is", "value": 0.5, "interval": (0.4, 0.6)},
         {"audio": "digital silence", "value": 0.2, "interval": (0.4, 0.6), "mean": 0.0,
@@ -160,14 +152,6 @@ def test_the_report_reads_a_check_of_the_captions_that_are_scored_and_of_no_othe
     (tmp_path / "listen-check.json").write_text('{"sha256": {"predictions": "%s"}}' % ("1" * 64))
     with pytest.raises(TagbartError, match=r"listen-check\.json: cannot be read"):
         read_rows(tmp_path, "1" * 64, "cider_d")
-
-
-SCORES = Scores(
-    clips=("a", "b"),
-    corpus={"cider_d": 0.5},
-    per_clip={"cider_d": np.array([0.4, 0.6])},
-    intervals={"cider_d": (0.4, 0.6)},
-)
 
 
 def test_captions_that_are_chosen_by_their_audio_are_refused():

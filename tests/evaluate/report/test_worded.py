@@ -12,7 +12,8 @@ from evaluate.report.folders import read_study
 from evaluate.report.material import Sources
 from evaluate.report.worded import worded
 from evaluate.scores.predictions import Prediction, write_predictions
-from evaluate.scores.results import Scores, write_results
+from evaluate.scores.results import write_results
+from tests.evaluate.scores.scoring_fixtures import made_scores
 
 PEOPLE = [("a dog barks",), ("rain falls",), ("a bee",), ("a man speaks",)]
 FIRST = ["a dog barks", "rain", "a bee", "a man"]
@@ -28,14 +29,11 @@ def evaluation(folder, captions):
             for clip, text, people in zip(clips, captions, PEOPLE, strict=True)
         ],
     )
-    made = Scores(
-        clips=tuple(clips),
-        corpus={"cider_d": 0.5},
-        per_clip={"cider_d": np.full(len(clips), 0.5)},
-        intervals={"cider_d": (0.1, 0.9)},
-        wording=wording(captions, PEOPLE),
-        wording_without=without_each(captions, PEOPLE),
-    )
+    worded = {
+        "wording": wording(captions, PEOPLE),
+        "wording_without": without_each(captions, PEOPLE),
+    }
+    made = made_scores(clips, {"cider_d": [0.5] * len(clips)}, **worded)
     write_results(folder, made, predictions="predictions.jsonl")
     return folder
 

@@ -2,15 +2,18 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from evaluate.metrics import jvm
 from evaluate.metrics.meteor import Meteor
 from evaluate.metrics.spice import jars
 from evaluate.scores import score
+from evaluate.scores.results import Scores
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +41,18 @@ def meteor(spaced_folder: Path) -> Iterator[Meteor]:
         process = Meteor(folder=spaced_folder)
     with process:
         yield process
+
+
+def made_scores(clips: Iterable[str], values: Mapping[str, Sequence[float]], **more: Any) -> Scores:
+    """Scores of made-up values: the corpus has their mean, an interval is from least to most."""
+    per_clip = {name: np.array(of_clips) for name, of_clips in values.items()}
+    return Scores(
+        clips=tuple(clips),
+        corpus={name: float(of_clips.mean()) for name, of_clips in per_clip.items()},
+        per_clip=per_clip,
+        intervals={name: (min(of_clips), max(of_clips)) for name, of_clips in values.items()},
+        **more,
+    )
 
 
 class _Borrowed:

@@ -3,22 +3,17 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from evaluate.metrics.wording import without_each, wording
 from evaluate.scores.cli import score_command, score_table
-from evaluate.scores.results import Origin, Scores, read_results, write_results
+from evaluate.scores.results import Origin, read_results, write_results
 from features.common.errors import ConfigError
+from tests.evaluate.scores.scoring_fixtures import made_scores
 from tests.evaluate.scores.test_predictions import lines, record
 
 MADE = Origin(recipe="demo", seed=3, split="test", run="runs/x", decoding={"beams": 4})
-EARLIER = Scores(
-    clips=("x",),
-    corpus={"bleu_1": 0.5},
-    per_clip={"bleu_1": np.array([0.5])},
-    intervals={"bleu_1": (0.5, 0.5)},
-)
+EARLIER = made_scores("x", {"bleu_1": [0.5]})
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import json
 import re
 from hashlib import sha256
 
-import numpy as np
 import pytest
 
 from evaluate.scores import paper, which_clips
-from evaluate.scores.results import METRICS, Origin, Scores, write_results
+from evaluate.scores.results import METRICS, Origin, write_results
 from evaluate.scores.table import as_csv, as_markdown, as_text, gather
 from features.common.errors import TagbartError
+from tests.evaluate.scores.scoring_fixtures import made_scores
 from train.recipes.files import load_recipe, write_resolved
 
 
@@ -25,13 +25,8 @@ def ids_of_the_test_split(monkeypatch):
 
 def result(folder, recipe="yamnet-panns", *, seed=0, value=0.5, clips=975, decoding=None, first=0):
     """An evaluation folder whose CIDEr-D is `value`, of clips that are called by numbers."""
-    scores = Scores(
-        clips=tuple(map(str, range(first, first + clips))),
-        corpus={"cider_d": value},
-        per_clip={"cider_d": np.full(clips, value)},
-        intervals={"cider_d": (0.0, 1.0)},
-        not_available={"spice": "get them with: X"},
-    )
+    names, lacking = map(str, range(first, first + clips)), {"spice": "get them with: X"}
+    scores = made_scores(names, {"cider_d": [value] * clips}, not_available=lacking)
     made = Origin(recipe=recipe, seed=seed, split="test", run="r", decoding=decoding or {})
     write_results(folder, scores, predictions="p", evaluation=made if recipe else None)
     return folder
