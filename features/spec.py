@@ -177,7 +177,9 @@ class Index:
         path = root / name
         try:
             raw = read_json(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            if (root.parent / INDEX_NAME).is_file():
+                raise FormatError(f"{root}: name the features folder: {root.parent}") from None
             raise FormatError(
                 f"{root}: found no {INDEX_NAME}, so this is no finished features folder; make it "
                 f"(or finish it) with: python -m extract run DUMP --out {root}"

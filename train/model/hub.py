@@ -13,7 +13,14 @@ PINNED_REVISIONS = {
     "facebook/bart-base": "aadd2ab0ae0c8268c7c9693540e9904811f36177",
     "facebook/bart-large-cnn": "37f520fa929c961707657b28798b30c003dd100b",
 }
-_TEXTS = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
+_TEXTS = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+]
 _WEIGHTS = ["model.safetensors", "pytorch_model.bin"]  # the first that there is
 _TIMEOUT_S = 10
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")

@@ -30,9 +30,8 @@ def check_types(section: Any, name: str) -> None:
         if kind is float and type(value) is int and abs(value) < INT_LIMIT:
             object.__setattr__(section, item.name, float(value))
         elif type(value) is not kind:
-            raise ConfigError(
-                f"{name}.{item.name} is {value!r}, expected a value of type {kind.__name__}"
-            )
+            expected = "true or false" if kind is bool else f"a value of type {kind.__name__}"
+            raise ConfigError(f"{name}.{item.name} is {value!r}, expected {expected}")
         check_number(f"{name}.{item.name}", value)
 
 

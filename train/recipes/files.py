@@ -34,8 +34,12 @@ def load_recipe(name_or_file: str, settings: Iterable[str] = ()) -> Recipe:
     values = _with_parents(path, seen=())
     for setting in settings:
         _apply(values, setting)
-    name = values.pop("name", path.stem)
-    return _as_recipe(name, values)
+    try:
+        return _as_recipe(values.pop("name", path.stem), values)
+    except ConfigError as error:
+        if path.parent == FOLDER:
+            raise
+        raise ConfigError(f"{path}{' with --set' if settings else ''}: {error}") from error
 
 
 def read_resolved(path: Path) -> Recipe:
@@ -75,7 +79,7 @@ def _find(name_or_file: str, beside: Path) -> Path:
     except (OSError, ValueError):
         pass  # no name that a file can have
     raise ConfigError(
-        f"no recipe {name_or_file!r}{_meant(name_or_file, recipe_names())}; `python -m train "
+        f"no recipe {name_or_file!r}{_meant(named.stem, recipe_names())}; `python -m train "
         "recipes` lists them, and a path to a .toml file is taken too"
     )
 
@@ -130,16 +134,18 @@ def _apply(values: dict[str, Any], setting: str) -> None:
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        found = tomllib.loads(f"value = {text}")
     except (tomllib.TOMLDecodeError, RecursionError):
         return text  # a bare word: --set model.pretrained=none
+    return found["value"] if len(found) == 1 else text  # several lines
 
 
 def _as_recipe(name: str, values: dict[str, Any]) -> Recipe:
     known = {item.name for item in fields(Recipe)}
     for key in values:
         if key not in known:
-            raise ConfigError(f"recipe has no {key!r}{_meant(key, [*known, *_all_keys()])}")
+            guess = _meant(key, [*known, "parent", *_all_keys()])
+            raise ConfigError(f"recipe has no {key!r}{guess}")
     sections = {}
     for section, kind in SECTIONS.items():
         part = values.get(section, {})
@@ -162,7 +168,7 @@ def _all_keys() -> list[str]:
 def _meant(word: str, known: Iterable[str]) -> str:
     """A suggestion for a misspelt word, judged by its last part: `; did you mean 'x'?`."""
     by_tail = {name.rpartition(".")[2]: name for name in known}
-    found = difflib.get_close_matches(word.rpartition(".")[2], by_tail, n=1)
+    found = difflib.get_close_matches(word.rpartition(".")[2].lower(), by_tail, n=1)
     return f"; did you mean '{by_tail[found[0]]}'?" if found else ""
 
 

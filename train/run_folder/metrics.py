@@ -159,9 +159,12 @@ def _read(path: Path) -> list[dict[str, Any]]:
     lines = []
     for line in read_bytes(path).split(b"\n"):  # a caption may hold other line breaks
         try:
-            lines.append(parse_json(line.decode()))
+            noted = parse_json(line.decode())
         except ValueError:
             break
+        if not isinstance(noted, dict) or type(noted.get("update")) is not int:
+            break
+        lines.append(noted)
     return lines
 
 

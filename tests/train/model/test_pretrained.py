@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from transformers import BartConfig, BartForConditionalGeneration
 
 from features.common.errors import ConfigError
 from train.model.config_file import read_tagbart_config
+from train.model.hub import model_folder
 from train.model.pretrained import build_model, load_tokenizer
 from train.recipes.config import BartShape, ModelConfig, Recipe
 
@@ -124,6 +126,26 @@ def test_a_hub_name_without_a_network_says_what_to_do(monkeypatch, tmp_path):
         message = str(caught.value)
         assert "facebook/bart-large" in message and "\n" not in message
         assert "model.pretrained=none" in message
+
+
+def test_how_a_checkpoint_asks_to_be_decoded_is_fetched_with_its_weights(monkeypatch, tmp_path):
+    asked = []
+
+    def snapshot_download(name, *, revision, local_files_only=False, allow_patterns=()):
+        if local_files_only:
+            raise FileNotFoundError(name)
+        asked.extend(allow_patterns)
+        return tmp_path
+
+    there = [SimpleNamespace(rfilename=name) for name in ("pytorch_model.bin", "rust_model.ot")]
+    hub = SimpleNamespace(model_info=lambda *_, **__: SimpleNamespace(siblings=there))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: hub)
+    assert model_folder("model.pretrained", "someone/bart", "", weights=True) == tmp_path
+    assert set(asked) == {
+        "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+        "vocab.json", "merges.txt", "pytorch_model.bin",
+    }  # fmt: skip
 
 
 def test_what_is_neither_a_folder_nor_a_hub_name_is_not_looked_for_on_a_hub(tmp_path):

@@ -57,6 +57,11 @@ def test_settings_come_last():
         ("optim.batch_size=true", "expected a value of type int"),
         ("train.precision=fp16", "train.precision is 'fp16', expected one of float32, bf16"),
         ("bart.d_model=100", "bart.d_model is 100, no multiple of encoder_attention_heads"),
+        (
+            "optim.epochs=3\noptim.batch_size=4",
+            "optim.epochs is '3\\noptim.batch_size=4', expected",
+        ),
+        ("train.deterministic=True", "train.deterministic is 'True', expected true or false"),
         ("optim.lr=1", "no 'optim.lr'; [optim] has epochs, max_updates, batch_size,"),
         ("bart.decoder_layers=257", "bart.decoder_layers is 257, expected 1 to 256"),
         ("bart.vocab_size=99999999999", "bart.vocab_size is 99999999999, expected 1 to 1,048,576"),
@@ -108,8 +113,16 @@ def test_widths_that_are_not_one_a_stream_are_refused_where_they_are_counted_wit
 
 
 def test_an_unknown_recipe_is_refused_with_a_suggestion():
-    with pytest.raises(ConfigError, match="did you mean 'yamnet-panns'"):
-        load_recipe("yamnet-pans")
+    for name in ("yamnet-pans", "yamnet-panns.toml", "recipes/YAMNet-PANNs"):
+        with pytest.raises(ConfigError, match="did you mean 'yamnet-panns'"):
+            load_recipe(name)
+
+
+def test_a_recipe_file_that_asks_for_what_is_not_there_is_named(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('parent = "demo"\n[optim]\nbatchsize = 4\n')
+    with pytest.raises(ConfigError, match=r"mine\.toml: recipe has no 'optim\.batchsize'; did you"):
+        load_recipe(str(path))
 
 
 def test_a_recipe_that_is_its_own_parent_by_whatever_path_is_refused(tmp_path):

@@ -65,7 +65,7 @@ def test_a_resumed_run_takes_back_what_was_logged_after_its_state(tmp_path):
     assert numbers(written) == {"train_loss": 30.0}
 
 
-@pytest.mark.parametrize("rest", [b'{"update": 2, "tra', b"\0\0\0", b'{"caf\xc3'])
+@pytest.mark.parametrize("rest", [b'{"update": 2, "tra', b"\0\0\0", b'{"caf\xc3', b"[1]\n"])
 def test_a_last_line_that_a_crash_cut_short_is_left_out(tmp_path, rest):
     whole = json.dumps({"update": 1, "train_loss": 2.0}) + "\n"
     (tmp_path / NAME).write_bytes(whole.encode() + rest)
