@@ -30,7 +30,7 @@ def write_model_card(run: Path) -> None:
     """Publish a finished run's model card.
 
     Raises:
-        RunError: if the folder holds no finished run.
+        RunError: if the folder holds no finished run, or its files are damaged.
     """
     if not (run / FINISHED_NAME).is_file():
         raise RunError(
@@ -39,17 +39,24 @@ def write_model_card(run: Path) -> None:
         )
     recipe = read_resolved(run / RECIPE_NAME)
     finished = read_json(run / FINISHED_NAME, RunError)
-    parts = [
-        _header(recipe),
-        f"# {recipe.name}\n\n{recipe.description or 'No description in the recipe.'}\n\n"
-        "Automated audio captioning: BART fine-tuned on AudioSet tags and audio embeddings, after "
-        "Gontier, Serizel and Cerisara (DCASE 2021). Trained with tagbart.",
-        _use(run, recipe),
-        _training(run, recipe, finished),
-        _features(read_json(run / STREAMS_NAME, RunError)),
-        _scores(run, finished["features"]),
-        _unknown(recipe),
-    ]
+    streams = read_json(run / STREAMS_NAME, RunError)
+    try:
+        parts = [
+            _header(recipe),
+            f"# {recipe.name}\n\n{recipe.description or 'No description in the recipe.'}\n\n"
+            "Automated audio captioning: BART fine-tuned on AudioSet tags and audio embeddings, "
+            "after Gontier, Serizel and Cerisara (DCASE 2021). Trained with tagbart.",
+            _use(run, recipe),
+            _training(run, recipe, finished),
+            _features(streams),
+            _scores(run, finished["features"]),
+            _unknown(recipe),
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"{run}: {FINISHED_NAME}, {STREAMS_NAME} or {EVALUATIONS_NAME} is not as train writes "
+            f"it ({error}); get the run folder again from where it came from"
+        ) from error
     with published(run / NAME) as draft:
         draft.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
 

@@ -111,6 +111,23 @@ def test_an_unfinished_run_gets_no_card(tmp_path):
         write_model_card(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("finished.json", "{}"),
+        ("finished.json", '{"features": 3}'),
+        ("streams.json", '{"yamnet": {}}'),
+        ("streams.json", '{"yamnet": 3}'),
+        ("evaluations.json", "{}"),
+    ],
+)
+def test_a_run_whose_files_are_damaged_gets_no_card_and_is_named(run, tmp_path, name, text):
+    damaged = shutil.copytree(run, tmp_path / "run")
+    (damaged / name).write_text(text)
+    with pytest.raises(RunError, match=rf"{damaged}: .*{name}.* is not as train writes it"):
+        write_model_card(damaged)
+
+
 def test_the_curves_show_every_line_of_the_metrics_and_the_lowest_validation_loss(
     tmp_path, monkeypatch
 ):
