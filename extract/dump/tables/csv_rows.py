@@ -5,20 +5,18 @@ the end of the file and only when it is strict; where another stray quote stands
 rows between them are found by looking like rows.
 """
 
-import codecs
 import csv
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from extract.dump.tables.texts import FILE_COLUMNS, SECONDS, has_audio_ending
+from extract.dump.tables.texts import FILE_COLUMNS, SECONDS, has_audio_ending, head_text
 from features.common.console import log
 from features.common.errors import DumpError
 from features.common.reading import check_ordinary
 
 _DELIMITERS = ",;\t"  # Excel writes the second where a comma stands in numbers
-_HEAD_BYTES = 1 << 16
 _FEWEST_TO_COUNT = 5  # columns from which on their number alone tells a row from a sentence
 
 
@@ -37,12 +35,12 @@ def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         delimiter = _delimiter(path, _first_line(path))
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
-            header = [name.strip() for name in next(reader, [])]
+            header = _names(reader)
             _check_header(path, header)
             last: tuple[int, list[str]] | None = None
             start = reader.line_num + 1
             for row in reader:
-                if not any(map(str.strip, row)):  # Excel keeps rows that were emptied
+                if _is_empty(row):
                     pass
                 elif last and _goes_on(row, header):
                     last[1][-1] += "\n" + delimiter.join(row)
@@ -73,21 +71,27 @@ def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 def csv_columns(path: Path) -> list[str]:
     """The names in the first line; none of a file that cannot be read."""
     try:
-        check_ordinary(path)
         line = _first_line(path)
-        reader = csv.reader([line], delimiter=_delimiter(path, line))
-        return [name.strip() for name in next(reader, [])]
+        return _names(csv.reader([line], delimiter=_delimiter(path, line)))
     except (OSError, csv.Error):
         return []
 
 
 def _first_line(path: Path) -> str:
-    """The first line, also of UTF-16: a file is refused by its text, not for columns unseen."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    utf_16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    lines = head.decode("utf-16" if utf_16 else "utf-8-sig", "replace").splitlines()
-    return lines[0] if lines else ""
+    """The line with the names of the columns, "" if there is none."""
+    return next((line for line in head_text(path).splitlines() if not _is_empty([line])), "")
+
+
+def _names(rows: Iterator[list[str]]) -> list[str]:
+    """The names in the first row that is not empty, `File Name` as `file_name`."""
+    header = next((row for row in rows if not _is_empty(row)), [])
+    return ["_".join(name.lower().split()) for name in header]
+
+
+def _is_empty(row: Sequence[str]) -> bool:
+    """Whether a row says nothing: Excel keeps rows that were emptied, and may begin with `sep=;`;
+    DOS ended a text with its sign 26."""
+    return not any(value.strip(" \t\r\n\x1a") for value in row) or row[0].startswith("sep=")
 
 
 def _delimiter(path: Path, line: str) -> str:

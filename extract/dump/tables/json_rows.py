@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from extract.dump.tables.texts import head_text
 from features.common.errors import DumpError, first_line
 from features.common.reading import check_ordinary, read_text
 
-_HEAD = 1 << 16
 _DEEP = "nested too deeply"
 
 
@@ -31,7 +31,8 @@ def jsonl_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number and object of every record of a list, or of the list under `data`, as WavCaps has it.
+    """Number and object of every record of a list, or of the list under `data`, as WavCaps has it;
+    or of every line, as `datasets` and NeMo write .json.
 
     Records are decoded one at a time: as objects all of them would take ten times the text.
 
@@ -42,6 +43,9 @@ def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     decoder = json.JSONDecoder()
     try:
         at = _list_start(text, decoder)
+        if at is None and _has_lines(text, decoder):
+            yield from jsonl_rows(path)
+            return
         if at is None:
             raise DumpError(f"{path}: holds no list of clips, neither itself nor under 'data'")
         number, alone = 0, text.lstrip().startswith("[")
@@ -90,14 +94,12 @@ def yaml_files(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def json_columns(path: Path) -> list[str]:
     """The keys of the first record, `data.` before them if it stands in a list of that name."""
     try:
-        check_ordinary(path)
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            text = file.read(_HEAD)
-        decoder = json.JSONDecoder()
-        if path.suffix.lower() in (".jsonl", ".ndjson"):
-            start: int | None = _skip(text, 0)
-        else:
+        text, decoder = head_text(path), json.JSONDecoder()
+        start: int | None = None
+        if path.suffix.lower() == ".json":
             start = _list_start(text, decoder)
+        if start is None and (path.suffix.lower() != ".json" or _has_lines(text, decoder)):
+            start = _skip(text, 0)
         if start is None:
             return []
         record, _ = decoder.raw_decode(text, start)
@@ -107,13 +109,18 @@ def json_columns(path: Path) -> list[str]:
     return [wrapped + key for key in record] if isinstance(record, dict) else []
 
 
+def _has_lines(text: str, decoder: json.JSONDecoder) -> bool:
+    """Whether a text begins with an object in a line of its own."""
+    start = _skip(text, 0)
+    _, end = decoder.raw_decode(text, start)
+    return text[start] == "{" and "\n" not in text[start:end]
+
+
 def is_macs(path: Path) -> bool:
     """Whether a YAML file begins with MACS' list of files."""
     try:
-        check_ordinary(path)
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            lines = (line for line in file.read(_HEAD).splitlines() if line.strip(" -"))
-            return next((line for line in lines if line[0] != "#"), "").startswith("files:")
+        lines = (line for line in head_text(path).splitlines() if line.strip(" -"))
+        return next((line for line in lines if line[0] not in "#%"), "").startswith("files:")
     except OSError:
         return False
 

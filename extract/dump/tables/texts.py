@@ -1,5 +1,6 @@
 """Names of columns, and how the texts under them are read and checked."""
 
+import codecs
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -8,7 +9,9 @@ from typing import Any
 
 from extract.sound.kinds import AUDIO_SUFFIXES
 from features.common.errors import DumpError
+from features.common.reading import check_ordinary
 
+_HEAD_BYTES = 1 << 16
 # What the columns of a captions file are called, the likeliest first.
 FILE_COLUMNS = (
     "file_name",
@@ -74,13 +77,19 @@ def captions_in(values: Mapping[str, Any], columns: Iterable[str], where: str) -
     A column holds one caption, or a list of them.
 
     Raises:
-        DumpError: if something else than text stands there.
+        DumpError: if something else than text stands there, or a list that was written as text.
     """
     found: list[str] = []
     for column in columns:
         value = values.get(column)
         texts = value if isinstance(value, list) else [] if value is None else [value]
         found += [one_line(checked(text, f"{where}: {column}")) for text in texts]
+    for text in found:
+        if text.startswith(("['", '["')) and text.endswith(("']", '"]')):
+            raise DumpError(
+                f"{where}: {text[:60]!r} is a list written as text, not a caption; write a row for "
+                "each caption, columns caption_1, caption_2 …, or the list itself as JSON"
+            )
     return found
 
 
@@ -88,6 +97,19 @@ def whole_seconds(start: str) -> str:
     """`30.0` and `30` are one start time."""
     head, _, tail = start.partition(".")
     return head if tail.strip("0") == "" else start
+
+
+def head_text(path: Path) -> str:
+    """The beginning of a file, also of UTF-16: it is refused by its text, not for columns unseen.
+
+    Raises:
+        OSError: if it is no ordinary file, or cannot be read.
+    """
+    check_ordinary(path)
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    utf_16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return head.decode("utf-16" if utf_16 else "utf-8-sig", "replace")
 
 
 def at_line(path: Path, line: int) -> str:
