@@ -196,7 +196,12 @@ def _say_plan(kind: str, tasks: Sequence[ShardTask]) -> None:
         note = "" if found == listed else f", {listed - found:,} missing"
         log(f"{split}: {found:,} of {listed:,} clips have audio{note}  ({kind})")
     if not any(task.present for task in tasks):
-        raise TagbartError("no clip of the captions has audio in the dump; nothing to extract")
+        first = tasks[0].clips[0]
+        raise TagbartError(
+            f"no clip of the captions has audio in the dump: the first, {first.id!r}, has no file "
+            "of its name there; unpack the sounds into it, or name the folder that holds them as "
+            "DUMP (and with --captions the captions')"
+        )
 
 
 def _say_result(index: Index, splits: Sequence[str], out: Path) -> int:

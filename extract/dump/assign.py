@@ -59,6 +59,13 @@ def assign(
                 nearly.get((split, index), path) for index, path in enumerate(paths[split])
             )
     _leave_out_doubles(listed, paths, reasons)
+    if chooser.ties:
+        taken, other = chooser.ties[0]
+        log(
+            f"{len(chooser.ties):,} clips have files of their name in several folders; {taken!r} "
+            f"was taken, not {other!r}: if those are other recordings, name folders in the captions"
+        )
+    _say_left(files, np.unique(hashes(filter(None, chain(*paths.values())))))
     return {split: table.planned(paths[split], reasons[split]) for split, table in listed.items()}
 
 
@@ -90,6 +97,13 @@ def _nearly(
             f"the first is {listed[split].ids[index]!r}: {path!r}"
         )
     return given
+
+
+def _say_left(files: AudioFiles, taken: np.ndarray) -> None:
+    """Say how many files are no clip's, given the hashes of all that are, in order."""
+    if len(files) > len(taken):
+        first = next((path for path in files if not count(taken, path)), "")
+        log(f"{len(files) - len(taken):,} audio files are no clip's, such as {first!r}")
 
 
 def _leave_out_doubles(

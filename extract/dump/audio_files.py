@@ -17,9 +17,11 @@ from features.common.errors import DumpError
 
 Place = tuple[str, str]  # folder with its slash, ending
 
-# What may hold captions, or captions and sound.
-TABLE_SUFFIXES = frozenset(
-    ".csv .tsv .xlsx .xls .ods .json .jsonl .ndjson .yaml .yml .parquet .arrow .tar".split()
+# What may hold captions, or captions and sound; some of it must be saved otherwise or unpacked.
+PACKED_SUFFIXES = frozenset(".zip .7z .rar .tgz .gz .bz2 .xz .zst".split())
+TABLE_SUFFIXES = PACKED_SUFFIXES | frozenset(
+    ".csv .tsv .txt .scp .xlsx .xls .ods .json .jsonl .ndjson .yaml .yml .arrow .parquet "
+    ".tar".split()
 )
 _CHANGED = re.compile(r'[:/\\?*"<>| \u29f8]')
 _NUMBERED = re.compile(r"(.*[_-])(\d+(?:\.\d+)?)", re.ASCII | re.DOTALL)
@@ -71,7 +73,7 @@ class AudioFiles:
         self.tables: list[str] = []
         for folder, filename in _walk(os.fspath(root)):
             name, suffix = os.path.splitext(filename)  # noqa: PTH122 - millions: plain strings
-            if suffix.lower() in TABLE_SUFFIXES:
+            if suffix.lower() not in AUDIO_SUFFIXES:
                 self.tables.append(folder + filename)
                 continue
             place = folder, suffix
@@ -139,7 +141,7 @@ def table_files(root: Path) -> list[str]:
     return sorted(
         folder + name
         for folder, name in _walk(os.fspath(root))
-        if os.path.splitext(name)[1].lower() in TABLE_SUFFIXES  # noqa: PTH122
+        if os.path.splitext(name)[1].lower() not in AUDIO_SUFFIXES  # noqa: PTH122
     )
 
 
@@ -162,10 +164,12 @@ def _walk(root: str) -> Iterator[tuple[str, str]]:
                         continue
                     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
                     # A folder or a broken link named .wav must be reported, not missed.
-                    if suffix in AUDIO_SUFFIXES or (suffix in TABLE_SUFFIXES and entry.is_file()):
+                    if suffix in AUDIO_SUFFIXES:
                         yield inside, entry.name
                     elif _is_folder(entry):
                         waiting.append(f"{inside}{entry.name}/")
+                    elif suffix in TABLE_SUFFIXES:  # a link to nothing, too
+                        yield inside, entry.name
         except OSError as error:
             if not inside:
                 raise DumpError(f"{root}: cannot be read ({error.strerror})") from error

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,12 +45,14 @@ class Chosen:
         tables: to read.
         meant: what the words for splits in their names mean; empty where they name none.
         unused: the other files that could hold captions, as messages name them.
+        beside: those of them that do, where containers of sound were chosen and not asked for.
     """
 
     kind: str
     tables: tuple[Table, ...]
     meant: dict[str, str]
     unused: tuple[str, ...]
+    beside: tuple[str, ...] = ()
 
 
 def find_captions(
@@ -70,8 +72,8 @@ def find_captions(
     Raises:
         DumpError: if there are such files, but none is known; or if `captions` holds none.
     """
-    here = [_table(dump, name, dump) for name in files.tables]
-    candidates = here if captions is None else _elsewhere(captions, dump)
+    here = _telling((_table(dump, name, dump) for name in files.tables), files)
+    candidates = here if captions is None else _elsewhere(captions, dump, files)
     known = _known(candidates, one_file=captions is not None and captions.is_file())
     wanted = [table for table in known if kind in (None, table.kind)]
     if known and not wanted:
@@ -87,7 +89,8 @@ def find_captions(
             refuse(dump, here)
         return None
     chosen = _choose(wanted, sound=len(files) > 0)
-    if chosen[0].kind in CONTAINER_KINDS and len(files) and kind is None:
+    contained = chosen[0].kind in CONTAINER_KINDS
+    if contained and len(files) and kind is None:
         held = some([table.shown for table in chosen], MOST_NAMED)
         raise DumpError(
             f"{dump}: holds {len(files):,} audio files, and {held}; "
@@ -107,15 +110,25 @@ def find_captions(
         tables=tuple(tables),
         meant=meant,
         unused=tuple(dict.fromkeys(unused)),
+        beside=tuple(t.shown for t in wanted if contained and t.kind in TABLE_KINDS),
     )
 
 
-def _elsewhere(captions: Path, dump: Path) -> list[Table]:
+def _telling(tables: Iterable[Table], files: AudioFiles) -> list[Table]:
+    """All but texts that may say anything: not called after captions, a split or a sound."""
+    return [
+        table
+        for table in tables
+        if table.word != "?" or table.path.suffix != ".txt" or files.paths(table.path.stem)
+    ]
+
+
+def _elsewhere(captions: Path, dump: Path, files: AudioFiles) -> list[Table]:
     if captions.is_file():
         return [_table(captions.parent, captions.name, dump)]
     if not captions.is_dir():
         raise DumpError(f"{captions}: found no captions; {expected([])}")
-    return [_table(captions, name, dump) for name in table_files(captions)]
+    return _telling((_table(captions, name, dump) for name in table_files(captions)), files)
 
 
 def _table(root: Path, name: str, dump: Path) -> Table:
@@ -143,7 +156,8 @@ def _known(candidates: Sequence[Table], *, one_file: bool) -> list[Table]:
     found, read = [], 0
     for table in candidates:
         # A number alone is the name of what belongs to one clip, and there may be millions.
-        of_one_clip = table.path.suffix.lower() == ".json" and table.path.stem.isdecimal()
+        texts = (".json", ".txt")
+        of_one_clip = table.path.suffix.lower() in texts and table.path.stem.isdecimal()
         named = (table.word != "?" and not of_one_clip) or one_file
         read += not named
         if not named and read > _MOST_READ:
@@ -218,7 +232,10 @@ def _one_whole(tables: list[Table]) -> list[Table]:
 def _one_per_split(tables: Sequence[Table], meant: dict[str, str]) -> list[Table]:
     """The tables to read: of a kind that has one per split, the one with the plainest name."""
     if tables[0].kind in (*CONTAINER_KINDS, "macs", "wavcaps"):
-        return sorted(tables, key=lambda table: table.shown)
+        # WavCaps' fsd_final_2s.json is a part of the fsd_final.json beside it.
+        whole = {t.path.with_suffix("") for t in tables if t.kind == "wavcaps"}
+        parts = [t for t in tables if t.path.parent / t.path.stem.rpartition("_")[0] in whole]
+        return sorted(set(tables).difference(parts), key=lambda table: table.shown)
     named: dict[tuple[str, str], list[Table]] = {}
     for table in sorted(tables, key=lambda table: table.shown):
         split = meant.get(table.word, "")

@@ -31,6 +31,7 @@ class Chooser:
         """`meant` are the captions' own words for splits, and what they mean."""
         self._meant = meant
         self._splits_of: dict[str, set[str]] = {}  # by folder
+        self.ties: list[tuple[str, str]] = []  # one was taken, and another might be meant
 
     def best(
         self, paths: Sequence[str], split: str, suffix: str = "", near: str = ""
@@ -50,7 +51,11 @@ class Chooser:
                 path,
             )
 
-        return min(paths, key=rank)
+        first, second, *_ = sorted(paths, key=rank)
+        apart = os.path.dirname(first) != os.path.dirname(second)  # noqa: PTH120
+        if apart and rank(first)[:-1] == rank(second)[:-1]:
+            self.ties.append((first, second))
+        return first
 
     def allowed(self, paths: Iterable[str], split: str) -> list[str]:
         """Those that lie below no folder that is named after another split of the captions.

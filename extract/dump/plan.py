@@ -19,6 +19,7 @@ from extract.dump.tables.containers import contained_entries
 from extract.dump.tables.entries import Entry, Table, entries
 from extract.dump.tables.texts import CAPTION_COLUMNS
 from features.common.console import log
+from features.common.damaged import some
 from features.common.errors import ConfigError, DumpError
 
 FOLDER_SPLIT = "all"
@@ -126,6 +127,12 @@ def _gathered(dump: Path, chosen: Chosen, rule: SplitRule) -> _Splits:
     if not sum(len(table.ids) for table in listed.values()):
         raise DumpError(f"{chosen.tables[0].path}: lists no clips")
     if not any(caption for table in listed.values() for caption in table.captions):
+        if chosen.beside:
+            raise DumpError(
+                f"{dump}: {some(chosen.beside)} holds captions, {chosen.tables[0].shown} sounds "
+                "without any; these are read together once the sounds are unpacked; "
+                f"--kind {chosen.kind} goes on without captions"
+            )
         names = ", ".join(CAPTION_COLUMNS)
         log(f"{dump}: not one clip has a caption; they are looked for as {names} or caption_1 …")
     if set(listed) == {""}:

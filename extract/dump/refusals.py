@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from extract.dump.audio_files import PACKED_SUFFIXES
 from extract.dump.splits import meanings
 from extract.dump.tables.entries import AUDIOCAPS_COLUMNS, Table, columns_of, table_kind
 from features.common.console import log
@@ -83,8 +84,14 @@ def expected(tables: Iterable[Table]) -> str:
         if columns := columns_of(table.path):
             found += f"{table.shown} has {columns!s:.200}; "
             break
-    if any(table.path.suffix.lower() in _SPREADSHEETS for table in there):
+    for table in there[:MOST_NAMED]:
+        if not table.path.exists():
+            found += f"{table.shown} is a link to nothing; "
+    endings = {table.path.suffix.lower() for table in there}
+    if endings.intersection(_SPREADSHEETS):
         found += "a spreadsheet is not read, save it as CSV; "
+    if endings & PACKED_SUFFIXES:
+        found += "what is compressed is not read, unpack it; "
     return (
         f"{found}expected {NAMES}; name a file of captions, or its folder, with --captions, or say "
         "--kind folder to go on without captions"

@@ -30,7 +30,8 @@ _EITHER = {
 _SHORT = {"dev": "development", "eval": "evaluation"}
 # Words in the names of captions files and folders that say nothing of a split.
 _OTHER_WORDS = frozenset(
-    "audiocaps clotho macs audio caption captions metadata meta dataset data csv final full "
+    "audiocaps clotho macs audio annotation annotations caption captions manifest metadata meta "
+    "dataset data csv final full "
     "of partial part set shard split default clips wav wavs wave waves flac mp3 files "
     "sounds".split()
 )

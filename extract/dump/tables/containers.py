@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import Any
 
+from extract.dump.audio_files import TABLE_SUFFIXES
 from extract.dump.tables.entries import AUDIOCAPS_COLUMNS, Entry, Table, audiocaps_id, file_name
 from extract.dump.tables.parquet import parquet_rows
 from extract.dump.tables.texts import (
@@ -21,6 +22,7 @@ from extract.dump.tables.texts import (
 from extract.sound.parquet import open_parquet, sound_column
 from extract.sound.parts import part_of_parquet, part_of_tar
 from features.common.console import log
+from features.common.damaged import some
 from features.common.errors import DumpError
 
 _MAX_TEXT = 1 << 20  # bytes of one clip's captions
@@ -81,6 +83,8 @@ def _tar(table: Table) -> Iterator[Entry]:
     sample: _Sample = {}
     key = ""
     spare: list[str] = []
+    tables: list[str] = []
+    texts = 0
     try:
         with tarfile.open(table.path, "r:") as tar:
             for member in tar:
@@ -91,7 +95,9 @@ def _tar(table: Table) -> Iterator[Entry]:
                 stem, _, ending = base.rpartition(".")
                 ending = ending.lower()
                 if ending not in _TEXTS and not has_audio_ending(base):
+                    tables += [member.name] * (f".{ending}" in TABLE_SUFFIXES)
                     continue
+                texts += ending in _TEXTS
                 if f"{folder}/{stem}" != key or ending in sample:
                     yield from _sample(table, tar, key, sample, waiting)
                     sample, key = {}, f"{folder}/{stem}"
@@ -106,9 +112,21 @@ def _tar(table: Table) -> Iterator[Entry]:
                     f"{table.path}: {len(spare):,} sounds differ from another one only in their "
                     f"ending, such as {spare[0]}, and are not used"
                 )
+            if tables and not texts:
+                raise DumpError(
+                    f"{table.path}: holds {some(tables)}, and no N.json or N.txt beside a sound N: "
+                    "no webdataset but a packed dump; unpack it and name its folder"
+                )
+            if tables:
+                log(f"{table.path}: not used: {some(tables)}")
             _check_end(table, end)
     except (tarfile.TarError, EOFError) as error:
-        raise DumpError(f"{table.path}: no whole tar ({error}); get it again") from error
+        with table.path.open("rb") as file:
+            packed = file.read(6).startswith(
+                (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+            )
+        way_out = "it is compressed: unpack it" if packed else "get it again"
+        raise DumpError(f"{table.path}: no whole tar ({error}); {way_out}") from error
     except OSError as error:
         raise DumpError(f"{table.path}: cannot be read ({error.strerror})") from error
 

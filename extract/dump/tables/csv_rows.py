@@ -11,11 +11,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from extract.dump.tables.texts import FILE_COLUMNS, SECONDS, has_audio_ending, head_text
+from extract.dump.tables.texts import (
+    FILE_COLUMNS,
+    SECONDS,
+    caption_columns,
+    has_audio_ending,
+    head_text,
+)
 from features.common.console import log
 from features.common.errors import DumpError
 from features.common.reading import check_ordinary
 
+_OTHER_COLUMNS = ("audiocap_id", "youtube_id", "start_time", "split")
 _DELIMITERS = ",;\t"  # Excel writes the second where a comma stands in numbers
 _FEWEST_TO_COUNT = 5  # columns from which on their number alone tells a row from a sentence
 
@@ -83,9 +90,11 @@ def _first_line(path: Path) -> str:
 
 
 def _names(rows: Iterator[list[str]]) -> list[str]:
-    """The names in the first row that is not empty, `File Name` as `file_name`."""
+    """The names in the first row that is not empty; `File Name` is the `file_name` that we know."""
     header = next((row for row in rows if not _is_empty(row)), [])
-    return ["_".join(name.lower().split()) for name in header]
+    plain = ["_".join(name.lower().split()) for name in header]
+    known = {*FILE_COLUMNS, *caption_columns(plain), *_OTHER_COLUMNS}
+    return [p if p in known else name.strip() for p, name in zip(plain, header, strict=True)]
 
 
 def _is_empty(row: Sequence[str]) -> bool:

@@ -70,7 +70,7 @@ class Table:
 def columns_of(path: Path) -> list[str]:
     """The names of a file's columns or keys; none if it has none, or is of no known form."""
     suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv"):
+    if suffix in (".csv", ".tsv", ".txt"):
         return csv_columns(path)
     if suffix in (".json", ".jsonl", ".ndjson"):
         return json_columns(path)
@@ -184,9 +184,9 @@ def file_name(value: Any, where: str) -> str:
         DumpError: if there is none.
     """
     if isinstance(value, dict):
-        value = value.get("path")
-    if value is None or value == "":
-        raise DumpError(f"{where} is '', expected a file name")
+        value = value.get("path") or value
+    if value is None or value == "" or isinstance(value, dict):
+        raise DumpError(f"{where} is {str(value or '')[:60]!r}, expected a file name")
     return checked(value, where)
 
 

@@ -8,6 +8,7 @@ from extract.sound.parquet import open_parquet, sound_column
 from features.common.errors import ConfigError, DumpError, first_line
 
 _ROWS_AHEAD = 1024
+_LEAST_BYTES = 44  # of a sound file: a wav's header
 
 
 def parquet_columns(path: Path) -> list[str]:
@@ -19,11 +20,22 @@ def parquet_columns(path: Path) -> list[str]:
 
 
 def has_sound(path: Path) -> bool:
-    """Whether a parquet file holds the bytes of sound files."""
+    """Whether a parquet file holds the bytes of sound files, and not only paths beside them."""
     try:
-        return bool(sound_column(open_parquet(path).schema_arrow))
+        file = open_parquet(path)
     except (OSError, ValueError):
         return False
+    column = sound_column(file.schema_arrow)
+    groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+    chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
+    return bool(column) and not all(_is_null(c) for c in chunks if c.path_in_schema == column)
+
+
+def _is_null(chunk: Any) -> bool:
+    """Whether a column chunk holds nothing; pyarrow writes no statistics of such a one."""
+    if chunk.statistics and chunk.statistics.null_count is not None:
+        return bool(chunk.statistics.null_count == chunk.num_values)
+    return bool(chunk.total_uncompressed_size < _LEAST_BYTES * chunk.num_values)
 
 
 def parquet_rows(

@@ -201,7 +201,7 @@ def test_folders_may_cut_the_captions_words_for_splits_short(tmp_path, folder, o
 def test_unknown_columns_are_named(tmp_path):
     write_csv(tmp_path / "captions.csv", ["File", "Says"], [("a.wav", "rain")])
     put(tmp_path, "a.wav")
-    with pytest.raises(DumpError, match=r"captions.csv has \['File', 'Says'\]"):
+    with pytest.raises(DumpError, match=r"captions.csv has \['file', 'Says'\]"):
         read_dump(tmp_path)
 
 
