@@ -23,7 +23,7 @@ from evaluate.metrics.tokenizer import tokenize
 from evaluate.scores.human import leave_one_out
 from evaluate.scores.predictions import PredictionSets
 from evaluate.scores.results import Scores
-from evaluate.scores.score import Scorer
+from evaluate.scores.score import Scorer, Wanted
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ def spice_cost(sets: PredictionSets) -> None:
 
 def _score(rounds: list[PredictionSets], cache: Path) -> list[Scores]:
     spice = Spice(jars.class_path(), cache=cache, versions=jars.versions())
-    with Scorer(spice=spice) as scorer:
+    with Scorer(Wanted(), spice=spice) as scorer:
         return [scorer.score(sets)[0] for sets in rounds]
 
 

@@ -17,8 +17,7 @@ from evaluate.metrics.wording import without_each, wording
 from evaluate.scores.computing.bootstrap import draw_weights
 from evaluate.scores.computing.draft import Draft
 from evaluate.scores.computing.left_out import say_left_out, spice_values, too_long
-from evaluate.scores.computing.n_best import NBest, further_ranks
-from evaluate.scores.computing.tokenized import TokenizedSets, Tokens
+from evaluate.scores.computing.tokenized import NBest, TokenizedSets, Tokens, further_ranks
 from evaluate.scores.predictions import PredictionSets
 from evaluate.scores.results import Scores
 
@@ -60,13 +59,11 @@ def new_scorer(wanted: Wanted | None = None) -> "Scorer":
         raise ScoreError(f"FENSE: {why_no_fense}")
     why_no_clap = wanted.clap.missing() if wanted.clap else None
     why_no_spice = jars.missing() if wanted.spice else "left out as asked"
+    there = replace(wanted, fense=not why_no_fense, clap=None if why_no_clap else wanted.clap)
     return Scorer(
+        there,
         spice=None if why_no_spice else new_spice(cache=wanted.cache),
         not_available=_lacking(why_no_spice, why_no_fense, why_no_clap),
-        use_fense=not why_no_fense,
-        long_captions=wanted.long_captions,
-        spider_max=wanted.spider_max,
-        clap=None if why_no_clap else wanted.clap,
     )
 
 
@@ -121,26 +118,19 @@ class Scorer(Closing):
 
     def __init__(
         self,
+        wanted: Wanted,
         *,
         spice: Spice | None,
         not_available: Mapping[str, str] | None = None,
-        use_fense: bool = False,
-        long_captions: bool = False,
-        spider_max: bool = True,
-        clap: ClapSource | None = None,
     ) -> None:
         """Nothing starts but METEOR.
 
         Args:
+            wanted: what of it must be there; `fense` None is left out here.
             spice: None for no SPICE and nothing that needs it.
             not_available: why metrics are left out, by metric, for the record.
-            use_fense: compute FENSE, which must be there.
-            long_captions, spider_max: see Wanted.
-            clap: where CLAPScore comes from, which must be there; None for no CLAPScore.
         """
-        self._spice, self._use_fense, self._long_captions = spice, use_fense, long_captions
-        self._not_available, self._spider_max = dict(not_available or {}), spider_max
-        self._clap = clap
+        self._wanted, self._spice, self._not_available = wanted, spice, dict(not_available or {})
         self._tokens, self._meteor = Tokens(), Meteor()
         self._pool = ThreadPoolExecutor(1)
 
@@ -195,7 +185,7 @@ class Scorer(Closing):
             draft.add_mean("cider_d", metrics.cider_d(candidates))
         if self._spice is not None:
             self._add_spice(self._spice, metrics, partial, texts)
-        if self._use_fense:
+        if self._wanted.fense:
             found = fense.fense_values(texts.references, texts.candidates)
             for draft, metrics_of_file in zip(partial, found, strict=True):
                 for name, values in metrics_of_file.items():
@@ -203,8 +193,8 @@ class Scorer(Closing):
                 if self._spice is not None:
                     clips = draft.per_clip
                     draft.add_mean("spider_fl", fense.spider_fl(clips["spider"], clips["fer"]))
-        if self._clap is not None:
-            found_by_ear = clap_scores(self._clap, sets.clips, sets.candidates)
+        if self._wanted.clap is not None:
+            found_by_ear = clap_scores(self._wanted.clap, sets.clips, sets.candidates)
             for draft, values in zip(partial, found_by_ear, strict=True):
                 draft.add_mean("clap_score", values)
         for draft, future in zip(partial, meteor, strict=True):
@@ -230,12 +220,12 @@ class Scorer(Closing):
     ) -> None:
         """SPICE, SPIDEr and SPIDEr-max; all texts in one request, so that none is parsed twice."""
         further = [
-            further_ranks(own, lists) if self._spider_max else []
+            further_ranks(own, lists) if self._wanted.spider_max else []
             for own, lists in zip(texts.candidates, texts.n_best, strict=True)
         ]
         files = [*texts.candidates, *(rank for ranks in further for rank in ranks)]
         long = too_long(texts.references, files)
-        if self._long_captions:
+        if self._wanted.long_captions:
             long[:] = False
         say_left_out(long[: len(drafts)], texts.clips)
         values = iter(spice_values(spice, texts.references, files, long))
@@ -249,7 +239,7 @@ class Scorer(Closing):
 
     def _why_no_max(self, lists: NBest) -> dict[str, str]:
         """Why a file with n-best lists has no SPIDEr-max; {} for others."""
-        if not self._spider_max or not any(lists):
+        if not self._wanted.spider_max or not any(lists):
             return {}
         if self._spice is None:
             return {"spider_max": "needs SPICE"}

@@ -1,12 +1,13 @@
-"""The texts of predictions files, cut into words once."""
+"""The texts of predictions files, cut into words once; further candidates as files of their own."""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from evaluate.metrics.tokenizer import tokenize
-from evaluate.scores.computing.n_best import NBest
 from evaluate.scores.predictions import PredictionSets
 from features.common.console import log
+
+NBest = Sequence[Sequence[str]]  # per clip its candidates, none where no list was kept
 
 
 class Tokens:
@@ -45,3 +46,29 @@ class TokenizedSets:
                 f"warning: {len(blank)} clips have a reference without words, the first is "
                 f"{blank[0]!r}; it counts as a reference, as in pycocoevalcap"
             )
+
+
+def further_ranks(candidates: Sequence[str], lists: NBest) -> list[list[str]]:
+    """The candidates of n-best lists besides each clip's own, as files with a caption per clip.
+
+    SPIDEr-max looks at them: it is the SPIDEr of a clip's best candidate, averaged over clips
+    (Labbé, Pellegrini, Pinquier, "Is my automatic audio captioning system so bad? SPIDEr-max: a
+    metric to consider several caption candidates", DCASE 2022).
+
+    Args:
+        candidates: per clip, its caption.
+        lists: per clip, its n-best list.
+
+    Returns:
+        As many files as the clip with most candidates needs; where a clip has no more, its caption
+        stands again. Empty if a clip has no list.
+    """
+    if not all(lists):
+        return []
+    pools = [
+        list(dict.fromkeys((own, *texts))) for own, texts in zip(candidates, lists, strict=True)
+    ]
+    most = max(map(len, pools))
+    return [
+        [pool[rank] if rank < len(pool) else pool[0] for pool in pools] for rank in range(1, most)
+    ] or [list(candidates)]

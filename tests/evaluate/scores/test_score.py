@@ -20,7 +20,7 @@ WITHOUT_SPICE = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "c
 @pytest.fixture
 def scorer(shared_meteor: None) -> Scorer:
     """A scorer on the shared METEOR, without SPICE."""
-    return Scorer(spice=None)
+    return Scorer(Wanted(), spice=None)
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +106,7 @@ def test_spider_is_the_mean_of_cider_d_and_spice_per_clip(shared_meteor, tmp_pat
     texts = [text for some in (*EDGES.references, *EDGES.candidates) for text in some]
     cache = hand_parsed(tmp_path / "parses.sqlite", tokenize(texts))
     with Spice(graph_classes(), cache=cache, versions="1", timeout_s=600) as spice:
-        first, second = Scorer(spice=spice).score(EDGES)
+        first, second = Scorer(Wanted(), spice=spice).score(EDGES)
     for scores in (first, second):
         clips = scores.per_clip
         np.testing.assert_array_equal(clips["spider"], (clips["cider_d"] + clips["spice"]) / 2)
@@ -135,7 +135,7 @@ def test_a_metric_that_a_clip_lacks_is_never_the_value_of_the_whole(shared_meteo
         references=(("a dog",), ("rain",), ("a cat",)),
         candidates=(("odd", "rain", "a cat"), ("a dog", "rain", "a cat")),
     )
-    first, second = Scorer(spice=HalfEach()).score(sets)
+    first, second = Scorer(Wanted(), spice=HalfEach()).score(sets)
     assert not {"spice", "spider"} & (first.corpus.keys() | first.intervals.keys())
     assert first.without["spice"] == Without(clips=1, value=0.5, interval=(0.5, 0.5))
     rest = first.per_clip["cider_d"][1:]
@@ -168,7 +168,7 @@ def test_spider_max_is_the_mean_of_each_clips_best_candidate(shared_meteor):
             (("6 dogs",), ("8 cats",)),
         ),
     )
-    several, single = Scorer(spice=FirstWord()).score(sets)
+    several, single = Scorer(Wanted(), spice=FirstWord()).score(sets)
     assert several.per_clip["spider"].tolist() == [1, 2]
     assert several.per_clip["spider_max"].tolist() == [3, 2]
     assert several.corpus["spider_max"] == 2.5
@@ -179,11 +179,11 @@ def test_spider_max_is_the_mean_of_each_clips_best_candidate(shared_meteor):
 def test_spider_max_needs_a_list_of_every_clip_and_spice(shared_meteor):
     lists = (("2 dogs", "6 owls"), ())
     sets = PredictionSets(**NO_WORD_SHARED, candidates=(("2 dogs", "4 cats"),), n_best=(lists,))
-    [scores] = Scorer(spice=FirstWord()).score(sets)
+    [scores] = Scorer(Wanted(), spice=FirstWord()).score(sets)
     assert scores.not_available == {"spider_max": "1 of 2 clips have no n-best list"}
-    [scores] = Scorer(spice=None).score(sets)
+    [scores] = Scorer(Wanted(), spice=None).score(sets)
     assert scores.not_available == {"spider_max": "needs SPICE"}
-    [scores] = Scorer(spice=FirstWord(), spider_max=False).score(sets)
+    [scores] = Scorer(Wanted(spider_max=False), spice=FirstWord()).score(sets)
     assert "spider_max" not in scores.per_clip and scores.not_available == {}
 
 
@@ -203,7 +203,7 @@ def test_clips_of_captions_beyond_200_words_are_named_and_get_spice_if_asked_for
         ),
     )
     spice = HalfEach()
-    first, second = Scorer(spice=spice, long_captions=long_captions).score(sets)
+    first, second = Scorer(Wanted(long_captions=long_captions), spice=spice).score(sets)
     told = capsys.readouterr().err
     if long_captions:
         assert first.corpus["spice"] == second.corpus["spice"] == 0.5
