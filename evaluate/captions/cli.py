@@ -1,7 +1,7 @@
 """`python -m evaluate caption`."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -31,8 +31,8 @@ from features.common.memory import keep_freed_memory
 from features.common.options import Weights
 
 if TYPE_CHECKING:
-    from evaluate.captions.listener import Listener, Said
-    from evaluate.captions.options import Cutting, DecodingOptions
+    from evaluate.captions.listener import Said
+    from evaluate.captions.options import Cutting
 
 printed = partial(typer.Option, rich_help_panel="What is printed")
 written = partial(typer.Option, rich_help_panel="Files for each recording, with --beside or --out")
@@ -125,23 +125,17 @@ def caption_command(
     _check_forms(forms, as_json=as_json, beside=beside, out=out)
     from evaluate.captions.caption import find_audio, load_listener
     from evaluate.captions.hours.meter import Meter
+    from evaluate.captions.hours.places import plan
+    from evaluate.captions.hours.writing import write_captions
     from evaluate.captions.options import refuse_by_ear
 
     refuse_by_ear(options)
     into_files = beside or out is not None
-    act: Callable[..., object]
-    if into_files:
-        from evaluate.captions.hours.places import plan
-        from evaluate.captions.hours.writing import write_captions
-
-        jobs = plan(audio, forms, out)
-        todo = [job for job in jobs if job.missing]
-        if len(todo) < len(jobs):
-            log(f"{len(jobs) - len(todo):,} of {len(jobs):,} recordings have their files already")
-        files, act = [job.file for job in todo], partial(write_captions, todo)
-    else:
-        files = find_audio(audio)
-        act = partial(_print, files, as_json_list if as_json else csv_lines if as_csv else as_text)
+    jobs = plan(audio, forms, out) if into_files else []
+    todo = [job for job in jobs if job.missing]
+    if len(todo) < len(jobs):
+        log(f"{len(jobs) - len(todo):,} of {len(jobs):,} recordings have their files already")
+    files = [job.file for job in todo] if into_files else find_audio(audio)
     if not files:
         return
     lost: list[Path] = []
@@ -154,25 +148,19 @@ def caption_command(
     listener = load_listener(run, weights, device, precision, networks, task)
     # Captions on a terminal are seen to come; what goes to a file needs a bar.
     with Meter(files, shown=into_files or not sys.stdout.isatty()) as meter:
-        act(listener, options, cutting, failed=failed, watch=meter.watch)
+        told: dict[str, Any] = {"failed": failed, "watch": meter.watch}
+        if into_files:
+            write_captions(todo, listener, options, cutting, **told)
+        else:
+            said = listener.describe_files(files, options, cutting=cutting, **told)
+            write = as_json_list if as_json else csv_lines if as_csv else as_text
+            for line in write(said):
+                print(line if as_json else harmless(line), flush=True)
     if into_files:
         log(f"{len(files) - len(lost):,} recordings, {meter.summary()}")
     if lost:
         log(f"{len(lost):,} of {len(files):,} files could not be used")
         raise typer.Exit(SOME_CLIPS_FAILED)
-
-
-def _print(
-    files: Sequence[Path],
-    write: "Callable[[Iterable[Said]], Iterator[str]]",
-    listener: "Listener",
-    options: "DecodingOptions",
-    cutting: "Cutting",
-    **told: Any,
-) -> None:
-    said = listener.describe_files(files, options, cutting=cutting, **told)
-    for line in write(said):
-        print(line if write is as_json_list else harmless(line), flush=True)
 
 
 def _cutting(hop: float | None, silence: float | None) -> "Cutting":

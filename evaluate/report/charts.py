@@ -21,16 +21,6 @@ class Dot:
     href: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """A difference with its interval, in a forest plot."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-
-
 def scatter(dots: Sequence[Dot], *, x: str, y: str, diagonal: bool = False) -> str:
     """Clips by two numbers.
 
@@ -95,33 +85,34 @@ def histogram(values: np.ndarray, *, x: str, of: str = "clips", metric: str = ""
     return _svg(parts, f"How {x} is spread over the {of}", WIDTH, HEIGHT)
 
 
-def forest(spans: Sequence[Span], *, x: str) -> str:
-    """Differences with their intervals beside the line of no difference."""
-    kept = [span for span in spans if isfinite(span.low) and isfinite(span.high)]
+def forest(spans: Sequence[tuple[str, float, float, float]], *, x: str) -> str:
+    """Differences with their intervals beside the line of no difference.
+
+    Args:
+        spans: name, difference, and the bounds of its interval; left out where they are not finite.
+        x: what is compared.
+    """
+    kept = [span for span in spans if all(map(isfinite, span[2:]))]
     if not kept:
         return ""
     left, row = 170, 22
     width, height = 620, TOP + row * len(kept) + BOTTOM
-    ends = [0.0, *(v for span in kept for v in (span.low, span.high))]
+    ends = [0.0, *(bound for span in kept for bound in span[2:])]
     across = _axis(ends, left, width - RIGHT)
     bottom = height - BOTTOM
-    parts = [
-        f'<line class="grid" x1="{across(v):.1f}" y1="{TOP}" x2="{across(v):.1f}" y2="{bottom}"/>'
-        f'<text x="{across(v):.1f}" y="{bottom + 14}" text-anchor="middle">{_number(v)}</text>'
-        for v in across.ticks
-    ]
+    parts = _upright(across, bottom)
     parts.append(
         f'<line class="rule" x1="{across(0):.1f}" y1="{TOP}" x2="{across(0):.1f}" y2="{bottom}"/>'
     )
-    for number, span in enumerate(kept):
+    for number, (name, value, low, high) in enumerate(kept):
         y = TOP + row * (number + 0.5)
-        clear = " clear" if span.low > 0 or span.high < 0 else ""
+        clear = " clear" if low > 0 or high < 0 else ""
         parts.append(
-            f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(span.name)}</text>'
-            f'<g class="span{clear}"><line x1="{across(span.low):.1f}" y1="{y:.1f}" '
-            f'x2="{across(span.high):.1f}" y2="{y:.1f}"/>'
-            f'<circle cx="{across(span.value):.1f}" cy="{y:.1f}" r="4"/>'
-            f"<title>{span.value:+.1f}, 95 % {span.low:+.1f} to {span.high:+.1f}</title></g>"
+            f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(name)}</text>'
+            f'<g class="span{clear}"><line x1="{across(low):.1f}" y1="{y:.1f}" '
+            f'x2="{across(high):.1f}" y2="{y:.1f}"/>'
+            f'<circle cx="{across(value):.1f}" cy="{y:.1f}" r="4"/>'
+            f"<title>{value:+.1f}, 95 % {low:+.1f} to {high:+.1f}</title></g>"
         )
     parts.append(
         f'<text x="{(left + width - RIGHT) / 2}" y="{height - 6}" text-anchor="middle">'
@@ -168,13 +159,7 @@ def _step(span: float, most: int) -> float:
 
 def _frame(across: _Axis, up: _Axis, x: str, y: str) -> list[str]:
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
-    parts = []
-    for value in across.ticks:
-        at = across(value)
-        parts.append(f'<line class="grid" x1="{at:.1f}" y1="{TOP}" x2="{at:.1f}" y2="{bottom}"/>')
-        parts.append(
-            f'<text x="{at:.1f}" y="{bottom + 13}" text-anchor="middle">{_number(value)}</text>'
-        )
+    parts = _upright(across, bottom)
     for value in up.ticks:
         at = up(value)
         parts.append(f'<line class="grid" x1="{LEFT}" y1="{at:.1f}" x2="{right}" y2="{at:.1f}"/>')
@@ -188,6 +173,18 @@ def _frame(across: _Axis, up: _Axis, x: str, y: str) -> list[str]:
         f'<text x="12" y="{middle}" text-anchor="middle" transform="rotate(-90 12 {middle})">'
         f"{escape(y)}</text>",
     ]
+
+
+def _upright(across: _Axis, bottom: int) -> list[str]:
+    """The lines of a grid at an axis' ticks, with what they stand for."""
+    parts = []
+    for value in across.ticks:
+        at = f"{across(value):.1f}"
+        parts.append(f'<line class="grid" x1="{at}" y1="{TOP}" x2="{at}" y2="{bottom}"/>')
+        parts.append(
+            f'<text x="{at}" y="{bottom + 13}" text-anchor="middle">{_number(value)}</text>'
+        )
+    return parts
 
 
 def _number(value: float) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluate.report.charts import Dot, Span, forest, histogram, scatter
+from evaluate.report.charts import Dot, forest, histogram, scatter
 from evaluate.report.folders import Study, System
 from evaluate.report.material import Material
 from evaluate.scores.computing.bootstrap import draw_weights, interval, paired, weighted_means
@@ -147,11 +147,11 @@ def charts(
 def forest_of(rows: Sequence[Mapping[str, Any]], several: bool) -> str:
     """The paired differences as a forest plot; `several` names the system in each row."""
     spans = [
-        Span(
-            name=f"{row['metric']}, {row['system']}" if several else row["metric"],
-            value=100 * row["mean"],
-            low=100 * row["low"],
-            high=100 * row["high"],
+        (
+            f"{row['metric']}, {row['system']}" if several else row["metric"],
+            100 * row["mean"],
+            100 * row["low"],
+            100 * row["high"],
         )
         for row in rows
     ]

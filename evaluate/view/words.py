@@ -54,13 +54,13 @@ def from_pieces(
             groups[-1].append(number)
         else:
             groups.append([number])
-    known = {stem for text in references for stem in stems(text)}
+    said = _stems_of(references)
     return [
         Word(
             text=(text := "".join(pieces[i] for i in group).strip()) or "␣",
             probability=prod(probabilities[i] for i in group),
             pieces=tuple(group),
-            unheard=bool(references) and bool(stems(text)) and not stems(text) <= known,
+            unheard=bool(references) and not stems(text) <= said,
         )
         for group in groups
     ]
@@ -68,13 +68,13 @@ def from_pieces(
 
 def from_text(text: str, references: Sequence[str] = ()) -> list[Word]:
     """A caption's words where its pieces are not known."""
-    known = {stem for reference in references for stem in stems(reference)}
+    said = _stems_of(references)
     return [
         Word(
             text=word,
             probability=None,
             pieces=(),
-            unheard=bool(references) and bool(stems(word)) and not stems(word) <= known,
+            unheard=bool(references) and not stems(word) <= said,
         )
         for word in text.split()
     ]
@@ -93,6 +93,10 @@ def stems(text: str) -> set[str]:
     no score.
     """
     return {_stem(word) for word in words(text) if word not in EMPTY}
+
+
+def _stems_of(texts: Sequence[str]) -> set[str]:
+    return set().union(*map(stems, texts))
 
 
 def said_by_all(references: Sequence[str]) -> set[str]:

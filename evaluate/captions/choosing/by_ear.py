@@ -92,16 +92,12 @@ def rank_by_ear(
         pool = sorted(distinct([*searched, *drawn]), key=likelihood)
         texts = {text_of(searcher.run, item): item for item in pool}
         cosines = ear.cosines(clip.streams[STREAM], list(texts))
-        heard = [
-            _heard(item, cosine, searcher.options.choose_weight)
-            for item, cosine in zip(texts.values(), cosines, strict=True)
-        ]
-        candidates = [
-            replace(candidate_of(searcher.run, item), heard=by)
-            for item, by in zip(texts.values(), heard, strict=True)
-        ]
-        order = sorted(range(len(heard)), key=lambda i: -heard[i].combined)
-        ranked.append([candidates[i] for i in order])
+        candidates = []
+        for item, cosine in zip(texts.values(), cosines, strict=True):
+            by = _heard(item, cosine, searcher.options.choose_weight)
+            candidates.append((by.combined, replace(candidate_of(searcher.run, item), heard=by)))
+        candidates.sort(key=lambda pair: -pair[0])
+        ranked.append([candidate for _, candidate in candidates])
     return ranked
 
 

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from importlib import util
 from pathlib import Path
 
@@ -17,10 +16,8 @@ from evaluate.metrics.child import ScoreError
 from evaluate.metrics.spice import jars
 from evaluate.scores import score
 from evaluate.scores.score import Wanted, new_scorer
-
-
-def python(code: str) -> list[str]:
-    return [sys.executable, "-c", code]
+from tests.evaluate.metrics.test_child import python
+from tests.evaluate.scores.test_score import HalfEach
 
 
 @pytest.fixture
@@ -44,22 +41,13 @@ def test_without_the_package_asking_for_fense_ends_at_once(monkeypatch):
         new_scorer(Wanted(fense=True))
 
 
-class HalfSpice:
-    """SPICE that gives every clip 1/2."""
-
-    def scores(self, references, candidates):
-        return [np.full(len(file), 0.5) for file in candidates]
-
-    def close(self) -> None: ...
-
-
 def test_fense_and_its_parts_come_by_themselves_where_they_are_there(monkeypatch, shared_meteor):
     values = {"fense": [0.08, 0.6], "sbert_sim": [0.8, 0.6], "fer": [1.0, 0.0]}
     found = {name: np.array(clips) for name, clips in values.items()}
     monkeypatch.setattr(fense, "missing", lambda: None)
     monkeypatch.setattr(fense, "fense_values", lambda references, candidates: [found])
     monkeypatch.setattr(jars, "missing", lambda: None)
-    monkeypatch.setattr(score, "new_spice", lambda cache: HalfSpice())
+    monkeypatch.setattr(score, "new_spice", lambda cache: HalfEach())
     texts = ["dogs", "cats"], [["a bird"], ["wind"]]  # no word shared: CIDEr-D 0, SPIDEr 1/4
     scores = score.score_texts(*texts)
     assert scores.corpus["fense"] == pytest.approx(0.34)
