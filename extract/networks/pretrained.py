@@ -1,6 +1,5 @@
 """Networks out of a folder as transformers saves it, refused unless its weights are all there."""
 
-import json
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -8,6 +7,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from features.common.damaged import read_json, some
 from features.common.errors import WeightsError, first_line
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -43,13 +43,12 @@ def load_folder(kind: type[Model], folder: Path, *, surplus: tuple[str, ...] = (
         ) from error
     model, told = loaded
     problems = {
-        "missing": list(told["missing_keys"]),
+        "missing": told["missing_keys"],
         "surplus": [key for key in told["unexpected_keys"] if not key.startswith(surplus or "\0")],
         "misshaped": [str(found[0]) for found in told["mismatched_keys"]],
     }
-    if said := "; ".join(
-        f"{what}: {', '.join(sorted(keys)[:4])}" for what, keys in problems.items() if keys
-    ):
+    said = "; ".join(f"{what}: {some(sorted(keys))}" for what, keys in problems.items() if keys)
+    if said:
         raise WeightsError(f"{folder}: not the weights of {kind.__name__} ({said}); get it again")
     return cast(Model, model.eval())
 
@@ -57,10 +56,6 @@ def load_folder(kind: type[Model], folder: Path, *, surplus: tuple[str, ...] = (
 def _check_kind(kind: type[PreTrainedModel], folder: Path) -> None:
     path = folder / "config.json"
     expected = kind.config_class.model_type  # type: ignore[union-attr]
-    try:
-        config: Any = json.loads(path.read_text(encoding="utf-8"))
-        found = config.get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(f"{path}: cannot be read ({error}); get the folder again") from error
+    found = read_json(path, WeightsError).get("model_type")
     if found != expected:
         raise WeightsError(f"{path}: is a model of type {found!r}, expected {expected!r}")

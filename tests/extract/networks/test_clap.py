@@ -69,7 +69,7 @@ def test_a_missing_weight_is_named_where_transformers_would_make_one_up(folder, 
     ("change", "said"),
     [
         ({"model_type": "bart"}, "is a model of type 'bart', expected 'clap'"),
-        (None, "cannot be read"),
+        (None, "is no JSON that can be read; it is a web page"),
     ],
 )
 def test_another_model_or_a_damaged_folder_is_refused(folder, tmp_path, change, said):
