@@ -1,6 +1,7 @@
 """Small features folders and models that several test files use."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from features.reader import Features
 from tests.train.toy import random_clips, settings, stream_specs, write_features
 from train.data.inputs import InputBuilder
+from train.data.loader import Loader
 from train.data.prompts import clean_name
 from train.data.split import SplitData
 from train.model.pretrained import build_model, train_tokenizer
@@ -24,6 +26,15 @@ class Toy:
     tokenizer: object
     builder: InputBuilder
     model: TagBart
+
+    def data(self, folder: Path, split: str = "train") -> SplitData:
+        """A split of a features folder, as samples."""
+        return SplitData.load(Features(folder, split), self.builder, self.tokenizer)
+
+    def loader(self, data: SplitData, **settings) -> Loader:
+        """Batches of 4 made in this process, or as the settings say."""
+        usual = {"batch_size": 4, "decoder_start": 2, "threads": 0}
+        return Loader(data=data, builder=self.builder, **usual | settings)
 
 
 @pytest.fixture(scope="session")
@@ -58,5 +69,4 @@ def make_toy(toy_tokenizer):
 @pytest.fixture(scope="session")
 def toy_data(toy_features, make_toy):
     """The training split of `toy_features` as samples, for tags and PANNs."""
-    toy = make_toy()
-    return SplitData.load(Features(toy_features, "train"), toy.builder, toy.tokenizer)
+    return make_toy().data(toy_features)

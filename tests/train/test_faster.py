@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from train.data.loader import Loader
 from train.faster import COMPILING_PAYS, layers_pay
 from train.flat_adamw import FlatAdamW
 from train.model import vocabulary
@@ -19,8 +18,7 @@ def recipe(**train) -> Recipe:
 def model_and_batch(make_toy, toy_data):
     """A toy's model, and the first batch that it would learn from."""
     toy = make_toy()
-    loader = Loader(data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
-    return toy.model, next(iter(loader.epoch(0, 0))).batch
+    return toy.model, next(iter(toy.loader(toy_data).epoch(0, 0))).batch
 
 
 def test_layers_are_compiled_where_the_updates_repay_it(monkeypatch):

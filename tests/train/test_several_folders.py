@@ -37,7 +37,7 @@ def joined(toy_features, other, make_toy):
     def load(*weights: float, without=frozenset()) -> tuple[SplitData, Loader]:
         parts = [Features(toy_features, "train"), Features(other, "train")]
         data = SplitData.load(parts, toy.builder, toy.tokenizer, weights=weights, without=without)
-        loader = Loader(data=data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
+        loader = toy.loader(data)
         return data, loader
 
     return load

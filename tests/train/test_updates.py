@@ -8,7 +8,6 @@ import torch
 
 from tests.recorded import Counted
 from tests.train.toy import STILL
-from train.data.loader import Loader
 from train.distributed import Processes
 from train.optim import make_optimizer
 from train.updates import Updater
@@ -26,13 +25,8 @@ def updater_of(toy) -> Updater:
 def test_the_host_reads_no_number_while_it_launches_an_update_or_validates(
     toy_features, make_toy, precision, audio
 ):
-    from features.reader import Features
-    from train.data.split import SplitData
-
     toy = make_toy(train__precision=precision, inputs__audio=audio)
-    data = SplitData.load(Features(toy_features, "train"), toy.builder, toy.tokenizer)
-    loader = Loader(data=data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
-    pieces = list(loader.epoch(0, 0))
+    pieces = list(toy.loader(toy.data(toy_features)).epoch(0, 0))
     updater = updater_of(toy)
     with Counted() as counts:
         launched = [updater.launch(number, pieces[number : number + 2]) for number in range(2)]
@@ -69,8 +63,7 @@ def test_nothing_is_compiled_while_an_update_is_recorded(toy_data, make_toy, mon
     toy = make_toy(train__precision="bf16", train__compile=True, bart__encoder_layers=1,
                    bart__decoder_layers=1, optim__batch_size=2)  # fmt: skip
     updater = updater_of(toy)
-    loader = Loader(data=toy_data, builder=toy.builder, batch_size=2, decoder_start=2, threads=0)
-    pieces = list(loader.epoch(0, 0))
+    pieces = list(toy.loader(toy_data, batch_size=2).epoch(0, 0))
     lengths = {piece.batch.labels.shape[1]: piece for piece in pieces[:-1]}
     for piece in list(lengths.values())[:3]:
         # On its way to a GPU a batch gets memory of its own.
@@ -91,11 +84,8 @@ def test_an_update_in_bf16_takes_few_operations_besides_its_layers(toy_data, mak
     for layers in (1, 2):
         toy = make_toy(train__precision="bf16", bart__encoder_layers=layers,
                        bart__decoder_layers=layers)  # fmt: skip
-        loader = Loader(
-            data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0
-        )
         updater = updater_of(toy)
-        piece = next(iter(loader.epoch(0, 0)))
+        piece = next(iter(toy.loader(toy_data).epoch(0, 0)))
         with Counted() as counted:
             updater._update([piece.batch])
         counts.append(counted.operations)
@@ -109,13 +99,10 @@ def test_an_update_in_bf16_takes_few_operations_besides_its_layers(toy_data, mak
 
 def gradients(toy, loader, pieces) -> tuple[dict[str, torch.Tensor], float]:
     """What an update's optimiser is given, and the loss that is logged."""
-    optimizer = make_optimizer(toy.model, toy.recipe.optim)
-    found = {}
-    optimizer.step = lambda: found.update(
+    updater, found = updater_of(toy), {}
+    updater.optimizer.step = lambda: found.update(
         {name: weight.grad.clone() for name, weight in toy.model.named_parameters()}
     )
-    updater = Updater(recipe=toy.recipe, model=toy.model, processes=Processes(), updates=9,
-                      optimizer=optimizer)  # fmt: skip
     launched = updater.launch(0, pieces)
     return found, updater.check(launched, loader)[0]
 
@@ -124,7 +111,7 @@ def gradients(toy, loader, pieces) -> tuple[dict[str, torch.Tensor], float]:
 def test_every_token_weighs_the_same_in_short_captions_and_long_ones(toy_data, make_toy, pick):
     # 4 captions of at most 64 tokens: each token's loss counts 1 / 256, whatever the batch holds.
     toy = make_toy(optim__clip_norm=0, **STILL)
-    loader = Loader(data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
+    loader = toy.loader(toy_data)
     whole = [piece for piece in loader.epoch(0, 0) if len(piece.samples) == 4]
     piece = pick(whole, key=lambda piece: piece.labels)
     found, logged = gradients(toy, loader, [piece])
@@ -137,8 +124,7 @@ def test_every_token_weighs_the_same_in_short_captions_and_long_ones(toy_data, m
 
 def test_with_padding_counted_the_gradient_is_that_of_torchs_own_mean(toy_data, make_toy):
     toy = make_toy(optim__clip_norm=0, optim__loss_on_padding=True, **STILL)
-    loader = Loader(data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0,
-                    pad_labels_to=64)  # fmt: skip
+    loader = toy.loader(toy_data, pad_labels_to=64)
     piece = next(iter(loader.epoch(0, 0)))
     assert len(piece.samples) == 4
     found, logged = gradients(toy, loader, [piece])

@@ -8,23 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from features.reader import Features
 from train.data.batches import IGNORED
-from train.data.loader import Loader
 from train.data.resident import fits, with_resident_audio
-from train.data.split import SplitData
 
 
 @pytest.fixture
 def loader(toy_data, make_toy):
-    return Loader(
-        data=toy_data,
-        builder=make_toy().builder,
-        batch_size=4,
-        decoder_start=2,
-        bucket_batches=3,
-        threads=0,
-    )
+    return make_toy().loader(toy_data, bucket_batches=3)
 
 
 def tensors(piece) -> dict[str, torch.Tensor]:
@@ -148,8 +138,8 @@ def test_rows_looked_up_on_the_device_are_those_that_the_host_gathers(
     toy_features, make_toy, tags, audio
 ):
     toy = make_toy(inputs__tags=tags, inputs__audio=audio)
-    data = SplitData.load(Features(toy_features, "train"), toy.builder, toy.tokenizer)
-    host = Loader(data=data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
+    data = toy.data(toy_features)
+    host = toy.loader(data)
     streams = toy.recipe.inputs.audio_streams
     device = host.of(with_resident_audio(data, streams, torch.device("cpu")))
     pairs = [(host.epoch(0, 1), device.epoch(0, 1)), (host.evaluation(), device.evaluation())]
@@ -166,15 +156,14 @@ def test_rows_that_are_pooled_stay_on_the_host(toy_features, make_toy, monkeypat
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: memory)
     for audio, fitting in (('["vggish", "panns"]', True), ('["panns", "vggish"]', False)):
         toy = make_toy(inputs__tags="", inputs__audio=audio)
-        data = SplitData.load(Features(toy_features, "train"), toy.builder, toy.tokenizer)
+        data = toy.data(toy_features)
         assert fits(data, toy.builder, torch.device("cuda")) is fitting
 
 
 @pytest.mark.parametrize("tags", ["yamnet", ""])
 def test_lengths_padded_to_a_multiple_change_shapes_and_no_loss(toy_features, make_toy, tags):
     toy = make_toy(inputs__tags=tags, inputs__max_caption_tokens=13)
-    data = SplitData.load(Features(toy_features, "train"), toy.builder, toy.tokenizer)
-    plain = Loader(data=data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
+    plain = toy.loader(toy.data(toy_features))
     padded = replace(plain, length_multiple=8)
     for one, other in zip(plain.epoch(0, 0), padded.epoch(0, 0), strict=True):
         assert other.batch.attention_mask.shape[1] % 8 == 0

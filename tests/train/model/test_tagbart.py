@@ -9,7 +9,6 @@ from torch import nn
 
 from tests.train.toy import CLASSES, PANNS_WIDTH, VGGISH_WIDTH, stream_specs
 from train.data.inputs import InputBuilder
-from train.data.loader import Loader
 from train.data.prompts import clean_name
 from train.model.pretrained import meta_model
 from train.model.tagbart import TagBart, TagBartConfig, trainable_parameters
@@ -185,9 +184,8 @@ def test_audio_alone_feeds_the_projected_rows_and_no_tokens(make_toy):
 
 def test_padding_changes_neither_encoder_nor_loss_of_a_sample(make_toy, toy_data):
     toy = make_toy()
-    loader = Loader(data=toy_data, builder=toy.builder, batch_size=9, decoder_start=2, threads=0)
-    piece = next(iter(loader.epoch(0, 0)))
-    alone = Loader(data=toy_data, builder=toy.builder, batch_size=1, decoder_start=2, threads=0)
+    piece = next(iter(toy.loader(toy_data, batch_size=9).epoch(0, 0)))
+    alone = toy.loader(toy_data, batch_size=1)
     wanted = set(piece.samples.tolist())
     with torch.inference_mode():
         together = toy.model(piece.batch).item()
@@ -225,15 +223,7 @@ def loss_by_hand(model: TagBart, batch, captions: list[list[int]], pad_to: int) 
 def test_the_loss_equals_the_one_worked_out_by_hand(make_toy, toy_data, on_padding):
     pad_to = 20 if on_padding else 0
     toy = make_toy(bart__init_std=0.3)  # so that it matters where attention goes
-    loader = Loader(
-        data=toy_data,
-        builder=toy.builder,
-        batch_size=3,
-        decoder_start=2,
-        pad_labels_to=pad_to,
-        bucket_batches=1,
-        threads=0,
-    )
+    loader = toy.loader(toy_data, batch_size=3, pad_labels_to=pad_to, bucket_batches=1)
     piece = next(iter(loader.epoch(0, 0)))
     starts, lengths = toy_data.captions.start, toy_data.captions.length
     captions = [
@@ -251,8 +241,7 @@ def test_the_loss_equals_the_one_worked_out_by_hand(make_toy, toy_data, on_paddi
 
 def test_label_smoothing_mixes_in_the_mean_over_all_tokens(make_toy, toy_data):
     toy = make_toy()
-    loader = Loader(data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
-    batch = next(iter(loader.epoch(0, 0))).batch
+    batch = next(iter(toy.loader(toy_data).epoch(0, 0))).batch
     with torch.inference_mode():
         embeds, mask = toy.model.encoder_inputs(batch)
         logits = toy.model.bart(
@@ -266,8 +255,7 @@ def test_label_smoothing_mixes_in_the_mean_over_all_tokens(make_toy, toy_data):
 
 def test_gradients_of_embeddings_looked_up_apart_are_the_same(make_toy, toy_data, monkeypatch):
     toy = make_toy(bart__dropout=0.0, bart__attention_dropout=0.0, bart__scale_embedding=True)
-    loader = Loader(data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
-    batch = next(iter(loader.epoch(0, 0))).batch
+    batch = next(iter(toy.loader(toy_data).epoch(0, 0))).batch
     padding = toy.model.config.bart.pad_token_id
     assert (batch.input_ids == padding).any()
     assert len(batch.input_ids.unique()) < batch.input_ids.numel()

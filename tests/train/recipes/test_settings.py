@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from tests.train.test_updates import updater_of
 from tests.train.toy import STILL, settings
 from train.recipes.files import load_recipe
 from train.run import Job, train
@@ -36,24 +37,16 @@ def test_bf16_trains_float32_weights_with_losses_near_those_of_float32(
 
 
 def test_bf16_computes_in_bf16_over_masters_and_moments_in_float32(make_toy, toy_data):
-    from train.data.loader import Loader
-    from train.distributed import Processes
-    from train.optim import make_optimizer
-    from train.updates import Updater
-
     toy = make_toy(train__precision="bf16")
-    optimizer = make_optimizer(toy.model, toy.recipe.optim, toy.recipe.train.precision)
-    loader = Loader(data=toy_data, builder=toy.builder, batch_size=4, decoder_start=2, threads=0)
-    updater = Updater(recipe=toy.recipe, model=toy.model, optimizer=optimizer,
-                      processes=Processes(), updates=1)  # fmt: skip
-    found = []
+    updater, found = updater_of(toy), []
     toy.model.bart.model.decoder.layers[0].fc1.register_forward_hook(
         lambda module, inputs, output: found.append(output.dtype)
     )
-    updater.launch(0, [next(iter(loader.epoch(0, 0)))])
+    updater.launch(0, [next(iter(toy.loader(toy_data).epoch(0, 0)))])
     assert found == [torch.bfloat16]
     assert {weight.dtype for weight in toy.model.parameters()} == {torch.bfloat16}
-    held = [*optimizer.masters.values(), *(s["exp_avg"] for s in optimizer.state.values())]
+    moments = [state["exp_avg"] for state in updater.optimizer.state.values()]
+    held = [*updater.optimizer.masters.values(), *moments]
     assert {tensor.dtype for tensor in held} == {torch.float32}
 
 
