@@ -69,6 +69,11 @@ def options(out: Path, weights: Path, **others: object) -> list[str]:
     ]
 
 
+def run_small(dump: Path, out: Path, weights: Path, **others: object) -> Done:
+    """Run `python -m extract run` in this process; see `options`."""
+    return extract("run", dump, *options(out, weights, **others))
+
+
 def start_warm(log: Path, *arguments: object):
     """Start the command in a process group of its own; its stdout and stderr go to `log`.
 

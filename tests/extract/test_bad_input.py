@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from features.reader import Features
-from tests.extract.command import RATE_HZ, extract, only_error, options, write_clips
+from tests.extract.command import RATE_HZ, extract, only_error, options, run_small, write_clips
 
 
 def test_a_tenth_of_a_second_is_zero_padded(tiny_weights, tmp_path):
@@ -32,7 +32,7 @@ def test_clips_that_cannot_be_used_are_listed_and_end_in_exit_code_1(tiny_weight
     whole = (dump / "c000.wav").read_bytes()
     (dump / "half.wav").write_bytes(whole[: len(whole) // 2])
     soundfile.write(dump / "nan.wav", np.full(1000, np.nan, np.float32), RATE_HZ, "FLOAT")
-    done = extract("run", dump, *options(out, tiny_weights, streams="vggish"))
+    done = run_small(dump, out, tiny_weights, streams="vggish")
     assert done.code == 1 and "Traceback" not in done.stderr
     with (out / "failures.csv").open(newline="") as file:
         reasons = {row["clip"]: row["reason"] for row in csv.DictReader(file)}
@@ -42,7 +42,7 @@ def test_clips_that_cannot_be_used_are_listed_and_end_in_exit_code_1(tiny_weight
     assert "1,000 of 1,000 samples are NaN" in reasons["nan.wav"]
     assert Features(out, "all").ids == ["c000.wav", "c001.wav"]
     # Said again by a run that finds everything done.
-    assert extract("run", dump, *options(out, tiny_weights, streams="vggish")).code == 1
+    assert run_small(dump, out, tiny_weights, streams="vggish").code == 1
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_an_output_that_is_a_file_ends_in_one_line(tiny_weights, tmp_path):
     write_clips(tmp_path / "dump", 1)
     (tmp_path / "out").touch()
     assert "is no folder, so nothing can be written into it" in only_error(
-        extract("run", tmp_path / "dump", *options(tmp_path / "out", tiny_weights))
+        run_small(tmp_path / "dump", tmp_path / "out", tiny_weights)
     )
 
 
@@ -92,7 +92,7 @@ def test_an_output_that_holds_a_run_ends_in_one_line(tiny_weights, tmp_path):
     write_clips(tmp_path / "dump", 1)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.toml").touch()
-    done = extract("run", tmp_path / "dump", *options(tmp_path / "run", tiny_weights))
+    done = run_small(tmp_path / "dump", tmp_path / "run", tiny_weights)
     assert "run: holds a run (recipe.toml), with which features would be mixed" in only_error(done)
 
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from features.verify import verify
-from tests.extract.command import contents, extract, options, write_clips
+from tests.extract.command import contents, options, run_small, write_clips
 from tests.forking import ROOT
 
 SHARDS, SHARD_CLIPS = 16, 3
@@ -27,7 +27,7 @@ def test_an_address_where_no_cluster_is_ends_in_one_line(
     write_clips(tmp_path / "dump", 1)
     monkeypatch.setenv("RAY_ADDRESS", address)
     chosen = {"engine": "ray", "streams": "vggish"}
-    done = extract("run", tmp_path / "dump", *options(tmp_path / "out", tiny_weights, **chosen))
+    done = run_small(tmp_path / "dump", tmp_path / "out", tiny_weights, **chosen)
     assert done.code == 2 and done.stdout == "" and "Traceback" not in done.stderr
     (line,) = done.errors
     assert f"no Ray cluster answers at RAY_ADDRESS={address}" in line and "unset" in line
@@ -70,7 +70,7 @@ def test_a_cluster_that_loses_a_node_makes_the_local_result(tiny_weights, tmp_pa
     assert driver.returncode == 0, log.read_text()
     assert printed == ""
     assert "Traceback" not in log.read_text()
-    assert extract("run", dump, *options(local, tiny_weights, **chosen)).code == 0
+    assert run_small(dump, local, tiny_weights, **chosen).code == 0
     assert contents(out) == contents(local)
     assert verify(out) == []
     assert list(out.glob("*/.*.part")) == []

@@ -10,8 +10,7 @@ import torch
 import extract.sound.decode
 from extract.running.encoder import Encoder
 from features.verify import verify
-from tests.extract.command import extract as run_extract
-from tests.extract.command import options, start_warm_and_die, write_clips
+from tests.extract.command import options, run_small, start_warm_and_die, write_clips
 
 CLIPS, SHARD_CLIPS, BATCH_CLIPS = 13, 11, 3
 STREAMS = "yamnet,vggish"
@@ -49,9 +48,7 @@ def run(tiny_weights):
 
     def start(dump, out, **others):
         chosen = {"streams": STREAMS, "shard_clips": SHARD_CLIPS, "workers": 0} | others
-        return run_extract(
-            "run", dump, *options(out, tiny_weights, batch_clips=BATCH_CLIPS, **chosen)
-        )
+        return run_small(dump, out, tiny_weights, batch_clips=BATCH_CLIPS, **chosen)
 
     return start
 

@@ -22,8 +22,8 @@ from features.spec import Index
 from features.verify import verify
 from tests.extract.command import (
     contents,
-    extract,
     options,
+    run_small,
     start_warm,
     start_warm_and_die,
     write_clips,
@@ -49,12 +49,7 @@ def dump(tmp_path_factory):
 def undisturbed(dump, tiny_weights, tmp_path_factory):
     """Contents of an extraction that nobody killed, and the seconds from a shard to the next."""
     out = tmp_path_factory.mktemp("undisturbed")
-    assert (
-        extract(
-            "run", dump, *options(out, tiny_weights, shard_clips=SHARD_CLIPS, streams=STREAMS)
-        ).code
-        == 0
-    )
+    assert run_small(dump, out, tiny_weights, shard_clips=SHARD_CLIPS, streams=STREAMS).code == 0
     done_s = [mark.stat().st_mtime for mark in out.glob("all/0*.json")]
     return contents(out), (max(done_s) - min(done_s)) / (SHARDS - 1)
 
@@ -129,9 +124,7 @@ def test_thirty_kills_change_nothing_and_cost_one_shard_each(
         before = now
         told.append(len(now))
     assert not (out / "features.json").exists()
-    last = extract(
-        "run", dump, *options(out, tiny_weights, shard_clips=SHARD_CLIPS, streams=STREAMS)
-    )
+    last = run_small(dump, out, tiny_weights, shard_clips=SHARD_CLIPS, streams=STREAMS)
     assert last.code == 0
     # Every start went on from all that was finished when the one before was killed.
     found = [int(text) for text in re.findall(r"shards, (\d+) of them", log.read_text())]

@@ -13,8 +13,7 @@ from extract.shards import ShardTask
 from extract.sound.decode import Settings
 from features.common.errors import ConfigError
 from features.spec import Index
-from tests.extract.command import extract as run_extract
-from tests.extract.command import only_error, options, write_clips
+from tests.extract.command import only_error, run_small, write_clips
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +26,7 @@ def dump(tmp_path_factory):
 @pytest.fixture
 def ran(dump, tiny_weights, tmp_path):
     """A function from options to how an extraction into `tmp_path / "out"` ended."""
-    return lambda **given: run_extract(
-        "run", dump, *options(tmp_path / "out", tiny_weights, **given)
-    )
+    return lambda **given: run_small(dump, tmp_path / "out", tiny_weights, **given)
 
 
 def made_in(out) -> dict[str, str]:

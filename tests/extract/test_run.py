@@ -1,6 +1,5 @@
 """`python -m extract run`: what it makes, from what, and what it goes on with."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -21,7 +20,16 @@ from features.common.errors import ConfigError
 from features.reader import Features
 from features.spec import CLOTHO_SPLITS, EMBEDDING, Index
 from features.verify import verify
-from tests.extract.command import RATE_HZ, contents, extract, only_error, options, write_clips
+from tests.extract.command import (
+    RATE_HZ,
+    contents,
+    extract,
+    only_error,
+    options,
+    run_small,
+    write_clips,
+)
+from tests.extract.dump.dumps import clotho
 
 CLIPS, SHARD_CLIPS = 12, 3
 
@@ -37,7 +45,7 @@ def dump(tmp_path_factory):
 def made(dump, tiny_weights, tmp_path_factory):
     """A finished features folder with all three streams. Tests that change it take a copy."""
     out = tmp_path_factory.mktemp("made")
-    done = extract("run", dump, *options(out, tiny_weights, shard_clips=SHARD_CLIPS))
+    done = run_small(dump, out, tiny_weights, shard_clips=SHARD_CLIPS)
     assert done.code == 0, done.stderr
     assert done.stdout == ""
     return out
@@ -62,14 +70,14 @@ def shards(out: Path) -> dict[str, tuple[int, int]]:
 
 def test_a_finished_output_is_left_as_it_is(dump, made, tiny_weights):
     before = shards(made)
-    done = extract("run", dump, *options(made, tiny_weights, shard_clips=SHARD_CLIPS))
+    done = run_small(dump, made, tiny_weights, shard_clips=SHARD_CLIPS)
     assert done.code == 0 and shards(made) == before
     assert "4 shards, 4 of them finished before" in done.stderr
 
 
 def test_what_is_stored_does_not_depend_on_workers_and_shards(dump, made, tiny_weights, tmp_path):
     out = tmp_path / "out"
-    assert extract("run", dump, *options(out, tiny_weights, workers=0, shard_clips=5)).code == 0
+    assert run_small(dump, out, tiny_weights, workers=0, shard_clips=5).code == 0
     found, expected = Features(out, "all"), Features(made, "all")
     assert found.ids == expected.ids
     for name in ("yamnet", "vggish", "panns"):
@@ -83,10 +91,7 @@ def test_what_is_stored_does_not_depend_on_workers_and_shards(dump, made, tiny_w
 def test_new_audio_makes_only_its_shard_again(dump, tiny_weights, tmp_path):
     mine = tmp_path / "dump"
     shutil.copytree(dump, mine)
-    (mine / "captions").mkdir()
-    rows = "".join(f"c{i:03d}.wav,{','.join('abcde')}\n" for i in range(CLIPS))
-    header = "file_name," + ",".join(f"caption_{n}" for n in range(1, 6)) + "\n"
-    (mine / "captions" / "clotho_captions_evaluation.csv").write_text(header + rows)
+    clotho(mine / "captions", [f"c{i:03d}.wav" for i in range(CLIPS)], split="evaluation")
     late = mine / "c004.wav"
     hidden = late.rename(tmp_path / "c004.wav")
     arguments = options(tmp_path / "out", tiny_weights, shard_clips=SHARD_CLIPS, streams="yamnet")
@@ -113,9 +118,7 @@ def test_a_stream_added_later_leaves_the_others_as_they_were(
     only = tmp_path / "only"
     only.mkdir()
     shutil.copy(tiny_weights / "vggish.safetensors", only)
-    done = extract(
-        "run", dump, *options(two_streams, only, shard_clips=SHARD_CLIPS, streams="vggish")
-    )
+    done = run_small(dump, two_streams, only, shard_clips=SHARD_CLIPS, streams="vggish")
     assert done.code == 0, done.stderr
     assert verify(two_streams) == []
     assert set(Index.read(two_streams).streams) == {"yamnet", "vggish", "panns"}
@@ -150,7 +153,7 @@ def test_a_network_of_ones_own_is_an_entry_among_the_streams(
     monkeypatch.setitem(STREAMS, "loudness", stream)
     (tmp_path / "loudness.txt").write_text("a meter")
     chosen = {"shard_clips": SHARD_CLIPS, "streams": "loudness", "dtype": "float32"}
-    done = extract("run", dump, *options(two_streams, tmp_path, **chosen))
+    done = run_small(dump, two_streams, tmp_path, **chosen)
     assert done.code == 0, done.stderr
     assert verify(two_streams) == []
     assert set(Index.read(two_streams).streams) == {"yamnet", "panns", "loudness"}
@@ -167,7 +170,7 @@ def test_other_weights_are_refused(dump, two_streams, tiny_weights, tmp_path):
     changed = (other / "yamnet.safetensors").read_bytes()
     (other / "yamnet.safetensors").write_bytes(changed[:-1] + bytes([changed[-1] ^ 1]))
     before = shards(two_streams)
-    line = only_error(extract("run", dump, *options(two_streams, other, shard_clips=SHARD_CLIPS)))
+    line = only_error(run_small(dump, two_streams, other, shard_clips=SHARD_CLIPS))
     assert "yamnet" in line and "weights_sha256" in line
     assert shards(two_streams) == before and verify(two_streams) == []
 
@@ -179,7 +182,7 @@ def test_other_weights_are_refused(dump, two_streams, tiny_weights, tmp_path):
 def test_other_settings_are_refused(dump, two_streams, tiny_weights, option, value, named):
     before = shards(two_streams)
     arguments = {"shard_clips": SHARD_CLIPS, "streams": "yamnet,panns", option: value}
-    line = only_error(extract("run", dump, *options(two_streams, tiny_weights, **arguments)))
+    line = only_error(run_small(dump, two_streams, tiny_weights, **arguments))
     assert named in line and "another --out" in line
     assert shards(two_streams) == before and verify(two_streams) == []
 
@@ -191,7 +194,7 @@ def test_a_folder_resampled_by_another_filter_is_refused(dump, two_streams, tiny
         path.write_text(older)
     before = shards(two_streams)
     arguments = {"shard_clips": SHARD_CLIPS, "streams": asked}
-    line = only_error(extract("run", dump, *options(two_streams, tiny_weights, **arguments)))
+    line = only_error(run_small(dump, two_streams, tiny_weights, **arguments))
     assert "'resampy 0.4.3 kaiser_best'" in line and "'resampy 0.2.2 kaiser_best'" in line
     assert "another --out" in line and shards(two_streams) == before
 
@@ -199,11 +202,7 @@ def test_a_folder_resampled_by_another_filter_is_refused(dump, two_streams, tiny
 def test_a_stream_is_not_added_to_an_unfinished_output(dump, two_streams, tiny_weights):
     (two_streams / "all" / "00002.json").unlink()
     line = only_error(
-        extract(
-            "run",
-            dump,
-            *options(two_streams, tiny_weights, shard_clips=SHARD_CLIPS, streams="vggish"),
-        )
+        run_small(dump, two_streams, tiny_weights, shard_clips=SHARD_CLIPS, streams="vggish")
     )
     assert "1 shards are still to make" in line and "--streams panns,yamnet,vggish" in line
 
@@ -233,7 +232,7 @@ def test_bf16_on_a_processor_without_its_instructions_is_said(
     found = {"cpu_name": "some bf16", "avx2": True, "avx512_bf16": able, "amx_bf16": False}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
     chosen = {"precision": "bf16", "streams": "vggish"}
-    done = extract("run", dump, *options(tmp_path / "out", tiny_weights, **chosen))
+    done = run_small(dump, tmp_path / "out", tiny_weights, **chosen)
     assert done.code == 0 and done.stderr.count("no bf16 instructions") == said
 
 
@@ -272,26 +271,24 @@ def test_the_parts_of_a_run_equal_the_whole_and_the_last_publishes(
 
 
 def test_clotho_has_five_captions_and_a_panns_window_for_each_10_s(tiny_weights, tmp_path):
-    seconds = {"short.wav": 15.0, "long one.wav": 30.0, "odd.wav": 20.1}
-    names = list(seconds)
-    for split in ("development", "validation", "evaluation"):
-        (tmp_path / "dump" / split).mkdir(parents=True)
-        with (tmp_path / f"dump/clotho_captions_{split}.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["file_name", *(f"caption_{n}" for n in range(1, 6))])
-            writer.writerow([names[0], *(f"{split} {n}" for n in range(1, 6))])
-            names = names[1:] + names[:1]
-    for split, name in zip(("development", "validation", "evaluation"), seconds, strict=True):
-        noise = np.random.default_rng(0).normal(0, 0.1, int(seconds[name] * RATE_HZ))
+    splits = {
+        "development": ("short.wav", 15.0),
+        "validation": ("long one.wav", 30.0),
+        "evaluation": ("odd.wav", 20.1),
+    }
+    for split, (name, seconds) in splits.items():
+        clotho(tmp_path / "dump", [name], split)
+        (tmp_path / "dump" / split).mkdir()
+        noise = np.random.default_rng(0).normal(0, 0.1, int(seconds * RATE_HZ))
         soundfile.write(tmp_path / "dump" / split / name, noise, RATE_HZ)
     out = tmp_path / "out"
-    done = extract("run", tmp_path / "dump", *options(out, tiny_weights))
+    done = run_small(tmp_path / "dump", out, tiny_weights)
     assert done.code == 0, done.stderr
     assert "(clotho)" in done.stderr
     rows = {}
-    for split in ("development", "validation", "evaluation"):
+    for split, (name, _) in splits.items():
         (clip,) = Features(out, split)
-        assert clip.captions == tuple(f"{split} {n}" for n in range(1, 6))
+        assert clip.captions == tuple(f"{name} {n}" for n in range(1, 6))
         rows[clip.id] = [len(clip.streams[name]) for name in ("yamnet", "vggish", "panns")]
     # PANNs: ceil(s / 10). VGGish: 1 + (s - 0.975) // 0.96. YAMNet: every second one of
     # 1 + ceil((s - 0.975) / 0.48).

@@ -6,7 +6,7 @@ import numpy as np
 
 from features.reader import Features
 from features.verify import verify
-from tests.extract.command import extract, options
+from tests.extract.command import run_small
 from tests.extract.zoo import make_zoo
 
 
@@ -21,7 +21,7 @@ def test_the_zoo_is_extracted_as_documented_or_named_with_its_reason(
     zoo, good, out, alone = (tmp_path / name for name in ("zoo", "good", "out", "alone"))
     animals = make_zoo(zoo)
     chosen = {"streams": "yamnet,vggish", "batch_clips": 4, "dtype": "float32", "shard_clips": 30}
-    done = extract("run", zoo, *options(out, tiny_weights, **chosen))
+    done = run_small(zoo, out, tiny_weights, **chosen)
     assert done.code == 1 and done.stdout == "" and "Traceback" not in done.stderr
     assert verify(out) == []
 
@@ -40,7 +40,7 @@ def test_the_zoo_is_extracted_as_documented_or_named_with_its_reason(
     for animal in animals:
         if animal.extracted and animal.name != "an_hour.wav":  # takes as long as all the others
             (good / animal.name).symlink_to((zoo / animal.name).resolve())
-    assert extract("run", good, *options(alone, tiny_weights, **chosen)).code == 0
+    assert run_small(good, alone, tiny_weights, **chosen).code == 0
     expected = Features(alone, "all")
     assert set(found.ids) == {*expected.ids, "an_hour.wav"}
     for clip in expected:

@@ -16,7 +16,7 @@ from extract.sound.endings import plain_endings
 from extract.sound.ring import Ring
 from features.common.errors import TagbartError
 from features.verify import verify
-from tests.extract.command import extract, only_error, options, start_warm, write_clips
+from tests.extract.command import only_error, options, run_small, start_warm, write_clips
 
 LONGEST_WAIT_S = 600.0
 
@@ -38,9 +38,7 @@ def running(tiny_weights, tmp_path):
         log, "run", many, *options(out, tiny_weights, shard_clips=8, streams="vggish")
     )
     chosen = {"shard_clips": 8, "streams": "vggish"}
-    process.again = lambda **others: extract(
-        "run", many, *options(out, tiny_weights, **chosen, **others)
-    )
+    process.again = lambda **others: run_small(many, out, tiny_weights, **chosen, **others)
     process.out, process.log = out, log
     # The run goes on for a second only: on a busy machine it may not overtake who waits for it.
     os.setpriority(os.PRIO_PROCESS, process.pid, 19)
@@ -114,15 +112,15 @@ def test_a_full_disk_is_one_clear_line_and_a_rerun_completes(tiny_weights, tmp_p
     write_clips(dump, 12)
     chosen = {"shard_clips": 6, "streams": "vggish"}
     with largest_file(2_000):  # a shard needs more
-        line = only_error(extract("run", dump, *options(out, tiny_weights, workers=0, **chosen)))
+        line = only_error(run_small(dump, out, tiny_weights, workers=0, **chosen))
     assert "File too large; make room" in line
     assert list(out.glob("*/*")) == []
     # The sound of a clip that finds no slot comes from the workers through files in memory.
     with largest_file(2_000), monkeypatch.context() as patch:
         patch.setattr(extract_pipeline, "ring_for", lambda settings: Ring(0))
-        line = only_error(extract("run", dump, *options(out, tiny_weights, workers=1, **chosen)))
+        line = only_error(run_small(dump, out, tiny_weights, workers=1, **chosen))
     assert "/dev/shm is full" in line
-    done = extract("run", dump, *options(out, tiny_weights, **chosen))
+    done = run_small(dump, out, tiny_weights, **chosen)
     assert done.code == 0 and verify(out) == []
 
 
