@@ -180,7 +180,8 @@ def fetch_command(
     Example: python -m extract fetch panns
     """
     from extract.streams import STREAMS
-    from extract.weights.fetch import fetch, names_wanted, official_from
+    from extract.weights.fetch import fetch
+    from extract.weights.official import names_wanted, official_from
 
     official = official_from(source)
     chosen = names_wanted(names or (), official)

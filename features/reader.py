@@ -65,7 +65,7 @@ class Expected:
             yield f"holds streams {sorted(found.streams)}, expected {sorted(self.streams)}"
         for name in sorted(self.streams.keys() & found.streams.keys()):
             for key, value in found.streams[name].attrs().items():
-                listed = self.streams[name].get(key, UNKNOWN)  # an index of before lacks some
+                listed = self.streams[name].get(key, UNKNOWN)  # older ones lack some
                 if listed != value:
                     yield f"stream {name}: {key} is {value!r}, {INDEX_NAME} says {listed!r}"
 

@@ -154,7 +154,7 @@ class _Reader:
         if start + rows * width * values.dtype.itemsize > self._size:
             raise _Wrong(f"stream {name}: its values end beyond the end of the file")
         attrs = {key: _attribute(group, key) for key in StreamSpec.__dataclass_fields__}
-        attrs["heard_audiocaps"] = attrs["heard_audiocaps"] or UNKNOWN  # shards of before
+        attrs["heard_audiocaps"] = attrs["heard_audiocaps"] or UNKNOWN  # older shards
         attrs |= {"name": name, "width": width, "dtype": values.dtype.name}
         tags = attrs["kind"] == TAG_LOGITS
         attrs["classes"] = tuple(self._texts(group, "classes", width)) if tags else ()

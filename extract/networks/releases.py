@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from extract.networks import convnext, log_mel, panns, panns_tags, vggish, yamnet
 from extract.weights import tfhub
-from extract.weights.fetch import CLASS_MAP_NAME
 from extract.weights.hub import sha256_of_weights
 from extract.weights.keras_h5 import read_keras
+from extract.weights.official import CLASS_MAP_NAME
 from extract.weights.state_dicts import (
     Loaded,
     fit,

@@ -228,7 +228,7 @@ def test_a_failed_block_leaves_neither_a_draft_nor_a_change(tmp_path):
     assert target.read_text() == "old"
 
 
-def test_a_folder_of_before_says_unknown_of_what_its_networks_have_heard(folder):
+def test_an_older_folder_says_unknown_of_what_its_networks_have_heard(folder):
     index = json.loads((folder / "features.json").read_text())
     for split in index["splits"].values():
         for entry in split["shards"]:

@@ -23,6 +23,11 @@ _TEXTS = [
 ]
 _WEIGHTS = ["model.safetensors", "pytorch_model.bin"]  # the first that there is
 _TIMEOUT_S = 10
+# Of a run, as people write it, also as the address of its page; Path makes one slash of two.
+_RUN_NAME = re.compile(
+    r"(?:(?:https?:/+)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf:/+)?"
+    r"(?P<name>[\w.-]+/(?P<folder>[\w.-]+))(?:(?:@|/tree/)(?P<revision>[\w.-]+))?"
+)
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
@@ -69,6 +74,19 @@ def model_folder(setting: str, name: str, revision: str, *, weights: bool) -> Pa
             "train from random weights with --set model.pretrained=none --set "
             "model.tokenizer=FOLDER"
         ) from error
+
+
+def if_on_a_hub(path: Path) -> str:
+    """What to do where a run that is not here has a name as on a hub; "" where it has not."""
+    found = _RUN_NAME.fullmatch(str(path))
+    if path.exists() or not found:
+        return ""
+    name, folder, revision = found["name"], found["folder"], found["revision"] or ""
+    asked = f" --revision {revision}" if revision else ""
+    return (
+        "; if it is the name of a run on Hugging Face's hub, fetch it first: "
+        f"hf download {name}{asked} --local-dir {folder}, and name that folder"
+    )
 
 
 def _complete(folder: Path, weights: bool) -> bool:

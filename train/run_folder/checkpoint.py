@@ -11,7 +11,6 @@ RUN/curves.png, README.md   the losses as a picture; the model card of a finishe
 RUN/finished.json           what the run came to
 """
 
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from features.spec import StreamSpec
 from train.data.inputs import InputBuilder
 from train.model.config_file import NAME as CONFIG_NAME
 from train.model.config_file import read_tagbart_config
+from train.model.hub import if_on_a_hub
 from train.model.pretrained import check_special_tokens, quiet_transformers, read_tokenizer
 from train.model.tagbart import TagBart, freeze_decoder
 from train.model.weights_file import fit_weights, read_weights, with_memory
@@ -41,11 +41,6 @@ WEIGHTS_NAME = "model.safetensors"
 STREAMS_NAME = "streams.json"
 FINISHED_NAME = "finished.json"
 
-# As people write it, also as the address of its page; Path makes one slash of two.
-_HUB_NAME = re.compile(
-    r"(?:(?:https?:/+)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf:/+)?"
-    r"(?P<name>[\w.-]+/(?P<folder>[\w.-]+))(?:(?:@|/tree/)(?P<revision>[\w.-]+))?"
-)
 # For runs that did not note what their checkpoint says, as far as known.
 _DECODING: dict[str, dict[str, Any]] = {
     "facebook/bart-large-cnn": {"max_length": 142, "length_penalty": 2.0},
@@ -229,26 +224,13 @@ def _require_files(path: Path, names: tuple[str, ...]) -> None:
     if not path.is_dir():
         if path.is_file():
             raise RunError(f"{path}: is a file; RUN is the folder that train wrote")
-        raise RunError(f"{path}: no such run folder{_if_on_a_hub(path)}")
+        raise RunError(f"{path}: no such run folder{if_on_a_hub(path)}")
     for name in names:
         if not (path / name).is_file():
             raise RunError(
                 f"{path}: found no {name}, so this is no run with trained weights; train one "
                 f"with: python -m train run FEATURES --out {path}"
             )
-
-
-def _if_on_a_hub(path: Path) -> str:
-    """What to do where a name looks like that of a model on a hub."""
-    found = _HUB_NAME.fullmatch(str(path))
-    if path.exists() or not found:
-        return ""
-    name, folder, revision = found["name"], found["folder"], found["revision"] or ""
-    asked = f" --revision {revision}" if revision else ""
-    return (
-        "; if it is the name of a run on Hugging Face's hub, fetch it first: "
-        f"hf download {name}{asked} --local-dir {folder}, and name that folder"
-    )
 
 
 def open_unfilled(path: Path) -> Run:

@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 
 from extract.streams import STREAMS
-from extract.weights.fetch import (
+from extract.weights.fetch import RECORD_NAME, fetch
+from extract.weights.official import (
     CLASS_MAP_NAME,
     DEFAULT_NAMES,
     OFFICIAL,
-    RECORD_NAME,
     SOURCES,
     TFHUB,
     Official,
-    fetch,
 )
 from features.common.download import DownloadError, Patience, RemoteFile
 from features.common.errors import ConfigError

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import huggingface_hub
 import pytest
 
-from extract.weights.fetch import OFFICIAL, fetch, official_from
+from extract.weights.fetch import fetch
+from extract.weights.official import OFFICIAL, official_from
 from features.common.download import DownloadError
 from features.common.errors import ConfigError
 
