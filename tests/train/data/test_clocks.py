@@ -37,6 +37,8 @@ def test_rows_of_the_same_clock_or_a_slower_one_stay_as_they_are(hop_s, repeats)
     rows = Rows(values=np.ones((3, 2), np.float16), counts=np.array([1, 2]))
     pace = Pace(hop_s=hop_s, clock_s=0.96)
     assert pace.brought(rows) is rows and pace.repeats == repeats
+    # Nothing but their ratio counts.
+    assert Pace(hop_s=hop_s / 4, clock_s=0.24).repeats == repeats
 
 
 def test_a_slow_streams_rows_are_repeated_and_its_last_one_stands_for_the_rest():

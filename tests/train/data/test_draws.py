@@ -1,11 +1,25 @@
 """Tags are drawn in proportion to their scores, and depend on nothing but what they should."""
 
 import numpy as np
+import pytest
 
 from train.data.draws import clip_keys, draw_tags, likeliest_tags, sample_keys, uniforms
 
 # 0.999 quantile of the chi-square distribution with 5 degrees of freedom (tables).
 CHI_SQUARE_5_999 = 20.515
+
+
+# The first numbers of splitmix64.c (Vigna 2015) for the seed 1234567.
+SPLITMIX64_OF_1234567 = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+GOLDEN, BITS_64 = 0x9E3779B97F4A7C15, 2**64 - 1
+
+
+def splitmix64(seed: int, number: int) -> int:
+    """Number `number`, counted from 1, of splitmix64, in Python's whole numbers."""
+    state = (seed + number * GOLDEN) & BITS_64
+    state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & BITS_64
+    state = (state ^ (state >> 27)) * 0x94D049BB133111EB & BITS_64
+    return state ^ (state >> 31)
 
 
 def draws_of(logits: np.ndarray, epochs: int, seed: int = 7) -> np.ndarray:
@@ -23,6 +37,35 @@ def test_frequencies_over_100_000_draws_match_the_scores():
     found = np.bincount(draws_of(logits, 10_000).ravel(), minlength=6)
     assert found.sum() == 100_000
     assert ((found - expected) ** 2 / expected).sum() < CHI_SQUARE_5_999
+
+
+@pytest.mark.parametrize("classes", [521, 527, 2, 17])
+def test_every_class_is_drawn_in_proportion_to_its_score_however_many_there_are(classes):
+    logits = np.random.default_rng(0).normal(-2, 2, (1, classes)).astype(np.float32)
+    scores = 1 / (1 + np.exp(-logits[0].astype(np.float64)))
+    even = (np.arange(50_000) + 0.5) / 50_000
+    tags = draw_tags(np.broadcast_to(logits, (50_000, classes)), even)
+    found = np.bincount(tags, minlength=classes)
+    # By the inverse CDF a class takes one stretch of the even numbers: within one of its share,
+    # and float32's sums may shift its ends.
+    assert np.abs(found - 50_000 * scores / scores.sum()).max() < 1.1
+
+
+def test_draws_are_those_of_splitmix64_so_that_a_run_goes_on_with_its_own():
+    assert [splitmix64(1234567, number) for number in (1, 2, 3)] == SPLITMIX64_OF_1234567
+
+    def mixed(state: int) -> int:
+        return splitmix64((state - GOLDEN) & BITS_64, 1)
+
+    ids, rows, seed, epoch = ["abc_30", "d"], [2, 3], 3, 2
+    keys = clip_keys(ids)
+    when = mixed(mixed((seed * GOLDEN + epoch) & BITS_64))
+    expected = [
+        ((splitmix64(mixed(int(key) ^ when), row + 1) >> 11) + 0.5) / 2**53
+        for key, count in zip(keys, rows, strict=True)
+        for row in range(count)
+    ]
+    assert uniforms(seed, epoch, keys, np.array(rows)).tolist() == expected
 
 
 def test_rows_of_a_clip_are_drawn_independently():
