@@ -271,10 +271,13 @@ def test_heaps_of_texts_that_lie_in_one_another_are_not_all_walked(folder):  # n
     shard = folder / "test" / "00000.h5"
     data = bytearray(shard.read_bytes())
     heap = data.index(b"GCOL")
-    data[heap + 8 : heap + 16] = (len(data) - heap).to_bytes(8, "little")
-    for at in range(heap + 64, heap + 4000, 64):
-        data[at : at + 16] = data[heap : heap + 16]
+    for at in range(heap, heap + 4000, 64):  # each of one object, up to the file's end
+        size = (len(data) - at - 32) // 8 * 8
+        data[at + 8 : at + 16] = (size + 32).to_bytes(8, "little")
+        data[at : at + 8] = data[heap : heap + 8]
+        data[at + 16 : at + 24] = (1).to_bytes(8, "little")
+        data[at + 24 : at + 32] = size.to_bytes(8, "little")
     shard.write_bytes(data)
     listed_anew(folder)
-    with pytest.raises(FormatError, match=r"00000\.h5: .*heap"):
+    with pytest.raises(FormatError, match=r"00000\.h5: .*lie in one another"):
         read_everything(folder)
