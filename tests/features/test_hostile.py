@@ -193,9 +193,14 @@ def test_a_clip_that_stands_twice_has_no_references_of_the_other(folder):  # noq
         lambda raw: raw.update(streams={"yamnet": 3}),
         lambda raw: raw["streams"]["yamnet"].pop("hop_s"),
         lambda raw: raw["streams"]["yamnet"].update(width=1e9),
+        lambda raw: raw["streams"]["yamnet"].update(network=3),
+        lambda raw: raw["streams"]["yamnet"].update(hop_s=-1.0),
+        lambda raw: raw["streams"]["yamnet"].update(window_s=1e400),
+        lambda raw: raw["splits"]["test"].update(original=3),
         lambda raw: raw.update(version=True),
         lambda raw: raw.update(version=1.0),
         lambda raw: raw.update(format=["tagbart-features"]),
+        lambda raw: raw.update(format="tagbart-run"),
     ],
 )
 def test_an_index_that_is_not_as_we_write_it_is_refused_by_name(change, folder):  # noqa: F811
