@@ -27,10 +27,15 @@ async def application(scope, receive, send):
     await send({"type": "http.response.body", "body": b"through"})
 
 
-def asked(folder, *, method="GET", path="/", body=(b"",), app=application, kind="http", **head):
+def asked(
+    folder, *, method="GET", path="/", body=(b"",), app=application, kind="http", max_bytes=1000,
+    already=(), **head
+):  # fmt: skip
     """The answer's status (or a websocket's first message) of a request with this head."""
     uploads = Uploads(folder, 1000)
-    gate = OnlyFromHere(app, port=PORT, max_bytes=1000, uploads=uploads)
+    for name in already:
+        put(folder, name, size=1000)
+    gate = OnlyFromHere(app, port=PORT, max_bytes=max_bytes, uploads=uploads)
     head = {"host": HERE} | {name.replace("_", "-"): value for name, value in head.items()}
     headers = [(k.encode(), v.encode()) for k, v in head.items() if v is not None]
     parts, sent = list(body), []
@@ -97,8 +102,9 @@ def test_no_address_is_fetched_for_whoever_names_it(tmp_path):
 
 def test_a_request_is_refused_by_its_length_before_it_is_read(tmp_path):
     unread = ()  # asking for a part would fail
-    large = str(SMALL_BYTES + 1)
-    assert asked(tmp_path, method="POST", path="/call", body=unread, content_length=large) == 413
+    large = {"method": "POST", "content_length": str(SMALL_BYTES + 1), "max_bytes": 2 * SMALL_BYTES}
+    assert asked(tmp_path, path="/call", body=unread, **large) == 413
+    assert asked(tmp_path, path="/gradio_api/upload/", **large) == 200
     large = str(1000 + FORM_BYTES + 1)
     upload = {"method": "POST", "path": "/gradio_api/upload"}
     assert asked(tmp_path, body=unread, content_length=large, **upload) == 413
@@ -122,11 +128,23 @@ def test_a_refused_request_is_answered_once_though_the_application_answers_its_e
     assert asked(tmp_path, method="POST", path="/call", body=body, app=answers_errors) == 413
 
 
+def test_no_sound_is_taken_where_there_is_no_room_and_all_else_goes_on(tmp_path):
+    there = (f"{SOUND}/dog.wav",)
+    assert asked(tmp_path, method="POST", path="/gradio_api/upload", already=there) == 503
+    assert asked(tmp_path, method="POST", path="/call") == 200
+
+
 def test_a_full_disk_has_words(tmp_path):
     async def full(scope, receive, send):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     assert asked(tmp_path, app=full) == 507
+
+    async def broken(scope, receive, send):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        asked(tmp_path, app=broken)
 
 
 def put(folder, name, size=10, age_s=0.0):

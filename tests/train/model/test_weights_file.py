@@ -28,7 +28,8 @@ def whole(tmp_path_factory):
     """A folder with a small BART that was saved as transformers saves it."""
     torch.manual_seed(1)
     folder = tmp_path_factory.mktemp("bart")
-    BartForConditionalGeneration(BartConfig(**TINY)).save_pretrained(folder)
+    bart = BartForConditionalGeneration(BartConfig(**TINY))
+    bart.bfloat16().float().save_pretrained(folder)
     return folder
 
 
@@ -187,20 +188,45 @@ def tied_twice(folder, state):
     save_file(state | more, folder / "model.safetensors", {"format": "pt"})
 
 
-@pytest.mark.parametrize("form", [as_pickle, in_parts, tied_twice])
-def test_every_form_of_a_release_gives_the_same_weights(form, folder, whole):
-    expected = built(whole)
-    form(folder, load_file(folder / "model.safetensors"))
-    for name, value in built(folder).items():
+def without_a_head(folder, state):
+    """As transformers saves the bare BartModel: other names, no bias of the output layer."""
+    BartModel.from_pretrained(folder).save_pretrained(folder)
+
+
+def in_half_and_double(folder, state):
+    types = [torch.float64, torch.bfloat16]  # the fixture's values are bf16's
+    mixed = {name: value.to(types[i % 2]) for i, (name, value) in enumerate(state.items())}
+    save_file(mixed, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    "form", [None, as_pickle, in_parts, tied_twice, without_a_head, in_half_and_double]
+)
+def test_every_form_of_a_release_gives_the_weights_that_transformers_reads(form, folder, whole):
+    expected = BartForConditionalGeneration.from_pretrained(whole).state_dict()
+    if form:
+        form(folder, load_file(folder / "model.safetensors"))
+    torch.use_deterministic_algorithms(True)  # memory that nobody filled holds NaN then
+    try:
+        found = built(folder)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        assert value.dtype == torch.float32
         assert torch.equal(value, expected[name]), name
 
 
-def test_bart_without_a_head_is_what_transformers_itself_saves(folder, whole):
-    model = BartModel.from_pretrained(whole)
-    model.save_pretrained(folder)
-    expected = built(whole)
-    for name, value in built(folder).items():
-        assert torch.equal(value, expected[name]), name
+@pytest.mark.parametrize(
+    "content", [[torch.ones(1)], {"model": {"fc1.weight": torch.ones(1)}, "epoch": 3}]
+)
+def test_a_pickle_of_something_else_than_tensors_by_name_is_refused(content, folder):
+    (folder / "model.safetensors").unlink()
+    torch.save(content, folder / "pytorch_model.bin")
+    with pytest.raises(
+        ConfigError, match=r"pytorch_model\.bin: holds .*, expected tensors by name"
+    ):
+        built(folder)
 
 
 def test_one_tensor_with_two_values_is_refused(folder):
