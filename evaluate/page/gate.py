@@ -7,10 +7,12 @@ sound may be. What was sent is deleted after some minutes, and there is room for
 """
 
 import errno
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Thread
+from traceback import extract_tb, print_exc
 from typing import Any
 
 from features.common.console import log
@@ -25,6 +27,7 @@ KEPT_S = 600.0  # how long a sound is kept that was sent
 SWEEP_S = 30.0
 MOST_FILES = 64
 MOST_SOUNDS = 16  # of the largest size, in all
+_OURS = Path(__file__).parents[1]
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -127,7 +130,7 @@ class OnlyFromHere:
             return 403, "This page takes no requests of other web sites."
         site, mode = head.get("sec-fetch-site", [""]), head.get("sec-fetch-mode", ["navigate"])
         opens = mode == ["navigate"] and scope.get("method") == "GET" and scope.get("path") == "/"
-        if "cross-site" in site and not opens:
+        if {"cross-site", "same-site"} & {*site} and not opens:  # same: another port of localhost
             return 403, "This page takes no requests of other web sites."
         if "://" in scope.get("path", ""):  # Gradio would fetch it: /file=https://…
             return 403, NOT_FETCHED
@@ -174,10 +177,31 @@ class OnlyFromHere:
             await self._app(scope, counted, with_policy)
         except _Ended:
             return
-        except OSError as error:
-            if begun or error.errno not in _FULL:
-                raise
-            await _answer(send, 507, "The disk is full, so this sound cannot be kept; make room.")
+        except Exception as error:  # what Gradio makes nothing of, nor foresees
+            log(_said_of(error))
+            if begun:
+                return
+            if isinstance(error, OSError) and error.errno in _FULL:
+                told = 507, "The disk is full, so this sound cannot be kept; make room."
+            else:
+                told = 400, "This page makes nothing of this request."
+            await _answer(send, *told)
+
+
+def tell_failure() -> None:
+    """Say why what is in hand failed: a line, and its traceback where the failure is our own."""
+    error = sys.exception()
+    frames = extract_tb(error.__traceback__) if error else []
+    if any(Path(frame.filename).is_relative_to(_OURS) for frame in frames):
+        print_exc()
+    elif error:
+        log(_said_of(error))
+
+
+def _said_of(error: BaseException) -> str:
+    """A line about a request that failed."""
+    words = " ".join(str(error).split())[:200]
+    return f"a request failed: {type(error).__name__}: {words}"
 
 
 def _policy() -> tuple[bytes, bytes]:

@@ -6,12 +6,12 @@ own_folder.py, which takes what is written meanwhile and clears it away.
 
 import errno
 import tempfile
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,14 @@ from evaluate.captions.caption import find_audio
 from evaluate.captions.listener import Listener
 from evaluate.page import long
 from evaluate.page.answer import Part, answer, as_html, as_record, as_text, who_speaks
-from evaluate.page.gate import KEPT_S, MOST_SOUNDS, NOT_FETCHED, OnlyFromHere, Uploads
+from evaluate.page.gate import (
+    KEPT_S,
+    MOST_SOUNDS,
+    NOT_FETCHED,
+    OnlyFromHere,
+    Uploads,
+    tell_failure,
+)
 from evaluate.page.limits import MB, Limits
 from evaluate.page.port import HOST, check_port
 from evaluate.report.pages import TEMPLATES
@@ -95,8 +102,11 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
         except OSError as error:
             raise gr.Error(unreadable(error), print_exception=False) from error
 
-    def describe(sound: str | None, progress: Any = gr.Progress()) -> Laid:
-        return laid_out(deque(answers(sound, progress), maxlen=1).pop())
+    def describe(sound: str | None, progress: Any = gr.Progress()) -> Iterator[Laid]:
+        # A program that hangs up is noticed from one yield to the next: what it asked for ends.
+        for found in answers(sound, progress):
+            whole = not isinstance(found, long.Heard) or found.ended
+            yield laid_out(found) if whole else ("", "", None)
 
     def show(sound: str | None, progress: Any = gr.Progress()) -> Iterator[Answered]:
         # People read the reason in the page, as long as they like; programs get an error.
@@ -215,7 +225,7 @@ def launch(blocks: Any, limits: Limits, port: int) -> None:
         ConfigError: if the port cannot be used.
     """
     import gradio as gr
-    from gradio import processing_utils
+    from gradio import processing_utils, queueing
     from starlette.middleware import Middleware
 
     async def not_fetched(*_: Any, **__: Any) -> Any:
@@ -223,6 +233,8 @@ def launch(blocks: Any, limits: Limits, port: int) -> None:
 
     # Who names an address where a file is expected would have Gradio fetch it, of any size.
     processing_utils.async_ssrf_protected_download = not_fetched
+    # What a program asked wrongly is told to it; the terminal gets a line.
+    queueing.traceback = SimpleNamespace(print_exc=tell_failure)
 
     script = (TEMPLATES / "view.js").read_text(encoding="utf-8")
     system = ["system-ui", "sans-serif"]

@@ -359,9 +359,11 @@ def _read_json(folder: Path) -> dict[str, Any]:
                 f"{folder}: is no evaluation itself, but holds {', '.join(map(str, inside))}; name "
                 "one or more of those"
             ) from error
+        found = "is no folder" if folder.exists() else "no such folder"
         raise TagbartError(
-            f"{folder}: holds no {JSON_NAME}; make it with `python -m evaluate run RUN FEATURES "
-            f"--out {folder}` or `python -m evaluate score PREDICTIONS.jsonl --out {folder}`"
+            f"{folder}: {f'holds no {JSON_NAME}' if folder.is_dir() else found}; name an evaluation "
+            "folder, as `python -m evaluate run RUN FEATURES --out OUT` makes it, or `python -m "
+            "evaluate score PREDICTIONS.jsonl --out OUT`"
         ) from error
     except OSError as error:
         raise TagbartError(f"{path}: cannot be read ({error.strerror})") from error

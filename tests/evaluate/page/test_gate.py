@@ -80,6 +80,7 @@ def test_no_other_name_is_answered_to(host, tmp_path):
         {"origin": "http://127.0.0.1:8000"},
         {"origin": f"http://{HERE}.evil.example"},
         {"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors"},
+        {"sec_fetch_site": "same-site", "sec_fetch_mode": "no-cors"},  # http://localhost:3000
         {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"},  # a form that is sent
     ],
 )
@@ -145,6 +146,14 @@ def test_a_full_disk_has_words(tmp_path):
 
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         asked(tmp_path, app=broken)
+
+
+def test_what_ends_the_application_is_a_line_and_an_answer(tmp_path, capsys):
+    async def breaks(scope, receive, send):
+        raise KeyError("fn_index\n99")
+
+    assert asked(tmp_path, app=breaks) == 400
+    assert capsys.readouterr().err == "a request failed: KeyError: 'fn_index\\n99'\n"
 
 
 def put(folder, name, size=10, age_s=0.0):

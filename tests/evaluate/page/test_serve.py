@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import urllib.error
 import urllib.request
 from dataclasses import replace
 from importlib.util import find_spec
@@ -19,6 +21,7 @@ import pytest
 import soundfile
 
 from evaluate.cli import app
+from evaluate.page import long
 from evaluate.page.answer import answer, as_html, as_record, as_text, who_speaks
 from evaluate.page.limits import Limits
 from evaluate.page.own_folder import own_folder
@@ -233,6 +236,42 @@ def test_programs_get_the_same_by_the_three_requests_of_the_docs(tiny_run, tmp_p
         asked = curl_example().replace('"$FILE"', '"https://elsewhere.example/rain.wav"')
         *_, (event, data) = events(asked, address, tmp_path)
         assert event == "error" and "fetches nothing from elsewhere" in data
+
+
+def test_a_program_that_hangs_up_ends_what_it_asked_for(tiny_run, tmp_path, monkeypatch):
+    given_up, ended = threading.Event(), threading.Event()
+
+    def listen(*_):
+        try:
+            while not given_up.wait(0.01):
+                yield long.Heard(name="x", said=(), lasts_s=1e5, ended=False)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(long, "is_long", lambda file: True)
+    monkeypatch.setattr(long, "listen", listen)
+    write_sound(tmp_path / "rain.wav")
+    first_events = curl_example().rstrip() + " | head -n 2"  # curl ends when nobody reads on
+    with served(tiny_run, LIMITS) as address:
+        assert events(first_events, address, tmp_path)[0] == ("generating", '["", "", null]')
+        assert ended.wait(60)
+        given_up.set()
+
+
+def test_wrong_requests_of_programs_are_a_line_each_in_the_terminal(tiny_run, tmp_path, capfd):
+    write_sound(tmp_path / "rain.wav")
+    with served(tiny_run, LIMITS) as address:
+        [(event, data)] = events(curl_example().replace('"$FILE"', '"a.wav"'), address, tmp_path)
+        assert event == "error" and "a.wav" in data
+        asked = urllib.request.Request(
+            f"{address}/gradio_api/queue/join",
+            data=b'{"data": [], "fn_index": 99, "session_hash": "x"}',
+            headers={"Content-Type": "application/json"},
+        )
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(asked, timeout=60)
+    told = [line for line in capfd.readouterr().err.splitlines() if "request failed" in line]
+    assert [line.split(":")[1].strip() for line in told] == ["InvalidPathError", "KeyError"]
 
 
 def test_the_browser_is_told_to_load_nothing_from_elsewhere(tiny_run):

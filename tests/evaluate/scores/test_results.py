@@ -93,8 +93,11 @@ def test_a_folder_with_scores_of_several_files_names_their_folders(tmp_path):
 
 
 def test_a_folder_without_scores_says_how_to_make_them(tmp_path):
-    with pytest.raises(TagbartError, match=r"holds no scores\.json; make it with `python -m eval"):
-        read_results(tmp_path)
+    (tmp_path / "predictions.jsonl").touch()
+    for path, found in (("", r"holds no scores\.json"), ("absent", "no such folder"),
+                        ("predictions.jsonl", "is no folder")):  # fmt: skip
+        with pytest.raises(TagbartError, match=f"{path}: {found}; name .* `python -m eval.*--out"):
+            read_results(tmp_path / path)
 
 
 def test_a_folder_of_evaluations_is_told_which_one_to_name(tmp_path):
