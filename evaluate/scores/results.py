@@ -359,11 +359,11 @@ def _read_json(folder: Path) -> dict[str, Any]:
                 f"{folder}: is no evaluation itself, but holds {', '.join(map(str, inside))}; name "
                 "one or more of those"
             ) from error
-        found = "is no folder" if folder.exists() else "no such folder"
+        there = "is no folder" if folder.exists() else "no such folder"
+        found = f"holds no {JSON_NAME}" if folder.is_dir() else there
         raise TagbartError(
-            f"{folder}: {f'holds no {JSON_NAME}' if folder.is_dir() else found}; name an evaluation "
-            "folder, as `python -m evaluate run RUN FEATURES --out OUT` makes it, or `python -m "
-            "evaluate score PREDICTIONS.jsonl --out OUT`"
+            f"{folder}: {found}; name an evaluation folder, as `python -m evaluate run RUN "
+            "FEATURES --out OUT` or `python -m evaluate score PREDICTIONS.jsonl --out OUT` makes it"
         ) from error
     except OSError as error:
         raise TagbartError(f"{path}: cannot be read ({error.strerror})") from error

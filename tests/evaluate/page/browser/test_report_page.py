@@ -297,4 +297,9 @@ def test_a_phone_needs_no_sideways_scrolling(phone, request, report, name):
     page.wait_for_selector("h1")
     assert phone.fits()
     phone.picture(f"report-{'compared-' * (report == 'compared')}{name}-phone")
+    page.evaluate(  # a model that says one word without end
+        "for (const node of document.querySelectorAll('.caption, .words > *, main li, .said'))"
+        " node.append('o'.repeat(500))"
+    )
+    assert phone.fits()
     assert not phone.errors
