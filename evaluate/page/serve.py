@@ -234,7 +234,7 @@ def launch(blocks: Any, limits: Limits, port: int) -> None:
     # Who names an address where a file is expected would have Gradio fetch it, of any size.
     processing_utils.async_ssrf_protected_download = not_fetched
     # What a program asked wrongly is told to it; the terminal gets a line.
-    queueing.traceback = SimpleNamespace(print_exc=tell_failure)
+    vars(queueing)["traceback"] = SimpleNamespace(print_exc=tell_failure)
 
     script = (TEMPLATES / "view.js").read_text(encoding="utf-8")
     system = ["system-ui", "sans-serif"]
