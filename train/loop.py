@@ -15,6 +15,7 @@ from tqdm import tqdm
 from features.common.command import POLITE
 from features.common.console import progress as progress_bar
 from features.common.errors import INTERRUPTED
+from features.common.publish import told_of
 from train.data.loader import Loader, Piece
 from train.distributed import Processes
 from train.flat_adamw import FlatAdamW
@@ -255,12 +256,13 @@ class Trainer:
         if not self.processes.first:
             yield
             return
-        self._metrics = Metrics(self.path, self.progress.update)
-        self._metrics.begin(self.recipe)
-        self._saver = Saver(self.path, self.model, self.optimizer)
-        samples = closing(self.samples) if self.samples else nullcontext()
-        with closing(self._metrics), samples, closing(self._saver):
-            yield
+        with told_of(self.path, self.path):  # a full disk names no file
+            self._metrics = Metrics(self.path, self.progress.update)
+            self._metrics.begin(self.recipe)
+            self._saver = Saver(self.path, self.model, self.optimizer)
+            samples = closing(self.samples) if self.samples else nullcontext()
+            with closing(self._metrics), samples, closing(self._saver):
+                yield
 
     def _bar(self) -> tqdm:
         if not self.processes.first:

@@ -212,7 +212,8 @@ def _verify(root: Path, splits: Sequence[str]) -> None:
         more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise FormatError(
             f"{problems[0]}{more}; `python -m features verify {root}` lists all: delete the shards "
-            "that are wrong and run the same extraction again, which redoes those only"
+            "that are wrong and run the same extraction again, which redoes those only; what only "
+            "cannot be read may be whole"
         )
 
 

@@ -28,6 +28,7 @@ from train.model.tagbart import trainable_parameters
 from train.opening import SPLITS, Job, begin_or_reopen
 from train.optim import make_optimizer
 from train.recipes.config import Recipe
+from train.run_folder.card import NAME as CARD_NAME
 from train.run_folder.card import write_model_card
 from train.run_folder.checkpoint import FINISHED_NAME, WEIGHTS_NAME, Run, save_weights
 from train.run_folder.samples import Samples
@@ -255,6 +256,7 @@ def _finished_before(job: Job) -> Progress:
             "gone; bring it back, or name another --out to train again"
         )
     known = {item.name: finished[item.name] for item in fields(Progress) if item.name in finished}
-    _tidy(job)
+    if not (job.out / CARD_NAME).is_file():  # what is written last
+        _tidy(job)
     log(f"{job.out}: is finished; name another --out to train again")
     return Progress(**known)

@@ -16,6 +16,7 @@ from tests.train.toy import SMALL
 from train import run as whole_run
 from train.run import train
 from train.run_folder import saver
+from train.run_folder.metrics import Metrics
 from train.updates import Updater
 
 SHORT = {"optim__epochs": 1}  # 12 updates; a state is due every 1,000
@@ -97,6 +98,25 @@ def test_a_kill_between_the_first_state_and_the_best_weights_loses_nothing(toy_f
     assert_same_weights(tmp_path / "again", tmp_path / "whole")
 
 
+def test_a_disk_that_is_full_of_numbers_names_the_run_and_what_was_saved_goes_on(
+    toy_features, tmp_path, monkeypatch
+):
+    changes = {"optim__epochs": 1, "train__save_every": 4, "train__log_every": 1}
+    real = Metrics.write
+
+    def full(self, update, values):
+        if update == 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(self, update, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Metrics, "write", full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            train(job(toy_features, tmp_path / "run", **changes))
+    assert caught.value.filename == str(tmp_path / "run")
+    assert train(job(toy_features, tmp_path / "run", resume=True, **changes)).update == 12
+
+
 def weights_of(path):
     return load_file(path / "model.safetensors")
 
@@ -163,12 +183,12 @@ def test_a_kill_after_the_mark_leaves_a_run_that_is_finished(toy_features, tmp_p
 def test_resuming_a_finished_run_is_done_and_changes_nothing(
     finished, toy_features, tmp_path, capsys
 ):
-    before = (finished / "model.safetensors").stat().st_mtime_ns
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     capsys.readouterr()
     for options in (["--resume"], set_options(**SHORT)):
         command("run", toy_features, "--out", finished, "--json", *options)
         assert json.loads(capsys.readouterr().out)["updates"] == 12
-    assert (finished / "model.safetensors").stat().st_mtime_ns == before
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
     with pytest.raises(RunError, match="holds a finished run, trained on"):
         command("run", tmp_path, "--out", finished, "--resume")
 
