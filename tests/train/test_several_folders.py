@@ -92,6 +92,8 @@ def test_clips_on_the_list_are_in_no_epoch(joined):
     names = {name.rpartition(": ")[2] for name in data.clip_names(np.arange(62))}
     assert not names & {"clip1_0", "clip1_44"}
     assert len(read_in(loader, 0)) == 62
+    with pytest.raises(FormatError, match="no captions but those of clips to leave out"):
+        joined(1.0, 1.0, without=frozenset(f"clip1_{number}" for number in range(45)))
 
 
 def test_one_folder_alone_is_read_as_ever(toy_data):

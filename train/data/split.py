@@ -186,9 +186,12 @@ class SplitData:
         kept = np.concatenate(weight) > 0 if weight else np.zeros(0, bool)
         if not kept.any():
             part = joined.parts[0]
+            but, way_out = "", "extract it with --captions DIR"
+            if left_out:
+                but, way_out = " but those of clips to leave out", "leave out fewer"
             raise FormatError(
-                f"{part.root}: split {part.split!r} has no captions, so nothing can be "
-                "learnt or measured on it; extract it with --captions DIR"
+                f"{part.root}: split {part.split!r} has no captions{but}, so nothing can be "
+                f"learnt or measured on it; {way_out}"
             )
         whole = np.concatenate(lengths)
         length = np.minimum(whole, cut)
