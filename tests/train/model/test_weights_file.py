@@ -276,6 +276,23 @@ def test_a_runs_config_that_asks_for_more_than_bart_is_refused(what, run):
         load_run(run)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"model_type": "bart"},
+        {"attn_implementation": "org/kernel"},
+        {"tags": 1},
+        *({"audio_width": width} for width in (-1, 1 << 31, "6", 6.0, True, [6], [6, 0], [6, [6]])),
+        {"tags": False, "audio_width": 0},  # it would read nothing
+    ],
+)
+def test_a_runs_config_that_train_does_not_write_is_refused(more, run):
+    path = run / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    with pytest.raises(RunError, match=r"config\.json: "):
+        load_run(run)
+
+
 def test_unknown_keys_of_a_config_are_not_followed(folder, whole):
     path = folder / "config.json"
     more = {
