@@ -36,7 +36,7 @@ _LATEST = 30  # stretches shown while there are more to come
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
+class SoFar:
     """A long recording up to here.
 
     Attributes:
@@ -66,7 +66,7 @@ def is_long(file: Path) -> bool:
     return guessed_s(file) > PICTURED_S
 
 
-def listen(listener: Listener, file: Path, limits: Limits) -> Iterator[Heard]:
+def listen(listener: Listener, file: Path, limits: Limits) -> Iterator[SoFar]:
     """Caption a recording window by window, in constant memory.
 
     Yields:
@@ -76,7 +76,7 @@ def listen(listener: Listener, file: Path, limits: Limits) -> Iterator[Heard]:
         ClipError: with a reason for people, if the file cannot be used, or none of it.
     """
     check_accepted(file, limits)
-    heard = partial(Heard, name=file.name, lasts_s=guessed_s(file))
+    heard = partial(SoFar, name=file.name, lasts_s=guessed_s(file))
     recording = Recording(name=file.name, windows=partial(read_windows, file))
     precision = precision_of(listener.run.model)
     options = DecodingOptions(precision=precision, batch_size=_TOGETHER)
@@ -95,12 +95,12 @@ def listen(listener: Listener, file: Path, limits: Limits) -> Iterator[Heard]:
             yield heard(said=tuple(merged(said)), ended=False)
 
 
-def as_text(heard: Heard) -> str:
+def as_text(heard: SoFar) -> str:
     """The captions, a line for each stretch."""
     return "\n".join(item.text for item in heard.said)
 
 
-def as_html(heard: Heard) -> str:
+def as_html(heard: SoFar) -> str:
     """The captions with their times, the latest while they come; all of them and files at last."""
     shown = heard.said if heard.ended else heard.said[-_LATEST:]
     rows = [(clock(item.start_s), clock(item.end_s), item.text) for item in shown]
@@ -116,7 +116,7 @@ def as_html(heard: Heard) -> str:
     )
 
 
-def as_record(heard: Heard) -> dict[str, Any]:
+def as_record(heard: SoFar) -> dict[str, Any]:
     """The same for programs, in the form of a short sound's answer."""
     return {
         "caption": as_text(heard),

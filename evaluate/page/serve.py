@@ -54,12 +54,12 @@ WAITING = 32  # people in the queue; the next one is asked to come back
 # What the page says of a sound: caption, HTML, record; with its sound, and of a long one all that
 # was heard so far.
 Laid = tuple[str, str, dict | None]
-Answered = tuple[str | None, Laid, long.Heard | None]
+Answered = tuple[str | None, Laid, long.SoFar | None]
 
 
-def laid_out(found: list[Part] | long.Heard) -> Laid:
+def laid_out(found: list[Part] | long.SoFar) -> Laid:
     """What the page says of a sound."""
-    if isinstance(found, long.Heard):
+    if isinstance(found, long.SoFar):
         return long.as_text(found), long.as_html(found), long.as_record(found)
     return as_text(found), as_html(found), as_record(found)
 
@@ -83,7 +83,7 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
     """The page as Gradio's Blocks; `describe` is also its endpoint for programs."""
     import gradio as gr
 
-    def answers(sound: str | None, progress: Any) -> Iterator[list[Part] | long.Heard]:
+    def answers(sound: str | None, progress: Any) -> Iterator[list[Part] | long.SoFar]:
         """What is said of a sound; of a long one what was said so far, again and again."""
         if not sound:
             raise gr.Error(NOTHING, print_exception=False)
@@ -112,7 +112,7 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
         # People read the reason in the page, as long as they like; programs get an error.
         try:
             for found in answers(sound, progress):
-                yield sound, laid_out(found), found if isinstance(found, long.Heard) else None
+                yield sound, laid_out(found), found if isinstance(found, long.SoFar) else None
         except gr.Error as error:
             reason = f'<p class="refused" role="alert">{escape(error.message)}</p>'
             yield sound, ("", reason, None), None

@@ -89,7 +89,10 @@ def paper_rows(study: Study) -> list[dict[str, Any]]:
     rows = []
     recipes = {system.made.recipe for system in study.systems if system.made}
     for row in TABLE1.rows:
-        values = dict(zip(TABLE1_METRICS, row.values, strict=True))
+        values = {
+            name: "–" if value is None else f"{value:.1f}"
+            for name, value in zip(TABLE1_METRICS, row.values, strict=True)
+        }
         spread = dict(zip(TABLE1_METRICS, row.std or (), strict=False))
         rows.append(
             {
@@ -97,7 +100,7 @@ def paper_rows(study: Study) -> list[dict[str, Any]]:
                 "note": "this recipe" if row.recipe in recipes else "",
                 "kind": "same" if row.recipe in recipes else "human" if row is HUMAN else "paper",
                 "cells": [
-                    (_paper(values.get(name)), f"± {spread[name]:.1f}" if name in spread else "")
+                    (values.get(name, "–"), f"± {spread[name]:.1f}" if name in spread else "")
                     for name in study.metrics
                 ],
             }
@@ -142,7 +145,3 @@ def _talk(label: str, texts: Sequence[str]) -> dict[str, Any]:
         "commonest": commonest,
         "often": often,
     }
-
-
-def _paper(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"

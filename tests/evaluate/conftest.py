@@ -41,6 +41,8 @@ CAPTIONS = (
     "silence, then a sudden bark",
 )
 
+BY_CLIP = {f"clip_{number}": text for number, text in enumerate(CAPTIONS)}
+
 
 def stream(name: str, kind: str, width: int, hop_s: float) -> StreamSpec:
     """A stream of a made-up network."""

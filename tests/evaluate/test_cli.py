@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,16 +10,8 @@ import pytest
 
 from evaluate.scores.cli import short_names
 from features.common.checksum import sha256_of
+from tests.evaluate.command import ROOT, evaluate
 from tests.evaluate.scores.test_predictions import lines, record
-
-ROOT = Path(__file__).parents[2]
-
-
-def evaluate(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "evaluate", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env=os.environ | environment
-    )
 
 
 def test_scoring_loads_no_network_library():

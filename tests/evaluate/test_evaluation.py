@@ -3,9 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -20,16 +17,9 @@ from evaluate.report.folders import read_clip_scores
 from evaluate.scores.results import read_results
 from features.common.checksum import sha256_of
 from features.common.errors import ConfigError, FormatError, TagbartError
+from tests.evaluate.command import evaluate
 from tests.evaluate.conftest import CAPTIONS
 from train.run_folder.checkpoint import own_decoding
-
-ROOT = Path(__file__).parents[2]
-
-
-def run_command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user does."""
-    command = [sys.executable, "-m", "evaluate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +28,7 @@ def evaluated(tiny_run_folder, tiny_features, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     options = ["--n-best", 2, "--export", "coco", "--export", "dcase", "--no-spice"]
     options += ["--listen-check", "--weights", out / "none"]
-    done = run_command("run", tiny_run_folder, tiny_features, "--out", out, *options)
+    done = evaluate("run", tiny_run_folder, tiny_features, "--out", out, *options)
     assert done.returncode == 0, done.stderr
     return out, done
 

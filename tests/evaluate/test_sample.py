@@ -1,9 +1,6 @@
 """`python -m evaluate sample`, as training asks it."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +9,9 @@ from pycocoevalcap.cider.cider import Cider
 from evaluate.sample import CiderD, Sample, clips_of
 from evaluate.sample_cli import sample_command
 from features.common.errors import ConfigError, FormatError
+from tests.evaluate.command import evaluate
 from tests.evaluate.conftest import CAPTIONS
 
-ROOT = Path(__file__).parents[2]
 IDS = ["clip_7", "clip_2", "clip_4", "clip_11"]  # the last has no caption
 
 
@@ -28,11 +25,8 @@ def ids(tmp_path):
 def test_each_line_is_answered_with_captions_and_cider_d_where_there_is_time(
     tiny_run_folder, tiny_features, ids
 ):
-    command = [sys.executable, "-m", "evaluate", "sample", tiny_run_folder, tiny_features]
-    command += ["--ids", ids, "--split", "test", "--show", "3", "--device", "cpu", "--ask"]
-    done = subprocess.run(
-        list(map(str, command)), input="\n0\n", capture_output=True, text=True, cwd=ROOT
-    )
+    options = ["--ids", ids, "--split", "test", "--show", 3, "--device", "cpu", "--ask"]
+    done = evaluate("sample", tiny_run_folder, tiny_features, *options, stdin="\n0\n")
     assert done.returncode == 0, done.stderr
     full, short = map(json.loads, done.stdout.splitlines())
     expected = [

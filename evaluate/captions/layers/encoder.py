@@ -7,9 +7,8 @@ from transformers.models.bart.modeling_bart import BartDecoderLayer, BartEncoder
 
 from evaluate.captions.layers.joined import projected
 
-_CPU_ROWS = (
-    256  # through a feed-forward layer at a time on a CPU: what is between stays in the cache
-)
+# Through a feed-forward layer at a time on a CPU: what is between stays in the cache.
+_CPU_ROWS = 256
 
 
 @torch.inference_mode()

@@ -16,69 +16,12 @@ from evaluate.captions.caption import find_audio, load_listener
 from evaluate.captions.cli import clock, counted
 from evaluate.captions.generate import caption_clips
 from evaluate.cli import app
-from extract.asked import Extraction
-from extract.networks.panns import WavegramLogmelCnn14
-from extract.networks.yamnet import YAMNet
-from extract.run import extract
 from extract.sound.audio import Audio
-from extract.sound.decode import Settings
 from extract.sound.resample import kaiser_best_2021
-from extract.weights.state_dicts import save_network
 from features.common.errors import ConfigError, DumpError, FormatError, RunError, WeightsError
-from features.reader import Features
-from tests.evaluate.conftest import CAPTIONS, TAGS, make_run
+from tests.evaluate.captions.conftest import RATE_HZ, save_panns
+from tests.evaluate.conftest import CAPTIONS
 from train.run_folder.checkpoint import check_streams, load_run
-
-RATE_HZ = 22_050
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """Random small networks in our own format."""
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    tagger = YAMNet(width=4, classes=len(TAGS))
-    torch.nn.init.normal_(tagger.logits.bias)
-    save_network(
-        folder / "yamnet.safetensors",
-        tagger,
-        network="YAMNet of width 4",
-        config={"width": 4, "classes": len(TAGS)},
-        classes=TAGS,
-    )
-    save_network(
-        folder / "panns.safetensors",
-        WavegramLogmelCnn14(width=4),
-        network="PANNs of width 4",
-        config={"width": 4},
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory):
-    """Five clips of 10 s, each of noise in another band."""
-    folder = tmp_path_factory.mktemp("clips")
-    rng = np.random.default_rng(0)
-    for number in range(5):
-        noise = np.fft.rfft(rng.normal(0, 1, 10 * RATE_HZ))
-        band = np.arange(len(noise)) // (len(noise) // 6) == number
-        soundfile.write(folder / f"{number}.wav", np.fft.irfft(noise * band), RATE_HZ)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, weights, clips):
-    """A run that memorised those clips' features, extracted in the usual way."""
-    out = tmp_path_factory.mktemp("extracted") / "features"
-    settings = Settings(workers=0)
-    streams = ("yamnet", "panns")
-    extract(Extraction(dump=clips, out=out, weights=weights, streams=streams, settings=settings))
-    split = next(iter(json.loads((out / "features.json").read_text())["splits"]))
-    path = tmp_path_factory.mktemp("caption-run")
-    features = Features(out, split)
-    make_run(path, features, CAPTIONS[: len(features)])
-    return path, features
 
 
 @pytest.fixture(scope="module")
@@ -203,12 +146,7 @@ def test_all_weights_that_are_missing_are_named_at_once(run, tmp_path):
 def test_other_weights_of_the_same_network_are_warned_of(run, weights, tmp_path, capsys):
     shutil.copytree(weights, tmp_path, dirs_exist_ok=True)
     torch.manual_seed(1)
-    save_network(
-        tmp_path / "panns.safetensors",
-        WavegramLogmelCnn14(width=4),
-        network="PANNs of width 4",
-        config={"width": 4},
-    )
+    save_panns(tmp_path, 4)
     load_listener(run[0], tmp_path)
     said = capsys.readouterr().err
     assert "weights for panns have sha256" in said and "yamnet" not in said
@@ -216,12 +154,7 @@ def test_other_weights_of_the_same_network_are_warned_of(run, weights, tmp_path,
 
 def test_another_network_than_in_training_is_refused(run, weights, tmp_path):
     shutil.copytree(weights, tmp_path, dirs_exist_ok=True)
-    save_network(
-        tmp_path / "panns.safetensors",
-        WavegramLogmelCnn14(width=8),
-        network="PANNs of width 8",
-        config={"width": 8},
-    )
+    save_panns(tmp_path, 8)
     with pytest.raises(WeightsError, match="'panns' has network PANNs of width 8"):
         load_listener(run[0], tmp_path)
 

@@ -8,16 +8,16 @@ import soundfile
 
 from evaluate.captions import Captioner
 from features.common.errors import ClipError, ConfigError, DumpError
-from tests.evaluate.captions.test_caption import RATE_HZ, clips, run, weights  # noqa: F401
+from tests.evaluate.captions.conftest import RATE_HZ
 from tests.evaluate.conftest import CAPTIONS
 
 
 @pytest.fixture(scope="module")
-def captioner(run, weights):  # noqa: F811
+def captioner(run, weights):
     return Captioner(run[0], weights=weights, device="cpu", features=True)
 
 
-def test_a_file_has_the_caption_tags_and_features_of_its_shard(captioner, clips, run):  # noqa: F811
+def test_a_file_has_the_caption_tags_and_features_of_its_shard(captioner, clips, run):
     said = captioner(clips / "3.wav")
     assert said.text == CAPTIONS[3]
     assert (said.start_s, said.end_s) == (0, 10)
@@ -32,7 +32,7 @@ def test_a_file_has_the_caption_tags_and_features_of_its_shard(captioner, clips,
     np.testing.assert_allclose(window.features["yamnet"], clip.streams["yamnet"], atol=2e-2)
 
 
-def test_a_list_is_one_call_in_its_order_and_a_folder_is_all_its_sounds(captioner, clips):  # noqa: F811
+def test_a_list_is_one_call_in_its_order_and_a_folder_is_all_its_sounds(captioner, clips):
     samples, _ = soundfile.read(clips / "4.wav", dtype="float32")
     said = captioner([clips / "1.wav", samples, clips / "1.wav"], sample_rate=RATE_HZ)
     assert [item.text for item in said] == [CAPTIONS[i] for i in (1, 4, 1)]
@@ -40,7 +40,7 @@ def test_a_list_is_one_call_in_its_order_and_a_folder_is_all_its_sounds(captione
     assert [item.text for item in captioner(clips)] == list(CAPTIONS[:5])
 
 
-def test_a_long_sound_has_a_caption_for_each_window(captioner, clips):  # noqa: F811
+def test_a_long_sound_has_a_caption_for_each_window(captioner, clips):
     parts = [soundfile.read(clips / f"{i}.wav", dtype="float32")[0] for i in (3, 0)]
     said = captioner(np.concatenate(parts), sample_rate=RATE_HZ)
     assert said.text == f"{CAPTIONS[3]}\n{CAPTIONS[0]}"
@@ -49,7 +49,7 @@ def test_a_long_sound_has_a_caption_for_each_window(captioner, clips):  # noqa: 
     assert len(said.tags) == sum(len(window.tags) for window in said.windows)
 
 
-def test_what_cannot_be_used_is_named_or_told_and_the_others_go_on(captioner, clips, tmp_path):  # noqa: F811
+def test_what_cannot_be_used_is_named_or_told_and_the_others_go_on(captioner, clips, tmp_path):
     (tmp_path / "bad.wav").write_text("no sound")
     with pytest.raises(ClipError, match=r"bad\.wav: "):
         captioner(tmp_path / "bad.wav")
@@ -63,12 +63,12 @@ def test_what_cannot_be_used_is_named_or_told_and_the_others_go_on(captioner, cl
         captioner(tmp_path / "none.wav")
 
 
-def test_an_option_that_there_is_not_is_named(run, weights):  # noqa: F811
+def test_an_option_that_there_is_not_is_named(run, weights):
     with pytest.raises(ConfigError, match="beems"):
         Captioner(run[0], weights=weights, beems=2)
 
 
-def test_threads_take_turns(captioner, clips):  # noqa: F811
+def test_threads_take_turns(captioner, clips):
     said = {}
     calls = [
         threading.Thread(target=lambda i=i: said.update({i: captioner(clips / f"{i}.wav").text}))
@@ -81,7 +81,7 @@ def test_threads_take_turns(captioner, clips):  # noqa: F811
     assert said == dict(enumerate(CAPTIONS[:5]))
 
 
-def test_windows_overlap_silence_is_marked_and_equal_neighbours_are_one_stretch(captioner, clips):  # noqa: F811
+def test_windows_overlap_silence_is_marked_and_equal_neighbours_are_one_stretch(captioner, clips):
     sound, _ = soundfile.read(clips / "3.wav", dtype="float32")
     said = captioner(np.concatenate([sound, sound, 0 * sound, sound]), sample_rate=RATE_HZ)
     assert [window.text for window in said.windows] == [

@@ -50,8 +50,9 @@ def test_an_int8_layer_is_the_sum_of_rounded_products(bias):
 
 def test_a_row_of_an_int8_layer_is_the_same_alone_and_among_larger_ones():
     torch.manual_seed(0)
-    layer, rows = Int8Linear(torch.randn(40, 24), torch.randn(40)), torch.randn(9, 24)
-    together = layer(torch.cat([rows, 100 * rows]))[:9]
+    # More rows than go through it at a time.
+    layer, rows = Int8Linear(torch.randn(40, 24), torch.randn(40)), torch.randn(300, 24)
+    together = layer(torch.cat([rows, 100 * rows]))[:300]
     assert torch.equal(together, torch.cat([layer(row[None]) for row in rows]))
 
 

@@ -57,11 +57,8 @@ def test_scores_are_each_captions_cosine_by_clip_not_by_order(clap_folder, heard
     assert source.missing() is None
     clips = ["clip_7", "clip_2"]
     files = [["a dog barks", "rain falls heavily"], ["rain falls heavily", ""]]
-    features, said = Features(heard_features, "test"), {}
-    for text, row in zip(["a dog barks", "rain falls heavily", ""],
-                         theirs(clap_folder, ["a dog barks", "rain falls heavily", ""]),
-                         strict=True):  # fmt: skip
-        said[text] = row
+    features, texts = Features(heard_features, "test"), ["a dog barks", "rain falls heavily", ""]
+    said = dict(zip(texts, theirs(clap_folder, texts), strict=True))
     for found, file in zip(clap_scores(source, clips, files), files, strict=True):
         expected = []
         for clip, text in zip(clips, file, strict=True):

