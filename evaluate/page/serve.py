@@ -105,7 +105,7 @@ def page(listener: Listener, limits: Limits, examples: Sequence[Path]) -> Any:
     def describe(sound: str | None, progress: Any = gr.Progress()) -> Iterator[Laid]:
         # A program that hangs up is noticed from one yield to the next: what it asked for ends.
         for found in answers(sound, progress):
-            whole = not isinstance(found, long.Heard) or found.ended
+            whole = not isinstance(found, long.SoFar) or found.ended
             yield laid_out(found) if whole else ("", "", None)
 
     def show(sound: str | None, progress: Any = gr.Progress()) -> Iterator[Answered]:
