@@ -244,7 +244,7 @@ def test_a_program_that_hangs_up_ends_what_it_asked_for(tiny_run, tmp_path, monk
     def listen(*_):
         try:
             while not given_up.wait(0.01):
-                yield long.Heard(name="x", said=(), lasts_s=1e5, ended=False)
+                yield long.SoFar(name="x", said=(), lasts_s=1e5, ended=False)
         finally:
             ended.set()
 
