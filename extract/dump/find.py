@@ -236,15 +236,17 @@ def _one_per_split(tables: Sequence[Table], meant: dict[str, str]) -> list[Table
         whole = {t.path.with_suffix("") for t in tables if t.kind == "wavcaps"}
         parts = [t for t in tables if t.path.parent / t.path.stem.rpartition("_")[0] in whole]
         return sorted(set(tables).difference(parts), key=lambda table: table.shown)
-    named: dict[tuple[str, str], list[Table]] = {}
+    named: dict[tuple[str, str, str], list[Table]] = {}
     for table in sorted(tables, key=lambda table: table.shown):
-        split = meant.get(table.word, "")
+        split, ending = meant.get(table.word, ""), table.path.suffix.lower()
         if not table.word or split:
-            named.setdefault((split, _PART.sub("", table.path.stem.lower())), []).append(table)
+            stem = _PART.sub("", table.path.stem.lower())
+            named.setdefault((split, stem, ending), []).append(table)
     chosen: dict[str, list[Table]] = {}
-    # The split's own name first, then the shortest; files that are parts of one stay together.
-    for split, stem in sorted(named, key=lambda name: (name[1] != name[0], len(name[1]), name[1])):
-        chosen.setdefault(split, named[split, stem])
+    # The split's own name first, then the shortest; files that are parts of one stay together, and
+    # train.json beside train.csv holds the same once more.
+    for key in sorted(named, key=lambda key: (key[1] != key[0], len(key[1]), key)):
+        chosen.setdefault(key[0], named[key])
     return [table for split in ("", "train", "val", "test") for table in chosen.get(split, [])]
 
 

@@ -20,6 +20,7 @@ from extract.sound.files.libsndfile import Stream, Undecodable
 from extract.sound.files.links import streams_of
 from extract.sound.files.ogg import UNMARKED
 from extract.sound.files.pieces import Streams
+from features.common.damaged import seen_in
 from features.common.errors import ClipError
 
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000
@@ -162,7 +163,7 @@ def _by_ffmpeg(
 ) -> Iterator[tuple[np.ndarray, int, int]]:
     file.seek(0)
     if is_text(file.read(64)):
-        raise ClipError("is text, not audio")
+        raise ClipError(f"is text, not audio: it {seen_in(path, binary=True)}")
     if not ffmpeg.available():
         raise ClipError(f"{reason} and {ffmpeg.LACKING}; {ffmpeg.ADVICE}")
     with ffmpeg.opened(path) as pipe:

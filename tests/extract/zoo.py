@@ -163,10 +163,15 @@ def _foreign(folder: Path) -> Iterator[Odd]:
     for name, content in kinds.items():
         (folder / name).write_bytes(content)
         yield Odd(name, None, "ffmpeg -i")
-    texts = {"text.wav": "This is no sound.\n" * 50, "text_in_russian.wav": "Это не звук.\n" * 50}
-    for name, text in texts.items():
+    texts = {
+        "text.wav": ("This is no sound.\n" * 50, "is text, not audio"),
+        "text_in_russian.wav": ("Это не звук.\n" * 50, "is text, not audio"),
+        "page.mp3": ("\ufeff<!DOCTYPE html><html>403</html>", "is a web page of 34 bytes"),
+        "pointer.wav": ("version https://git-lfs.github.com/spec/v1\noid sha", "git lfs pull"),
+    }
+    for name, (text, reason) in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-        yield Odd(name, None, "is text")
+        yield Odd(name, None, reason)
     for name in ("noise_bytes.wav", "noise_bytes.mp3"):
         (folder / name).write_bytes(np.random.default_rng(3).bytes(5_000))
         yield Odd(name, None, "not readable as audio")

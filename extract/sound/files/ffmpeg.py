@@ -29,6 +29,11 @@ _CONTAINERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,gsm,iff,loas,matroska,"
     "mov,mp3,mpc,mpc8,mpeg,mpegts,nistsphere,ogg,oma,qcp,rm,shn,tak,truehd,tta,voc,w64,wav,wv"
 )
+# What ffmpeg says in words of its options.
+_PLAIN_WORDS = {
+    "not on whitelist": "no sound, says ffmpeg, but an archive, a playlist or the like: unpack it",
+    "matches no streams": "no sound in it, says ffmpeg: pictures alone, or nothing",
+}
 # For any next samples, and of the processor's time in all.
 WAIT_S = 60.0
 _PROCESSOR_S = 3_600
@@ -136,4 +141,7 @@ def _check_end(process: subprocess.Popen, said: IO[bytes]) -> None:
     lines = said.read(_SAID_BYTES).decode("utf-8", "replace").splitlines()
     if code or lines:
         first = lines[0] if lines else f"it ended with code {code}"
+        for words, meaning in _PLAIN_WORDS.items():
+            if words in first:
+                raise ClipError(meaning)
         raise ClipError(f"ffmpeg cannot decode it whole: {first.rpartition('] ')[2].strip()}")

@@ -53,4 +53,5 @@ def is_text(head: bytes) -> bool:
         text = codecs.getincrementaldecoder("utf-8")().decode(head)  # may end within a sign
     except UnicodeDecodeError:
         return False
-    return bool(text) and all(sign.isprintable() or sign in "\t\r\n" for sign in text)
+    signs = text.lstrip("\ufeff")
+    return bool(signs) and all(sign.isprintable() or sign in "\t\r\n" for sign in signs)

@@ -137,3 +137,11 @@ def test_files_that_are_nobodys_and_names_in_several_folders_are_said(tmp_path, 
     said = capsys.readouterr().err
     assert "'clean/a_0.wav' was taken, not 'noisy/a_0.wav'" in said
     assert "2 audio files are no clip's" in said
+
+
+def test_of_one_split_in_two_forms_one_is_read(tmp_path, capsys):
+    put(tmp_path, "a.wav", "b.wav")
+    (tmp_path / "train.json").write_text(LINES)
+    write_csv(tmp_path / "train.csv", ["file", "caption"], [("a.wav", "rain"), ("b.wav", "wind")])
+    assert captions_of(tmp_path) == {"a.wav": ("rain",), "b.wav": ("wind",)}
+    assert "not used: train.json" in capsys.readouterr().err
