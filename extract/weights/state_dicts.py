@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from features.common.checksum import sha256_of
 from features.common.damaged import some, what_is
-from features.common.errors import WeightsError
+from features.common.errors import WeightsError, first_line
 from features.common.publish import published
 
 
@@ -54,7 +54,8 @@ def fit(module: nn.Module, state: Mapping[str, Tensor], path: Path, *, partial: 
             Batch norms' counters may always be, nothing reads them.
 
     Raises:
-        WeightsError: naming the missing, surplus and misshaped keys.
+        WeightsError: naming the missing, surplus and misshaped keys, and those whose values are no
+            weights.
     """
     wanted = module.state_dict()
     computed = getattr(module, "COMPUTED", ()) if partial else ()
@@ -71,7 +72,17 @@ def fit(module: nn.Module, state: Mapping[str, Tensor], path: Path, *, partial: 
         for key, value in wanted.items()
         if key in state and state[key].shape != value.shape
     ]
-    found = {"missing": missing, "surplus": surplus, "misshaped": misshaped}
+    unlike = [
+        key
+        for key, value in wanted.items()
+        if key in state and value.is_floating_point() and not _is_finite(state[key])
+    ]
+    found = {
+        "missing": missing,
+        "surplus": surplus,
+        "misshaped": misshaped,
+        "whole numbers, NaN or infinite": unlike,
+    }
     told = "; ".join(f"{what}: {some(keys)}" for what, keys in found.items() if keys)
     if told:
         raise WeightsError(
@@ -193,11 +204,12 @@ def read_class_names(path: Path, *, fetch: str = "yamnet") -> tuple[str, ...]:
         fetch: what brings it, for the message.
 
     Raises:
-        WeightsError: if it is absent or lacks the column.
+        WeightsError: if it is absent, lacks the column or a name, or is in another order.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return tuple(row["display_name"] for row in csv.DictReader(file))
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        names = tuple(row["display_name"] for row in rows)
     except FileNotFoundError as error:
         raise WeightsError(
             f"{path}: absent, so the classes have no names; put their class map there "
@@ -205,8 +217,16 @@ def read_class_names(path: Path, *, fetch: str = "yamnet") -> tuple[str, ...]:
         ) from error
     except (KeyError, UnicodeDecodeError, OSError) as error:
         raise WeightsError(
-            f"{path}: not a class map ({error!r}); expected columns index, mid, display_name"
+            f"{path}: not a class map ({first_line(error)}); expected columns index, mid, "
+            "display_name, in UTF-8"
         ) from error
+    for number, row in enumerate(rows):
+        if row.get("index", str(number)) != str(number) or not row["display_name"]:
+            raise WeightsError(
+                f"{path}: class {number} is {list(row.values())}, expected its index, mid and "
+                f"display_name, in order; get it again, e.g. with: python -m extract fetch {fetch}"
+            )
+    return names
 
 
 def _numpy_names() -> list[Any]:
@@ -230,6 +250,10 @@ def unreadable(path: Path) -> WeightsError:
         f"{path}: cannot be read as weights: it {what}; get it again, e.g. with: "
         "python -m extract fetch"
     )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
 
 
 def _shape(tensor: Tensor) -> str:

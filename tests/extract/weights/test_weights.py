@@ -148,3 +148,28 @@ def test_a_class_map_without_the_column_is_refused(tmp_path: Path):
     path.write_text("index,name\n0,Speech\n")
     with pytest.raises(WeightsError, match="display_name"):
         read_class_names(path)
+
+
+@pytest.mark.parametrize("value", [torch.ones(2, 3).to(torch.int8), torch.full((2, 3), np.nan)])
+def test_values_that_are_no_weights_are_refused_by_their_key(value):
+    state = Small().state_dict() | {"dense.weight": value}
+    with pytest.raises(WeightsError, match=r"small.pth.*NaN or infinite: dense.weight"):
+        fit(Small(), state, PATH, partial=False)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (b"0,/m/1,Speech\n1,/m/2\n", r"class 1 is \['1', '/m/2', None\]"),
+        (
+            b"1,/m/2,Dog\n0,/m/1,Speech\n",
+            r"class 0 is \['1', '/m/2', 'Dog'\], expected .* in order",
+        ),
+        (b"0,/m/1,Caf\xe9\n", r"can't decode byte 0xe9.*in UTF-8"),
+    ],
+)
+def test_a_class_map_that_would_give_wrong_names_is_refused(tmp_path: Path, rows, said):
+    path = tmp_path / "yamnet_class_map.csv"
+    path.write_bytes(b"index,mid,display_name\n" + rows)
+    with pytest.raises(WeightsError, match=said):
+        read_class_names(path)
