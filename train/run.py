@@ -181,6 +181,11 @@ def _announce(trainer: Trainer) -> None:
             f"{cut:,} captions are cut: they are longer than inputs.max_caption_tokens, {most} "
             "with BOS and EOS"
         )
+    if data.unknown:
+        log(
+            f"{data.unknown:,} of {len(data.captions.tokens):,} tokens of the split's "
+            "captions are <unk>: model.tokenizer does not know these words"
+        )
     if twice := trainer.val.data.shared_with(data):
         log(
             f"{twice:,} clips of val have ids that clips of train have: if they are the same "

@@ -115,6 +115,7 @@ class SplitData:
         weights: float64 [S], how many times an epoch has each sample on average; None for once.
         left_out: how many clips a list has left out.
         too_long: how many captions were cut.
+        unknown: how many tokens stand for words that the tokenizer does not know.
         folder: int16 [S], the number of the features folder that a sample comes from.
     """
 
@@ -128,6 +129,7 @@ class SplitData:
     weights: np.ndarray | None = None
     left_out: int = 0
     too_long: int = 0
+    unknown: int = 0
     folder: np.ndarray
 
     @classmethod
@@ -208,6 +210,7 @@ class SplitData:
             weights=np.concatenate(weight)[kept] if set(weights) - {1.0} else None,
             left_out=left_out,
             too_long=int((whole[kept] > cut).sum()),
+            unknown=sum(int((part == tokenizer.unk_token_id).sum()) for part in tokens),
             folder=np.concatenate(folder)[kept],
         )
 

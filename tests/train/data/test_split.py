@@ -4,6 +4,10 @@ import os
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import PreTrainedTokenizerFast
 
 from features.common.errors import FormatError
 from features.file_rows import FileRows
@@ -57,6 +61,19 @@ def test_every_caption_is_a_sample_of_its_own_clip(tmp_path, make_toy):
     assert (audio.values == np.concatenate([clip["panns"] for clip in expected])).all()
     assert tags.counts.tolist() == [len(clip["yamnet"]) for clip in expected]
     assert data.clip_names(np.array([2, 0, 1])) == ["c", "a"]
+
+
+def test_words_that_a_tokenizer_does_not_know_are_counted(tmp_path, make_toy, toy_tokenizer):
+    clips = [ToyClip(id=name, captions=(f"a dog {name}",)) for name in ("barks", "yaps")]
+    write_features(tmp_path, {"train": clips})
+    known = dict.fromkeys(("<s>", "<pad>", "</s>", "<unk>", "a", "dog", "barks"))
+    words = Tokenizer(WordLevel({word: number for number, word in enumerate(known)}, "<unk>"))
+    words.pre_tokenizer = Whitespace()
+    names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, **names)
+    features, builder = Features(tmp_path, "train"), make_toy().builder
+    assert SplitData.load(features, builder, tokenizer).unknown == 1
+    assert SplitData.load(features, builder, toy_tokenizer).unknown == 0
 
 
 def test_clips_of_one_id_in_two_splits_are_counted(tmp_path, make_toy):
