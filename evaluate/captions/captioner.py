@@ -198,7 +198,7 @@ class Captioner:
         Raises:
             ClipError: if a sound cannot be used, with its name and the reason.
             DumpError: if a file or folder is not there.
-            ConfigError: for samples without a rate.
+            ConfigError: for samples without a rate, or what is no sound.
         """
         given: list[Any] = list(sound) if isinstance(sound, list | tuple) else [sound]
         several = isinstance(sound, list | tuple) or (
@@ -250,6 +250,13 @@ class Captioner:
 
 
 def _recordings(sound: Sound, sample_rate: int | None, cutting: Cutting) -> list[Recording]:
+    known = isinstance(sound, str | Path | list) or hasattr(sound, "__array__")
+    nowhere = isinstance(sound, str) and not sound  # as a path it would be where one stands
+    if nowhere or not known:
+        raise ConfigError(
+            f"a sound is {sound!r:.60}, expected a file, a folder, samples in an array, or a "
+            "list of files and samples"
+        )
     if isinstance(sound, str | Path):
         return [Recording.of_file(path, cutting) for path in find_audio([Path(sound)])]
     if sample_rate is None:

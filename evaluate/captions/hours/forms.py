@@ -89,10 +89,11 @@ def csv_lines(said: "Iterable[Said]") -> Iterator[str]:
     for item in said:
         found = record(item)
         text = io.StringIO()
-        csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore", lineterminator="").writerow(
+        # With another end a line break in a file's name would stand there without quotes.
+        csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n").writerow(
             found | {"tags": "; ".join(found["tags"])}
         )
-        yield text.getvalue()
+        yield text.getvalue().removesuffix("\n")
 
 
 def clock(seconds: float, point: str = "") -> str:

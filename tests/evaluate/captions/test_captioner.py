@@ -63,6 +63,12 @@ def test_what_cannot_be_used_is_named_or_told_and_the_others_go_on(captioner, cl
         captioner(tmp_path / "none.wav")
 
 
+@pytest.mark.parametrize("sound", ["", None, b"RIFF", {"array": [0.0]}, [0.0, 0.1]])
+def test_what_is_no_sound_is_named(captioner, sound):
+    with pytest.raises(ConfigError, match=r"a sound is .*, expected a file, a folder, samples"):
+        captioner(sound, sample_rate=16_000)
+
+
 def test_an_option_that_there_is_not_is_named(run, weights):
     with pytest.raises(ConfigError, match="beems"):
         Captioner(run[0], weights=weights, beems=2)

@@ -85,7 +85,7 @@ def test_ffmpeg_reads_the_subtitles_as_they_were_meant(name, write, ffmpeg, tmp_
 def said(start_s: float, text: str | None, logprob: float = -1.0, tags: tuple = ()) -> Said:
     best = Candidate(text=text or "", logprob=logprob, score=0, tokens=(), token_logprobs=())
     caption = None if text is None else Caption(clip="x", tags=tags, n_best=(best,))
-    return Said(file="a,b.wav", start_s=start_s, end_s=start_s + 10, caption=caption)
+    return Said(file="a,\nb.wav", start_s=start_s, end_s=start_s + 10, caption=caption)
 
 
 STRETCHES = [
@@ -116,11 +116,11 @@ def test_overlapping_neighbours_are_one_to_the_end_of_the_last():
 
 def test_jsonl_and_csv_hold_the_same_and_silence_has_no_probability():
     records = [json.loads(line) for line in as_jsonl(STRETCHES).splitlines()]
-    rows = list(csv.DictReader(as_csv(STRETCHES).splitlines()))
+    rows = list(csv.DictReader(as_csv(STRETCHES).splitlines(keepends=True)))
     assert records[0]["probability"] == pytest.approx(0.3678794412)  # e ** -1
     assert records[2]["probability"] is None and records[2]["caption"] == "[silence]"
     for record, row in zip(records, rows, strict=True):
-        assert row["file"] == record["file"] == "a,b.wav"
+        assert row["file"] == record["file"] == "a,\nb.wav"
         assert (float(row["start_s"]), row["caption"]) == (record["start_s"], record["caption"])
         assert row["probability"] == (
             "" if record["probability"] is None else str(record["probability"])
