@@ -8,6 +8,7 @@ import numpy as np
 
 from features.common.checksum import sha256_of
 from features.common.console import progress
+from features.common.damaged import seen_in
 from features.common.errors import FormatError
 from features.common.reading import check_ordinary
 from features.reader import Expected, Shard
@@ -108,6 +109,8 @@ def _shard_problems(path: Path, expected: Expected, seen: _Seen) -> Iterator[str
 
 def _bytes_problem(path: Path, size: int, entry: ShardEntry) -> str | None:
     if size != entry.bytes:
+        if "git lfs" in (what := seen_in(path, binary=True)):
+            return what
         word = "truncated" if size < entry.bytes else "too long"
         return f"{word}: {size:,} bytes, expected {entry.bytes:,}"
     found = sha256_of(path)

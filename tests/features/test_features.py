@@ -181,6 +181,7 @@ def set_version_2(path: Path) -> None:
     [
         (flip_a_byte, "damaged"),
         (lambda path: path.write_bytes(path.read_bytes()[:-1]), "truncated"),
+        (lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec"), "git lfs pull"),
         (lambda path: path.unlink(), "missing"),
         (set_version_2, "version is 2"),
     ],

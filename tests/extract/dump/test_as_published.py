@@ -50,7 +50,8 @@ def test_what_other_programs_write_is_read(tmp_path, name, text):
         ("clotho_audio_development.7z", "unpack it"),
         ("train-000.tar.gz", "unpack it"),
         ("wav.scp", "--kind folder"),
-        ("rain.txt", "--kind folder"),  # beside rain.wav
+        ("rain.txt", "read in a tar"),  # beside rain.wav
+        ("0001.txt", "read in a tar"),
         ("train.txt", "--kind folder"),
     ],
 )
