@@ -65,7 +65,8 @@ class Ours:
         short = min(result.clips for result in self.results) < TEST_CLIPS
         clips = f"{self.clips} of {TEST_CLIPS} clips" if short else f"{self.clips} clips"
         clips = clips if self.audiocaps else f"{self.clips} other clips"
-        return f"{self.name}, {count}, {clips}" + (f"; {self.differs}" if self.differs else "")
+        made = f", {count}" if self.recipe else ""  # of captions from elsewhere no seed is known
+        return f"{self.name}{made}, {clips}" + (f"; {self.differs}" if self.differs else "")
 
     def statistics(self) -> tuple[dict[str, float], dict[str, float]]:
         """Means and, for two seeds or more, standard deviations; metrics that all seeds have."""
