@@ -235,7 +235,10 @@ def _one_per_split(tables: Sequence[Table], meant: dict[str, str]) -> list[Table
         # WavCaps' fsd_final_2s.json is a part of the fsd_final.json beside it.
         whole = {t.path.with_suffix("") for t in tables if t.kind == "wavcaps"}
         parts = [t for t in tables if t.path.parent / t.path.stem.rpartition("_")[0] in whole]
-        return sorted(set(tables).difference(parts), key=lambda table: table.shown)
+        last_first = sorted(set(tables).difference(parts), key=lambda t: t.shown, reverse=True)
+        # A link to a file beside it is no file of its own, as with folders.
+        once = {os.path.realpath(table.path): table for table in last_first}
+        return sorted(once.values(), key=lambda table: table.shown)
     named: dict[tuple[str, str, str], list[Table]] = {}
     for table in sorted(tables, key=lambda table: table.shown):
         split, ending = meant.get(table.word, ""), table.path.suffix.lower()

@@ -130,7 +130,7 @@ def _check(path: Path, start: int, row: list[str], header: list[str], reader: An
     if len(row) != len(header):
         raise DumpError(
             f"{path}, line {end}: {len(row)} values for {len(header)} columns; a caption with "
-            "commas or line breaks needs quotes"
+            "commas or line breaks needs quotes, without a blank before them"
         )
 
 

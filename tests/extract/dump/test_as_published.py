@@ -146,3 +146,13 @@ def test_of_one_split_in_two_forms_one_is_read(tmp_path, capsys):
     write_csv(tmp_path / "train.csv", ["file", "caption"], [("a.wav", "rain"), ("b.wav", "wind")])
     assert captions_of(tmp_path) == {"a.wav": ("rain",), "b.wav": ("wind",)}
     assert "not used: train.json" in capsys.readouterr().err
+
+
+def test_a_tar_and_links_to_it_are_one(tmp_path):
+    with tarfile.open(tmp_path / "b.tar", "w") as tar:
+        add(tar, "a.flac", b"x")
+        add(tar, "a.txt", b"rain")
+    for name in ("a.tar", "c.tar"):
+        (tmp_path / name).symlink_to("b.tar")
+    ((path, captions),) = captions_of(tmp_path).items()
+    assert path.startswith("a.tar//") and captions == ("rain",)
