@@ -184,7 +184,7 @@ class OnlyFromHere:
             if isinstance(error, OSError) and error.errno in _FULL:
                 told = 507, "The disk is full, so this sound cannot be kept; make room."
             else:
-                told = 400, "This page makes nothing of this request."
+                told = 500, "This page could not answer this request."
             await _answer(send, *told)
 
 

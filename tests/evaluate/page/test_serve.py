@@ -268,7 +268,7 @@ def test_wrong_requests_of_programs_are_a_line_each_in_the_terminal(tiny_run, tm
             data=b'{"data": [], "fn_index": 99, "session_hash": "x"}',
             headers={"Content-Type": "application/json"},
         )
-        with pytest.raises(urllib.error.HTTPError, match="400"):
+        with pytest.raises(urllib.error.HTTPError, match="500"):
             urllib.request.urlopen(asked, timeout=60)
     told = [line for line in capfd.readouterr().err.splitlines() if "request failed" in line]
     assert [line.split(":")[1].strip() for line in told] == ["InvalidPathError", "KeyError"]
