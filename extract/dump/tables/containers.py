@@ -112,7 +112,7 @@ def _tar(table: Table) -> Iterator[Entry]:
                     f"{table.path}: {len(spare):,} sounds differ from another one only in their "
                     f"ending, such as {spare[0]}, and are not used"
                 )
-            if tables and not texts:
+            if tables and texts == sum(len(m) for m in waiting.values() if not _sound(m)):
                 raise DumpError(
                     f"{table.path}: holds {some(tables)}, and no N.json or N.txt beside a sound N: "
                     "no webdataset but a packed dump; unpack it and name its folder"

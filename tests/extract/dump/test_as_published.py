@@ -109,6 +109,7 @@ def test_sounds_in_a_tar_with_their_captions_beside_it_or_in_a_table_of_it_are_r
     assert list(captions_of(tmp_path, kind="webdataset").values()) == [()]
     with tarfile.open(tmp_path / "audio.tar", "a") as tar:
         add(tar, "clotho_captions_development.csv", b"file_name,caption_1\na.flac,rain\n")
+        add(tar, "README.txt", b"Clotho")
     with pytest.raises(DumpError, match=r"audio.tar: holds clotho_.*unpack it"):
         read_dump(tmp_path)
 
