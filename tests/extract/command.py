@@ -135,6 +135,8 @@ def _grouped(log: str, arguments: list[str]) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    # A shell ignores Ctrl-C for what it starts with "&", and so would all that came of it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["extract", *arguments]
     sys.exit(_main())
 

@@ -40,8 +40,6 @@ def running(tiny_weights, tmp_path):
     chosen = {"shard_clips": 8, "streams": "vggish"}
     process.again = lambda **others: run_small(many, out, tiny_weights, **chosen, **others)
     process.out, process.log = out, log
-    # The run goes on for a second only: on a busy machine it may not overtake who waits for it.
-    os.setpriority(os.PRIO_PROCESS, process.pid, 19)
     wait_for(lambda: list(out.glob("all/*.json")) or not process.is_alive(), "no shard in time")
     yield process
     if process.is_alive():
