@@ -7,6 +7,13 @@ The same arithmetic as transformers' BartDecoder, arranged for beam search:
 - clips that are done leave the batch;
 - a step reads nothing that changes but tensors that keep their place, so that a GPU can repeat it
   as it was recorded (evaluate/captions/beam.py).
+
+A clip's past has a row for each token of the prefix, then one a beam for every further token. Three
+counts of tokens and their rows, each at most the next:
+- `length`: what beams hold; `_used()` rows hold keys and values;
+- `longest`: what they count as, so that few shapes are met; attention looks at `_rows(longest)`,
+  and `_others` is -inf where a row is empty or no ancestor's;
+- what there is memory for: `_others.shape[2]` rows, doubled by `make_room`, up to `max_length`.
 """
 
 from collections.abc import Sequence
