@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from unittest.mock import patch
 
@@ -86,11 +87,13 @@ def _listing(dump: Path, clips: int) -> Iterator[None]:
     @contextmanager
     def scandir(folder: str) -> Iterator[Iterator[_Entry]]:
         path = os.fspath(folder).rstrip("/")
-        if not path.startswith(str(dump)):
+        if path == str(dump):
+            folders = (_Entry(path, f"f{number:04d}", True) for number in range(FOLDERS))
+            with real(folder) as entries:
+                yield chain(entries, folders)  # type: ignore[misc]
+        elif not path.startswith(str(dump)):
             with real(folder) as entries:
                 yield entries  # type: ignore[misc]
-        elif path == str(dump):
-            yield (_Entry(path, f"f{number:04d}", True) for number in range(FOLDERS))
         else:
             first = int(path[-4:]) * per_folder
             numbers = range(first, min(first + per_folder, clips))

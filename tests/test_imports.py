@@ -99,8 +99,11 @@ def test_nothing_imports_tensorflow_but_the_converter():
     assert users == {"extract/weights/savedmodel.py"}
 
 
-def test_importing_the_features_floor_loads_no_torch():
-    code = "import features.cli, sys; print('torch' in sys.modules)"
+@pytest.mark.parametrize(
+    ("module", "heavy"), [("features.cli", "torch"), ("extract.run", "transformers")]
+)
+def test_what_takes_seconds_to_import_is_imported_where_it_is_used(module, heavy):
+    code = f"import {module}, sys; print({heavy!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "False", done.stderr
 

@@ -6,15 +6,17 @@ many windows at once.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import ASTFeatureExtractor, ASTModel
-from transformers.audio_utils import mel_filter_bank
 
 from extract.networks.pretrained import load_folder
 from features.common.errors import WeightsError
+
+if TYPE_CHECKING:  # transformers takes seconds, and few extractions use it
+    from transformers import ASTFeatureExtractor, ASTModel
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES = 160_000  # 10 s
@@ -50,7 +52,9 @@ class AstAudio(nn.Module):
     window: Tensor
     mel: Tensor
 
-    def __init__(self, model: ASTModel, front: ASTFeatureExtractor) -> None:
+    def __init__(self, model: "ASTModel", front: "ASTFeatureExtractor") -> None:
+        from transformers.audio_utils import mel_filter_bank
+
         super().__init__()
         self.model = model
         self.frames, self.mean, self.std = front.max_length, front.mean, front.std
@@ -75,6 +79,8 @@ class AstAudio(nn.Module):
         Raises:
             WeightsError: if it holds no AST, or not all of its weights.
         """
+        from transformers import ASTFeatureExtractor, ASTModel
+
         model = load_folder(ASTModel, folder, surplus=("classifier.",))
         front = ASTFeatureExtractor.from_pretrained(folder)
         found = (front.sampling_rate, front.max_length, front.do_normalize)

@@ -7,15 +7,17 @@ front end is that of its ClapFeatureExtractor for checkpoints without fusion, ma
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import ClapFeatureExtractor, ClapModel
 
 from extract.networks.pretrained import load_folder
 from features.common.errors import WeightsError
+
+if TYPE_CHECKING:  # transformers takes seconds, and few extractions use it
+    from transformers import ClapFeatureExtractor, ClapModel
 
 SAMPLE_RATE_HZ = 48_000
 WINDOW_SAMPLES = 480_000  # 10 s
@@ -48,7 +50,7 @@ class ClapAudio(nn.Module):
     window: Tensor
     mel: Tensor
 
-    def __init__(self, model: ClapModel, front: ClapFeatureExtractor) -> None:
+    def __init__(self, model: "ClapModel", front: "ClapFeatureExtractor") -> None:
         super().__init__()
         self.audio_model = model.audio_model
         self.audio_projection = model.audio_projection
@@ -65,6 +67,8 @@ class ClapAudio(nn.Module):
         Raises:
             WeightsError: if it holds no CLAP, one with fusion, or not all of its weights.
         """
+        from transformers import ClapFeatureExtractor, ClapModel
+
         model = load_folder(ClapModel, folder)
         front = ClapFeatureExtractor.from_pretrained(folder)
         config: Any = model.config

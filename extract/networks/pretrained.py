@@ -1,16 +1,17 @@
 """Networks out of a folder as transformers saves it, refused unless its weights are all there."""
 
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
-from transformers import PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
 from features.common.damaged import read_json, some
 from features.common.errors import WeightsError, first_line
 
-Model = TypeVar("Model", bound=PreTrainedModel)
+if TYPE_CHECKING:  # transformers takes seconds, and few extractions use it
+    from transformers import PreTrainedModel
+
+Model = TypeVar("Model", bound="PreTrainedModel")
 
 
 def load_folder(kind: type[Model], folder: Path, *, surplus: tuple[str, ...] = ()) -> Model:
@@ -25,6 +26,8 @@ def load_folder(kind: type[Model], folder: Path, *, surplus: tuple[str, ...] = (
         WeightsError: if the folder is of another kind of model, damaged, or lacks weights, where
             transformers would go on with random ones.
     """
+    from transformers.utils import logging as transformers_logging
+
     _check_kind(kind, folder)
     transformers_logging.disable_progress_bar()
     try:
@@ -53,7 +56,7 @@ def load_folder(kind: type[Model], folder: Path, *, surplus: tuple[str, ...] = (
     return cast(Model, model.eval())
 
 
-def _check_kind(kind: type[PreTrainedModel], folder: Path) -> None:
+def _check_kind(kind: "type[PreTrainedModel]", folder: Path) -> None:
     path = folder / "config.json"
     expected = kind.config_class.model_type  # type: ignore[union-attr]
     found = read_json(path, WeightsError).get("model_type")
