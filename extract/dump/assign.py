@@ -1,6 +1,5 @@
 """Every clip that the captions list gets its file, and no file goes to two clips."""
 
-from array import array
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import PurePosixPath
@@ -58,14 +57,15 @@ def assign(
             paths[split] = Texts(
                 nearly.get((split, index), path) for index, path in enumerate(paths[split])
             )
-    _leave_out_doubles(listed, paths, reasons)
+    given = hashes(chain(*paths.values()))  # of "", which is no file, 0
+    _leave_out_doubles(listed, paths, reasons, given)
     if chooser.ties:
         taken, other = chooser.ties[0]
         log(
             f"{len(chooser.ties):,} clips have files of their name in several folders; {taken!r} "
             f"was taken, not {other!r}: if those are other recordings, name folders in the captions"
         )
-    _say_left(files, np.unique(hashes(filter(None, chain(*paths.values())))))
+    _say_left(files, np.unique(given[given != 0]))
     return {split: table.planned(paths[split], reasons[split]) for split, table in listed.items()}
 
 
@@ -110,13 +110,10 @@ def _leave_out_doubles(
     listed: Mapping[str, Listed],
     paths: Mapping[str, Texts],
     reasons: Mapping[str, dict[int, str]],
+    files: np.ndarray,
 ) -> None:
     """A file goes to the first clip that it fits; the same clip in two splits is no other."""
-    clips, files = array("q"), array("q")
-    for split, table in listed.items():
-        for index, path in enumerate(paths[split]):
-            clips.append(hash(table.ids[index]))
-            files.append(hash(path) if path else 0)
+    clips = hashes(chain(*(table.ids for table in listed.values())))
     twice = set(_given_twice(clips, files))
     position = 0
     for split, table in listed.items():
@@ -127,16 +124,16 @@ def _leave_out_doubles(
         position += len(table.ids)
 
 
-def _given_twice(clips: array, files: array) -> Iterator[int]:
+def _given_twice(clips: np.ndarray, files: np.ndarray) -> Iterator[int]:
     """Whose file went to another clip before.
 
     Args:
         clips: hashes of ids [n].
         files: hashes of paths [n], 0 where there is none.
     """
-    ordered = np.sort(np.array(files, np.int64))
+    ordered = np.sort(files)
     doubled = set(ordered[1:][(ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)].tolist())
     owner: dict[int, int] = {}
-    for at, file in enumerate(files if doubled else ()):
+    for at, file in enumerate(files.tolist() if doubled else ()):
         if file in doubled and owner.setdefault(file, clips[at]) != clips[at]:
             yield at
