@@ -119,7 +119,7 @@ def _telling(tables: Iterable[Table], files: AudioFiles) -> list[Table]:
     return [
         table
         for table in tables
-        if table.word != "?" or table.path.suffix != ".txt" or files.paths(table.path.stem)
+        if table.word != "?" or table.path.suffix.lower() != ".txt" or files.paths(table.path.stem)
     ]
 
 
@@ -155,10 +155,7 @@ def _known(candidates: Sequence[Table], *, one_file: bool) -> list[Table]:
     """Those that hold captions of a known kind, each with its kind."""
     found, read = [], 0
     for table in candidates:
-        # A number alone is the name of what belongs to one clip, and there may be millions.
-        texts = (".json", ".txt")
-        of_one_clip = table.path.suffix.lower() in texts and table.path.stem.isdecimal()
-        named = (table.word != "?" and not of_one_clip) or one_file
+        named = (table.word != "?" and not table.of_one_clip) or one_file
         read += not named
         if not named and read > _MOST_READ:
             continue

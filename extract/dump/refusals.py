@@ -58,12 +58,6 @@ def refuse(dump: Path, tables: Sequence[Table]) -> None:
     raise DumpError(f"{dump}: holds no captions that are known, but {expected(tables)}")
 
 
-def _is_of_one_clip(table: Table) -> bool:
-    """Whether a text is called after one clip: a number, of which there may be millions, or a name
-    that says nothing to us."""
-    return table.path.stem.isdecimal() or table.word == "?"
-
-
 def _is_csv(table: Table) -> bool:
     return table.path.suffix.lower() in (".csv", ".tsv")
 
@@ -96,7 +90,8 @@ def expected(tables: Iterable[Table]) -> str:
     endings = {table.path.suffix.lower() for table in there}
     if endings.intersection(_SPREADSHEETS):
         found += "a spreadsheet is not read, save it as CSV; "
-    if any(t.path.suffix in (".txt", ".json") and _is_of_one_clip(t) for t in there[:MOST_NAMED]):
+    # Called after one clip: by a number, or a name that says nothing to us.
+    if any(t.of_one_clip or (t.is_text and t.word == "?") for t in there[:MOST_NAMED]):
         found += "texts beside their sounds are read in a tar (tar cf train.tar -C DUMP .); "
     if endings & PACKED_SUFFIXES:
         found += "what is compressed is not read, unpack it; "

@@ -66,6 +66,16 @@ class Table:
     kind: str = ""
     group: str = ""
 
+    @property
+    def is_text(self) -> bool:
+        """Whether it may be the text of one clip, beside its sound."""
+        return self.path.suffix.lower() in (".json", ".txt")
+
+    @property
+    def of_one_clip(self) -> bool:
+        """Whether it is called by a number alone, as such a text is; there may be millions."""
+        return self.is_text and self.path.stem.isdecimal()
+
 
 def columns_of(path: Path) -> list[str]:
     """The names of a file's columns or keys; none if it has none, or is of no known form."""

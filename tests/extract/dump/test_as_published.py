@@ -63,7 +63,7 @@ def test_what_may_hold_captions_and_is_not_read_ends_no_plan_in_silence(tmp_path
 
 
 def test_a_text_that_may_say_anything_is_in_nobodys_way(tmp_path):
-    put(tmp_path, "rain.wav", "README.txt", "_readme_and_license.txt")
+    put(tmp_path, "rain.wav", "README.txt", "README.TXT", "_readme_and_license.txt")
     assert captions_of(tmp_path) == {"rain.wav": ()}
 
 
