@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from features.common.command import POLITE
+
+ENDING = (signal.SIGINT, *POLITE)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let a polite kill and a closed terminal do what Ctrl-C does: raise KeyboardInterrupt.
+    """Let a polite kill do what Ctrl-C does: raise KeyboardInterrupt.
 
     Only the first one does. No further one breaks into the clearing away.
     """

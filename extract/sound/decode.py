@@ -26,6 +26,7 @@ from extract.sound.endings import GO_ON, NO_SHARED_MEMORY
 from extract.sound.pcm16 import read_pcm16
 from extract.sound.resample import RESAMPLER, resample, resampled_length
 from extract.sound.ring import Heard, Ring
+from features.common.command import POLITE
 from features.common.errors import ClipError, ConfigError, TagbartError
 
 # Clips that a worker hands over together: telling of them costs the main process a tenth of a
@@ -242,9 +243,9 @@ def _move(waveform: np.ndarray, place: torch.Tensor) -> None:
 def _be_a_worker(number: int) -> None:
     # Ctrl-C, a terminal's end or a cluster's warning goes to the main process, which ends the
     # workers; they need no traceback of their own.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+    for ignored in (signal.SIGINT, *POLITE):
         signal.signal(ignored, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.excepthook = _tell_unless_reader_left
     torch.set_num_threads(1)
 
